@@ -1,0 +1,195 @@
+"""`plan`: what a convolution and its two gradients will run, as an object that prints itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ndconv import _rules
+from ndconv._geometry import Geometry, Ints, Problem, Slot
+from ndconv._plan import Choice, choose, estimate, resolve
+from ndconv._rules import IntOrInts, Padding
+from ndconv._subscripts import equation
+
+_TITLES = {Slot.OUTPUT: "output", Slot.INPUT: "grad input", Slot.WEIGHT: "grad weight"}
+
+
+@dataclass(frozen=True)
+class SlotPlan:
+    """What one of the three operations will run.
+
+    Args:
+        problem: Sizes of the operation.
+        choice: The lowering that runs, the cost of each that applies, and why the others do not.
+        itemsize: Bytes of one element.
+    """
+
+    problem: Problem
+    choice: Choice
+    itemsize: int
+
+    @property
+    def equation(self) -> str:
+        """The einsum equation over windows of the input."""
+        return equation(self.problem.geometry.ndim, self.problem.slot)
+
+    @property
+    def lowering(self) -> str:
+        """Name of the lowering that runs."""
+        return self.choice.name
+
+    @property
+    def matmuls(self) -> str:
+        """Number and shape of the matrix products."""
+        return self.choice.costs[self.lowering].matmuls
+
+    @property
+    def multiply_adds(self) -> int:
+        """Multiply-adds that the lowering computes."""
+        return self.choice.costs[self.lowering].multiply_adds
+
+    @property
+    def bytes_moved(self) -> int:
+        """Bytes read and written."""
+        return self.choice.costs[self.lowering].elements_moved * self.itemsize
+
+    @property
+    def workspace(self) -> int:
+        """Bytes of buffers beside operands and result, before the workspace limit cuts them into chunks."""
+        return self.choice.costs[self.lowering].workspace * self.itemsize
+
+    def __str__(self) -> str:
+        lines = [
+            f"{_TITLES[self.problem.slot]}",
+            f"  equation        {self.equation}",
+            f"  lowering        {self.lowering}",
+            f"  matmuls         {self.matmuls}",
+            f"  multiply-adds   {_count(self.multiply_adds)}  ({_count(self.problem.multiply_adds)} in the sum)",
+            f"  bytes moved     {_bytes(self.bytes_moved)}",
+            f"  workspace       {_bytes(self.workspace)}",
+        ]
+        chosen = estimate(self.choice.costs[self.lowering], self.itemsize)
+        reasons = {
+            name: f"estimated at {estimate(cost, self.itemsize) / chosen:.3g} times the cost"
+            for name, cost in self.choice.costs.items()
+            if name != self.lowering
+        } | self.choice.refusals
+        lines += [f"  not {name:<11} {reason}" for name, reason in reasons.items()]
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class ConvPlan:
+    """The plans of a convolution and its two gradients; ``print`` it.
+
+    Args:
+        geometry: The convolution.
+        input_shape: ``(batch, in_channels, *I)``.
+        weight_shape: ``(out_channels, in_channels / groups, *K)``.
+        output_shape: ``(batch, out_channels, *O)``.
+        dtype: Element type, by name.
+        output: The convolution.
+        grad_input: The gradient of the input.
+        grad_weight: The gradient of the weight.
+    """
+
+    geometry: Geometry
+    input_shape: Ints
+    weight_shape: Ints
+    output_shape: Ints
+    dtype: str
+    output: SlotPlan
+    grad_input: SlotPlan
+    grad_weight: SlotPlan
+
+    def __str__(self) -> str:
+        geometry = self.geometry
+        header = [
+            f"{geometry.ndim}-D convolution  {self.input_shape} * {self.weight_shape} -> {self.output_shape}  {self.dtype}",
+            f"stride {geometry.stride}  padding {geometry.padding}  dilation {geometry.dilation}  groups {geometry.groups}",
+        ]
+        return "\n".join([*header, *map(str, (self.output, self.grad_input, self.grad_weight))])
+
+
+def _count(number: float) -> str:
+    for unit in ("", " k", " M", " G", " T"):
+        if number < 1000:
+            break
+        number /= 1000
+    return f"{number:.4g}{unit}"
+
+
+def _bytes(number: float) -> str:
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if number < 1024:
+            break
+        number /= 1024
+    return f"{number:.4g} {unit}"
+
+
+def plan(
+    input: Tensor | Sequence[int],
+    weight: Tensor | Sequence[int],
+    stride: IntOrInts = 1,
+    padding: Padding = 0,
+    dilation: IntOrInts = 1,
+    groups: int = 1,
+    *,
+    lowering: str | None = None,
+    dtype: torch.dtype | None = None,
+) -> ConvPlan:
+    """Explain what a convolution will run: equations, lowerings and why, matrix products, multiply-adds and memory.
+
+    Args:
+        input: The input or its shape, ``(batch, in_channels, *I)`` or unbatched.
+        weight: The weight or its shape, ``(out_channels, in_channels / groups, *K)``.
+        stride: As in `ndconv.functional`, like all further arguments.
+        padding: Likewise.
+        dilation: Likewise.
+        groups: Likewise.
+        lowering: Likewise.
+        dtype: Element type if no tensor tells it; the default dtype if None.
+
+    Returns:
+        A printable, picklable `ConvPlan`.
+
+    Raises:
+        RuntimeError: If shapes or hyper-parameters do not fit.
+        TypeError: If an argument has the wrong type.
+        ValueError: If there is no such lowering.
+
+    Example:
+        >>> import ndconv
+        >>> print(ndconv.plan((8, 3, 32, 32), (64, 3, 4, 4), stride=4).grad_weight)
+        grad weight
+          equation        ngcopkl,ngdop->gdckl
+          lowering        reshape
+          matmuls         1 x (64, 512) @ (512, 48)
+          multiply-adds   1.573 M  (1.573 M in the sum)
+          bytes moved     432 KiB
+          workspace       96 KiB
+          not taps        estimated at 2.53 times the cost
+          not window      estimated at 1.9 times the cost
+    """
+    wanted = resolve("plan", lowering)
+    for operand in (weight, input):
+        dtype = operand.dtype if isinstance(operand, Tensor) else dtype
+    dtype = dtype or torch.get_default_dtype()
+    x_shape, w_shape = (
+        _rules.sizes("plan", name, tuple(operand.shape) if isinstance(operand, Tensor) else operand)
+        for name, operand in (("input", input), ("weight", weight))
+    )
+    geometry = _rules.convolution("plan", x_shape, w_shape, stride, padding, dilation, groups)
+    if len(x_shape) < len(w_shape):
+        x_shape = (1, *x_shape)
+    input_size = x_shape[2:]
+    output_size = geometry.output_size(input_size)
+    plans = []
+    for slot in (Slot.OUTPUT, Slot.INPUT, Slot.WEIGHT):
+        problem = Problem(slot, geometry, x_shape[0], w_shape[1], w_shape[0] // groups, input_size, output_size)
+        plans.append(SlotPlan(problem, choose(problem, wanted, dtype.itemsize), dtype.itemsize))
+    output_shape = (x_shape[0], w_shape[0], *output_size)
+    return ConvPlan(geometry, x_shape, w_shape, output_shape, str(dtype).removeprefix("torch."), *plans)

@@ -1,0 +1,123 @@
+"""The one autograd.Function, told which slot of the trilinear form is open.
+
+The form is linear in each operand, and its derivative with respect to an operand is the same form with that operand's
+slot open. So the backward is this Function itself with another slot, the forward-mode derivative is this Function twice,
+and derivatives of every order come with no further code.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import Function
+
+from ndconv._geometry import Geometry, Ints, Slot
+from ndconv._plan import execute
+
+
+def trilinear(slot: Slot, geometry: Geometry, input_size: Ints, lowering: str, first: Tensor, second: Tensor) -> Tensor:
+    """Compute the open slot from its two operands, differentiably.
+
+    Args:
+        slot: The open slot.
+        geometry: The convolution.
+        input_size: Spatial size of the input.
+        lowering: Name of a lowering or ``"auto"``, used by all derivatives too.
+        first: Operand ``slot.operands[0]``, groups folded into channels.
+        second: Operand ``slot.operands[1]``, likewise.
+
+    Returns:
+        The tensor of the open slot.
+    """
+    # torch.compile refuses a Function with a jvp as soon as an operand requires grad; forward-mode AD needs the jvp.
+    function = Trilinear if torch.compiler.is_compiling() else ForwardTrilinear
+    result: Tensor = function.apply(slot, geometry, input_size, lowering, first, second)
+    return result
+
+
+class Trilinear(Function):
+    """Both gradients of an open slot are the form with the operand's slot open instead."""
+
+    @staticmethod
+    def forward(slot: Slot, geometry: Geometry, input_size: Ints, lowering: str, first: Tensor, second: Tensor) -> Tensor:
+        return execute(slot, geometry, input_size, lowering, first, second)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        ctx.slot, ctx.geometry, ctx.input_size, ctx.lowering, first, second = inputs
+        ctx.set_materialize_grads(False)
+        # An operand is kept only for the other one's gradient: a frozen weight keeps no input alive.
+        *_, need_first, need_second = ctx.needs_input_grad
+        ctx.save_for_backward(first if need_second else None, second if need_first else None)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor | None) -> tuple[Tensor | None, ...]:
+        grads: dict[Slot, Tensor | None] = {}
+        if grad is not None:
+            operands = dict(zip(ctx.slot.operands, ctx.saved_tensors, strict=True))
+            for wanted, other in (ctx.slot.operands, ctx.slot.operands[::-1]):
+                if operands[other] is not None:
+                    filled = {ctx.slot: grad, other: operands[other].conj()}
+                    first, second = (filled[slot] for slot in wanted.operands)
+                    grads[wanted] = trilinear(wanted, ctx.geometry, ctx.input_size, ctx.lowering, first, second)
+        return None, None, None, None, *map(grads.get, ctx.slot.operands)
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[Any, ...], *inputs: Any) -> tuple[Tensor, int]:
+        """Fold the mapped axis into the index that only one operand has, or into the groups if both are mapped.
+
+        With one operand mapped, its own index (n, c or d: the one it shares with the result alone) grows. With both
+        mapped, the problems of the batch are so many groups that know nothing of one another.
+        """
+        slot, geometry, input_size, lowering, *operands = inputs
+        mapped = [name for name, dim in zip(slot.operands, in_dims[4:], strict=True) if dim is not None]
+        if len(mapped) == 2:
+            index = "g"
+        else:
+            index = next(i for i in mapped[0].indices if i != "g" and i in slot.indices)
+        folded = [
+            operand if dim is None else _fold(operand.movedim(dim, 0), name, index, geometry.groups)
+            for name, operand, dim in zip(slot.operands, operands, in_dims[4:], strict=True)
+        ]
+        grown = replace(geometry, groups=geometry.groups * info.batch_size) if index == "g" else geometry
+        result = trilinear(slot, grown, input_size, lowering, *folded)
+        return _unfold(result, slot, index, grown.groups, info.batch_size), 0
+
+
+def _fold(tensor: Tensor, slot: Slot, index: str, groups: int) -> Tensor:
+    """Merge the leading axis of a slot's tensor into one of its indices."""
+    axis, position = slot.group_axis, slot.indices.index(index)
+    apart = tensor.unflatten(axis + 1, (groups, tensor.shape[axis + 1] // groups))
+    return apart.movedim(0, position).flatten(position, position + 1).flatten(axis, axis + 1)
+
+
+def _unfold(tensor: Tensor, slot: Slot, index: str, groups: int, size: int) -> Tensor:
+    """Inverse of `_fold`: ``size`` problems out of an index, as a leading axis."""
+    axis, position = slot.group_axis, slot.indices.index(index)
+    apart = tensor.unflatten(axis, (groups, tensor.shape[axis] // groups))
+    single = apart.unflatten(position, (size, apart.shape[position] // size)).movedim(position, 0)
+    return single.flatten(axis + 1, axis + 2)
+
+
+class ForwardTrilinear(Trilinear):
+    """`Trilinear` with forward-mode differentiation."""
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        Trilinear.setup_context(ctx, inputs, output)
+        ctx.save_for_forward(*inputs[4:])
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Tensor | None) -> Tensor | None:
+        first, second = ctx.saved_tensors
+        first_tangent, second_tangent = tangents[4:]
+        terms = [(first_tangent, second), (first, second_tangent)]
+        parts = [
+            trilinear(ctx.slot, ctx.geometry, ctx.input_size, ctx.lowering, a, b)
+            for a, b in terms
+            if a is not None and b is not None
+        ]
+        return sum(parts[1:], parts[0]) if parts else None

@@ -1,0 +1,140 @@
+"""The integers of a convolution: which input index, output index and kernel index belong together.
+
+Along each spatial axis a convolution ties an input index ``i``, an output index ``o`` and a kernel index ``k`` by
+
+    i = S*o + D*k - lo            S stride, D dilation, (lo, hi) padding
+
+and is the trilinear form ``T(x, w, y) = sum x[n,g,c,i] * w[g,d,c,k] * y[n,g,d,o]`` over all tied ``(i, k, o)``.
+Leaving one of the three tensors open gives the convolution and its two gradients: see `Slot`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import IntEnum
+
+Ints = tuple[int, ...]
+Pairs = tuple[tuple[int, int], ...]
+
+
+class Slot(IntEnum):
+    """The tensor of the trilinear form that an operation leaves open, and so computes from the other two.
+
+    ========  ============================  ================
+    slot      operation                     operands
+    ========  ============================  ================
+    INPUT     gradient of the input         weight, output
+    WEIGHT    gradient of the weight        input, output
+    OUTPUT    the convolution               input, weight
+    ========  ============================  ================
+    """
+
+    INPUT = 0
+    WEIGHT = 1
+    OUTPUT = 2
+
+    @property
+    def operands(self) -> tuple[Slot, Slot]:
+        """The two slots that are filled, in the order INPUT, WEIGHT, OUTPUT."""
+        return _OPERANDS[self]
+
+    @property
+    def indices(self) -> str:
+        """Indices of the tensor before its spatial ones: n batch, g group, c input channel, d output channel."""
+        return _INDICES[self]
+
+    @property
+    def group_axis(self) -> int:
+        """The axis on which torch's layout folds the groups with the index after them: ``(n, g*c)``, ``(g*d, c)``."""
+        return _INDICES[self].index("g")
+
+
+_OPERANDS = {
+    Slot.INPUT: (Slot.WEIGHT, Slot.OUTPUT),
+    Slot.WEIGHT: (Slot.INPUT, Slot.OUTPUT),
+    Slot.OUTPUT: (Slot.INPUT, Slot.WEIGHT),
+}
+_INDICES = {Slot.INPUT: "ngc", Slot.WEIGHT: "gdc", Slot.OUTPUT: "ngd"}
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Kernel, stride, padding, dilation and groups of a convolution with any number of spatial axes.
+
+    Plain integers, hashable, without the sizes of input and output. Padding is a pair ``(lo, hi)`` per axis; negative
+    padding crops. It assumes sensible values: `ndconv._rules` makes a Geometry from what a user wrote.
+
+    Example:
+        >>> geometry = Geometry(kernel=(3, 3), stride=(2, 1), padding=((1, 1), (0, 0)), dilation=(1, 2), groups=1)
+        >>> geometry.output_size((8, 8))
+        (4, 4)
+    """
+
+    kernel: Ints
+    stride: Ints
+    padding: Pairs
+    dilation: Ints
+    groups: int = 1
+
+    @property
+    def ndim(self) -> int:
+        """Number of spatial axes."""
+        return len(self.kernel)
+
+    @property
+    def extent(self) -> Ints:
+        """Input elements that one dilated window spans, per axis: ``D*(K - 1) + 1``."""
+        return tuple(d * (k - 1) + 1 for k, d in zip(self.kernel, self.dilation, strict=True))
+
+    def output_size(self, input_size: Ints) -> Ints:
+        """Number of window positions per axis: ``(I + lo + hi - extent) // S + 1``."""
+        return tuple(
+            (size + lo + hi - extent) // stride + 1
+            for size, (lo, hi), extent, stride in zip(input_size, self.padding, self.extent, self.stride, strict=True)
+        )
+
+    def reach(self, output_size: Ints) -> Ints:
+        """Padded input elements that ``output_size`` windows span per axis, the remainder that none reads left out."""
+        return tuple(s * (o - 1) + e for s, o, e in zip(self.stride, output_size, self.extent, strict=True))
+
+    def fit(self, input_size: Ints, length: Ints) -> Pairs:
+        """Padding per axis that puts the input behind its ``lo`` and brings it to ``length``; negative crops."""
+        return tuple(
+            (lo, span - size - lo) for (lo, _), size, span in zip(self.padding, input_size, length, strict=True)
+        )
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One operation to carry out: a geometry, the open slot and the sizes of all three tensors.
+
+    Args:
+        slot: The open slot.
+        geometry: The convolution.
+        batch: ``n``.
+        channels: ``c``, input channels of one group.
+        features: ``d``, output channels of one group.
+        input_size: Spatial size of the input.
+        output_size: Spatial size of the output.
+    """
+
+    slot: Slot
+    geometry: Geometry
+    batch: int
+    channels: int
+    features: int
+    input_size: Ints
+    output_size: Ints
+
+    def shape(self, slot: Slot) -> Ints:
+        """Shape of a slot's tensor with its groups apart: ``x[n,g,c,*i]``, ``w[g,d,c,*k]`` or ``y[n,g,d,*o]``."""
+        sizes = {"n": self.batch, "g": self.geometry.groups, "c": self.channels, "d": self.features}
+        space = (self.input_size, self.geometry.kernel, self.output_size)[slot]
+        return (*(sizes[index] for index in slot.indices), *space)
+
+    @property
+    def multiply_adds(self) -> int:
+        """Products that the trilinear form sums, windows that hang into the padding counted whole."""
+        pairs = math.prod(self.geometry.kernel) * math.prod(self.output_size)
+        return self.batch * self.geometry.groups * self.channels * self.features * pairs

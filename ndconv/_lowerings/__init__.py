@@ -1,0 +1,12 @@
+"""The lowerings by name: a new one is a file here and a line below."""
+
+from __future__ import annotations
+
+from ndconv._lowerings._base import Cost, Lowering
+from ndconv._lowerings.reshape import Reshape
+from ndconv._lowerings.taps import Taps
+from ndconv._lowerings.window import Window
+
+LOWERINGS: dict[str, Lowering] = {lowering.name: lowering for lowering in (Reshape(), Taps(), Window())}
+
+__all__ = ["LOWERINGS", "Cost", "Lowering"]

@@ -1,0 +1,69 @@
+"""What a lowering is, and what it says of itself before it runs."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from ndconv._geometry import Problem, Slot
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a lowering spends on one problem.
+
+    Args:
+        multiply_adds: Products it computes, those it throws away included.
+        elements_moved: Elements read and written, matrix products counted as reading operands and writing results once.
+        workspace: Elements of the largest buffers alive at one time beside operands and result.
+        matmuls: Number of matrix products and their shapes, e.g. ``9 x (64, 64) @ (64, 3364)``, largest part first.
+        calls: Number of tensor operations started.
+    """
+
+    multiply_adds: int
+    elements_moved: int
+    workspace: int
+    matmuls: str
+    calls: int
+
+
+class Lowering(ABC):
+    """A way to turn a `Problem` into matrix products, for all three slots and any number of axes.
+
+    Operands and results are the tensors of the trilinear form, groups apart: ``x[n,g,c,*i]``, ``w[g,d,c,*k]`` and
+    ``y[n,g,d,*o]``. A new lowering is a subclass in its own file and a line in `ndconv._lowerings`.
+    """
+
+    name: str
+    accumulates = True
+    """Whether it adds partial sums in the operands' dtype; half types are then widened to float32 first."""
+
+    def refusal(self, problem: Problem) -> str | None:
+        """Why it does not apply to the problem, or None if it does."""
+        return None
+
+    @abstractmethod
+    def cost(self, problem: Problem) -> Cost:
+        """What it would spend."""
+
+    @abstractmethod
+    def output(self, problem: Problem, x: Tensor, w: Tensor) -> Tensor:
+        """The convolution."""
+
+    @abstractmethod
+    def input(self, problem: Problem, w: Tensor, y: Tensor) -> Tensor:
+        """The gradient of the input."""
+
+    @abstractmethod
+    def weight(self, problem: Problem, x: Tensor, y: Tensor) -> Tensor:
+        """The gradient of the weight."""
+
+    def run(self, problem: Problem, first: Tensor, second: Tensor) -> Tensor:
+        """Compute the problem's open slot from its two operands, in the order of `Slot.operands`."""
+        if problem.slot is Slot.OUTPUT:
+            return self.output(problem, first, second)
+        if problem.slot is Slot.INPUT:
+            return self.input(problem, first, second)
+        return self.weight(problem, first, second)

@@ -1,0 +1,73 @@
+"""Windows that share no element: the convolution is a matrix product on a rearranged input."""
+
+from __future__ import annotations
+
+import math
+
+from torch import Tensor
+
+from ndconv._geometry import Problem, Slot
+from ndconv._lowerings._base import Cost, Lowering
+from ndconv._lowerings._products import input_product, output_product, weight_product
+from ndconv._windows import pad, place, unpad, windows
+
+
+class Reshape(Lowering):
+    """One batched matrix product per slot and no repeated element: 1x1 kernels, patches, a kernel of the input's size.
+
+    Applies where on every axis the stride reaches past the dilated kernel or there is one window only. The input is
+    rearranged at most once and never multiplied; for a 1x1 kernel and for a kernel that covers the input it is used as
+    it lies. Elements that no window reads, between windows or after the last, get gradient 0.
+    """
+
+    name = "reshape"
+    accumulates = False
+
+    def refusal(self, problem: Problem) -> str | None:
+        geometry = problem.geometry
+        for extent, stride, positions in zip(geometry.extent, geometry.stride, problem.output_size, strict=True):
+            if positions > 1 and extent > stride:
+                return f"windows overlap: they span {geometry.extent} and the stride is {geometry.stride}"
+        return None
+
+    def cost(self, problem: Problem) -> Cost:
+        rows, positions = problem.channels * math.prod(problem.geometry.kernel), math.prod(problem.output_size)
+        x, w, y = (math.prod(problem.shape(slot)) for slot in Slot)
+        read = problem.batch * problem.geometry.groups * rows * positions
+        in_place = math.prod(problem.geometry.kernel) == 1 or positions == 1
+        batched, shape = {
+            Slot.OUTPUT: (positions > 1, f"({problem.features}, {rows}) @ ({rows}, {positions})"),
+            Slot.INPUT: (positions > 1, f"({rows}, {problem.features}) @ ({problem.features}, {positions})"),
+            Slot.WEIGHT: (False, f"({problem.features}, {problem.batch * positions}) @ (..., {rows})"),
+        }[problem.slot]
+        return Cost(
+            multiply_adds=problem.multiply_adds,
+            elements_moved=x + w + y + (0 if in_place else 2 * read),
+            workspace=0 if in_place else read,
+            matmuls=f"{problem.geometry.groups * (problem.batch if batched else 1)} x {shape}",
+            calls=4,
+        )
+
+    def _columns(self, problem: Problem, x: Tensor) -> Tensor:
+        geometry, ndim = problem.geometry, problem.geometry.ndim
+        padded = pad(x, geometry.fit(problem.input_size, geometry.reach(problem.output_size)))
+        view = windows(padded, geometry)
+        positions_last = view.permute(0, 1, 2, *range(3 + ndim, 3 + 2 * ndim), *range(3, 3 + ndim))
+        lead = (problem.batch, problem.geometry.groups)
+        return positions_last.reshape(*lead, -1, math.prod(problem.output_size))
+
+    def output(self, problem: Problem, x: Tensor, w: Tensor) -> Tensor:
+        return output_product(w.flatten(2), self._columns(problem, x)).reshape(problem.shape(Slot.OUTPUT))
+
+    def input(self, problem: Problem, w: Tensor, y: Tensor) -> Tensor:
+        geometry, ndim = problem.geometry, problem.geometry.ndim
+        columns = input_product(w.flatten(2), y.flatten(3) if ndim else y.unsqueeze(3))
+        columns = columns.reshape(*problem.shape(Slot.INPUT)[:3], *geometry.kernel, *problem.output_size)
+        positions_first = columns.permute(0, 1, 2, *range(3 + ndim, 3 + 2 * ndim), *range(3, 3 + ndim))
+        folded = place(positions_first, geometry)
+        return unpad(folded, geometry.fit(problem.input_size, geometry.reach(problem.output_size)))
+
+    def weight(self, problem: Problem, x: Tensor, y: Tensor) -> Tensor:
+        columns, ndim = self._columns(problem, x), problem.geometry.ndim
+        product = weight_product(columns, y.flatten(3) if ndim else y.unsqueeze(3))
+        return product.reshape(problem.shape(Slot.WEIGHT))

@@ -1,0 +1,258 @@
+"""One matrix product per kernel tap on a shifted flat view of the input: no window is ever copied.
+
+Write the padded input as a matrix ``X`` of channels by flat positions. Shifting a window by a kernel index moves the
+flat position by a constant, so the operand of a tap is a slice of the same memory. A stride S first splits every axis
+into S phase images, ``i = S*m + r``; on these each tap has stride 1 again, and no product with an inserted zero is ever
+formed. With ``Y`` the output on the same flat positions, the three slots are one loop:
+
+    OUTPUT    Y[:, :L]             += W[t]    @ X[rows, s : s+L]
+    INPUT     X[rows, s : s+L]     += W[t].T  @ Y[:, :L]
+    WEIGHT    W[t]                 += Y[:, :L] @ X[rows, s : s+L].T
+
+Positions past a row's end hold products of unrelated elements in OUTPUT, cut off when the result is unpacked, and zeros
+in the other two. Taps that share a shift and lie in neighbouring phases are one product with a longer reduction.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import product
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ndconv._geometry import Geometry, Ints, Problem, Slot
+from ndconv._lowerings._base import Cost, Lowering
+from ndconv._windows import merge, pad, split, unpad
+from ndconv._workspace import chunks, per_chunk
+
+# Packed operands of about this size stay in a core's cache while the taps pass over them.
+_CACHE_BYTES = 2 * 2**20
+
+
+class Run(NamedTuple):
+    """Taps ``start`` to ``stop`` of the packed weight, at one shift, in phases from ``phase`` on."""
+
+    start: int
+    stop: int
+    phase: int
+    shift: int
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where everything lies on the flat positions of one sample.
+
+    Args:
+        image: Size of a phase image, per axis.
+        runs: The matrix products.
+        order: Flat kernel index of each tap of the packed weight.
+    """
+
+    image: Ints
+    runs: tuple[Run, ...]
+    order: Ints
+
+    @property
+    def last_shift(self) -> int:
+        """The largest shift, of the last run: that many flat positions at the end start no window."""
+        return self.runs[-1].shift
+
+
+def _ravel(index: Ints, size: Ints) -> int:
+    flat = 0
+    for i, n in zip(index, size, strict=True):
+        flat = flat * n + i
+    return flat
+
+
+def layout(geometry: Geometry, output_size: Ints) -> Layout:
+    """Phase images, runs and tap order of a geometry.
+
+    Kernel index ``k`` reads ``D*k = S*q + r``: element ``o + q`` of phase image ``r``.
+
+    Example:
+        >>> geometry = Geometry(kernel=(3,), stride=(2,), padding=((1, 1),), dilation=(1,))
+        >>> layout(geometry, (4,)).runs
+        (Run(start=0, stop=2, phase=0, shift=0), Run(start=2, stop=3, phase=0, shift=1))
+    """
+    stride, dilation = geometry.stride, geometry.dilation
+    image = tuple(
+        o + d * (k - 1) // s for o, k, s, d in zip(output_size, geometry.kernel, stride, dilation, strict=True)
+    )
+    taps = []
+    for flat, index in enumerate(product(*map(range, geometry.kernel))):
+        offsets = tuple(divmod(d * k, s) for d, k, s in zip(dilation, index, stride, strict=True))
+        # Sorted by the axes' shifts, not their flat sum: an image size may be a compiler's symbol, better not compared.
+        taps.append((tuple(q for q, _ in offsets), _ravel(tuple(r for _, r in offsets), stride), flat))
+    taps.sort()
+    runs: list[Run] = []
+    for tap, (shifts, phase, _) in enumerate(taps):
+        last = runs[-1] if runs else None
+        if last and taps[last.start][0] == shifts and last.phase + last.stop - last.start == phase:
+            runs[-1] = last._replace(stop=tap + 1)
+        else:
+            runs.append(Run(tap, tap + 1, phase, _ravel(shifts, image)))
+    return Layout(image, tuple(runs), tuple(flat for _, _, flat in taps))
+
+
+_cached_layout = lru_cache(maxsize=1024)(layout)
+
+
+def _layout(problem: Problem) -> Layout:
+    # Sizes are symbols while a compiler traces, and symbols have no hash.
+    make = layout if torch.compiler.is_compiling() else _cached_layout
+    return make(problem.geometry, problem.output_size)
+
+
+class Taps(Lowering):
+    """Shifted flat views, one matrix product per run of taps. Buffers are the size of the operands, not times K."""
+
+    name = "taps"
+
+    def cost(self, problem: Problem) -> Cost:
+        geometry, plan = problem.geometry, _layout(problem)
+        groups, image = geometry.groups, math.prod(plan.image)
+        columns = problem.batch * image
+        packed_x = groups * problem.channels * math.prod(geometry.stride) * columns
+        packed_y = groups * problem.features * columns
+        x, w, y = (math.prod(problem.shape(slot)) for slot in Slot)
+        read = groups * problem.channels * len(plan.order) * columns
+        samples = _samples(problem, plan, 4)
+        rows = max(run.stop - run.start for run in plan.runs) * problem.channels
+        shapes = {
+            Slot.OUTPUT: f"({problem.features}, {rows}) @ ({rows}, {samples * image})",
+            Slot.INPUT: f"({rows}, {problem.features}) @ ({problem.features}, {samples * image})",
+            Slot.WEIGHT: f"({problem.features}, {samples * image}) @ ({samples * image}, {rows})",
+        }
+        rewritten = {Slot.OUTPUT: 2 * packed_y * len(plan.runs), Slot.INPUT: read, Slot.WEIGHT: packed_y}[problem.slot]
+        parts = -(-problem.batch // samples)
+        return Cost(
+            multiply_adds=groups * problem.channels * problem.features * len(plan.order) * columns,
+            elements_moved=x + w + y + packed_x + packed_y + read + rewritten,
+            workspace=(packed_x + packed_y) * samples // problem.batch,
+            matmuls=f"{groups * len(plan.runs) * parts} x {shapes[problem.slot]}",
+            calls=parts * (len(plan.runs) + 6),
+        )
+
+    def output(self, problem: Problem, x: Tensor, w: Tensor) -> Tensor:
+        plan = _layout(problem)
+        taps, y = _pack_weight(w, plan), x.new_empty(problem.shape(Slot.OUTPUT))
+        for part in _parts(problem, plan, x):
+            source = _pack_input(x[part], problem, plan)
+            target = source.new_empty(source.shape[0], problem.features, source.shape[2])
+            length = source.shape[2] - plan.last_shift
+            for index, run in enumerate(plan.runs):
+                rows, columns = _operand(run, problem.channels, length)
+                tap = taps[:, :, run.start * problem.channels : run.stop * problem.channels]
+                _accumulate(target[:, :, :length], tap, source[:, rows, columns], fresh=index == 0)
+            y[part] = _unpack_output(target, problem, plan)
+        return y
+
+    def input(self, problem: Problem, w: Tensor, y: Tensor) -> Tensor:
+        plan = _layout(problem)
+        taps, x = _pack_weight(w, plan).mT, y.new_empty(problem.shape(Slot.INPUT))
+        for part in _parts(problem, plan, y):
+            source = _pack_output(y[part], problem, plan)
+            height = math.prod(problem.geometry.stride) * problem.channels
+            target = source.new_zeros(source.shape[0], height, source.shape[2])
+            length = source.shape[2] - plan.last_shift
+            for run in plan.runs:
+                rows, columns = _operand(run, problem.channels, length)
+                tap = taps[:, run.start * problem.channels : run.stop * problem.channels]
+                _accumulate(target[:, rows, columns], tap, source[:, :, :length])
+            x[part] = _unpack_input(target, problem, plan)
+        return x
+
+    def weight(self, problem: Problem, x: Tensor, y: Tensor) -> Tensor:
+        plan = _layout(problem)
+        groups, features, channels = problem.geometry.groups, problem.features, problem.channels
+        taps = x.new_zeros(groups, features, len(plan.order) * channels)
+        for part in _parts(problem, plan, x):
+            source, target = _pack_input(x[part], problem, plan), _pack_output(y[part], problem, plan)
+            length = source.shape[2] - plan.last_shift
+            for run in plan.runs:
+                rows, columns = _operand(run, channels, length)
+                tap = taps[:, :, run.start * channels : run.stop * channels]
+                _accumulate(tap, target[:, :, :length], source[:, rows, columns].mT)
+        return _unpack_weight(taps, problem, plan)
+
+
+def _accumulate(target: Tensor, first: Tensor, second: Tensor, *, fresh: bool = False) -> None:
+    """``target += first @ second`` in place, or ``=`` if fresh; one group goes the shorter way of a plain product."""
+    if len(target) == 1:
+        target, first, second = target[0], first[0], second[0]
+        target.addmm_(first, second, beta=0 if fresh else 1)
+    else:
+        target.baddbmm_(first, second, beta=0 if fresh else 1)
+
+
+def _operand(run: Run, channels: int, length: int) -> tuple[slice, slice]:
+    first = run.phase * channels
+    return slice(first, first + (run.stop - run.start) * channels), slice(run.shift, run.shift + length)
+
+
+def _samples(problem: Problem, plan: Layout, itemsize: int) -> int:
+    height = math.prod(problem.geometry.stride) * problem.channels + problem.features
+    each = itemsize * problem.geometry.groups * height * math.prod(plan.image)
+    return per_chunk(problem.batch, each, _CACHE_BYTES)
+
+
+def _parts(problem: Problem, plan: Layout, operand: Tensor) -> list[slice]:
+    return list(chunks(problem.batch, _samples(problem, plan, operand.itemsize)))
+
+
+def _fit(problem: Problem, plan: Layout) -> tuple[tuple[int, int], ...]:
+    geometry = problem.geometry
+    length = tuple(m * s for m, s in zip(plan.image, geometry.stride, strict=True))
+    return geometry.fit(problem.input_size, length)
+
+
+def _pack_input(x: Tensor, problem: Problem, plan: Layout) -> Tensor:
+    """``x[n,g,c,*i] -> [g, *r c, n *m]``: padded, split into phase images, flat."""
+    ndim, stride = problem.geometry.ndim, problem.geometry.stride
+    phases = split(pad(x, _fit(problem, plan)), 3, stride)
+    packed = phases.permute(1, *range(3 + ndim, 3 + 2 * ndim), 2, 0, *range(3, 3 + ndim))
+    return packed.reshape(packed.shape[0], math.prod(stride) * problem.channels, len(x) * math.prod(plan.image))
+
+
+def _unpack_input(packed: Tensor, problem: Problem, plan: Layout) -> Tensor:
+    """Adjoint of `_pack_input`."""
+    ndim, stride = problem.geometry.ndim, problem.geometry.stride
+    phases = packed.view(len(packed), *stride, problem.channels, -1, *plan.image)
+    x = phases.permute(ndim + 2, 0, ndim + 1, *range(ndim + 3, 2 * ndim + 3), *range(1, ndim + 1))
+    return unpad(merge(x, 3, ndim), _fit(problem, plan))
+
+
+def _pack_output(y: Tensor, problem: Problem, plan: Layout) -> Tensor:
+    """``y[n,g,d,*o] -> [g, d, n *m]``: zeros past every row's end."""
+    padded = pad(y, tuple((0, m - o) for m, o in zip(plan.image, problem.output_size, strict=True)))
+    return padded.transpose(0, 1).transpose(1, 2).reshape(y.shape[1], y.shape[2], len(y) * math.prod(plan.image))
+
+
+def _unpack_output(packed: Tensor, problem: Problem, plan: Layout) -> Tensor:
+    """Adjoint of `_pack_output`, as a view."""
+    y = packed.view(*packed.shape[:2], -1, *plan.image)[(..., *map(slice, problem.output_size))]
+    return y.permute(2, 0, 1, *range(3, y.dim()))
+
+
+def _pack_weight(w: Tensor, plan: Layout) -> Tensor:
+    """``w[g,d,c,*k] -> [g, d, t c]``, taps in the order of the runs."""
+    taps = w.flatten(3) if w.dim() > 3 else w.unsqueeze(3)
+    return _reorder(taps, plan.order).transpose(2, 3).flatten(2)
+
+
+def _unpack_weight(packed: Tensor, problem: Problem, plan: Layout) -> Tensor:
+    """Adjoint of `_pack_weight`."""
+    taps = packed.unflatten(2, (len(plan.order), problem.channels)).transpose(2, 3)
+    inverse = tuple(sorted(range(len(plan.order)), key=plan.order.__getitem__))
+    return _reorder(taps, inverse).reshape(problem.shape(Slot.WEIGHT))
+
+
+def _reorder(taps: Tensor, order: Ints) -> Tensor:
+    if order == tuple(range(len(order))):
+        return taps
+    return taps.index_select(3, torch.tensor(order, device=taps.device))

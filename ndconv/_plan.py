@@ -1,0 +1,167 @@
+"""Which lowering runs: the planner, the user's choice, and the one way from operands to a result."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from ndconv._geometry import Geometry, Ints, Problem, Slot
+from ndconv._lowerings import LOWERINGS, Cost
+
+AUTO = "auto"
+NAMES = (AUTO, *LOWERINGS)
+
+# Nanoseconds per multiply-add, per byte moved and per tensor operation: float32 on two AVX-512 cores. Only their ratios
+# matter to a choice; float64 doubles the first and, by its size, the second.
+_NS_PER_MULTIPLY_ADD = 1 / 130
+_NS_PER_BYTE = 1 / 12
+_NS_PER_CALL = 4000.0
+
+_current = AUTO
+
+
+def set_lowering(name: str) -> None:
+    """Set the lowering of every convolution that is not given one, in all threads of the process.
+
+    Args:
+        name: ``"auto"`` (picks by cost, the start), ``"window"``, ``"reshape"`` or ``"taps"``.
+
+    Raises:
+        ValueError: If there is no such lowering.
+
+    Example:
+        >>> import ndconv
+        >>> ndconv.set_lowering("taps")
+        >>> ndconv.get_lowering()
+        'taps'
+        >>> ndconv.set_lowering("auto")
+    """
+    global _current
+    _current = resolve("set_lowering", name)
+
+
+def get_lowering() -> str:
+    """The name set by `set_lowering`."""
+    return _current
+
+
+@contextmanager
+def lowering(name: str) -> Iterator[None]:
+    """Use a lowering inside a ``with`` block; backward passes of what was computed inside use it too.
+
+    Args:
+        name: As in `set_lowering`.
+
+    Raises:
+        ValueError: If there is no such lowering.
+
+    Example:
+        >>> import ndconv
+        >>> with ndconv.lowering("window"):
+        ...     ndconv.get_lowering()
+        'window'
+    """
+    before = _current
+    set_lowering(name)
+    try:
+        yield
+    finally:
+        set_lowering(before)
+
+
+def resolve(function: str, name: str | None) -> str:
+    """The lowering to use: the one named, or the current one if None."""
+    if name is None:
+        return _current
+    if name not in NAMES:
+        raise ValueError(f"{function}: lowering must be one of {', '.join(map(repr, NAMES))}, but is {name!r}")
+    return name
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The planner's answer for one problem.
+
+    Args:
+        name: The lowering that runs.
+        costs: What each lowering that applies would spend.
+        refusals: Why the others do not apply.
+    """
+
+    name: str
+    costs: dict[str, Cost]
+    refusals: dict[str, str]
+
+
+def estimate(cost: Cost, itemsize: int) -> float:
+    """Estimated nanoseconds: the sum of computing, moving and starting."""
+    computing = cost.multiply_adds * max(1.0, itemsize / 4) * _NS_PER_MULTIPLY_ADD
+    return computing + cost.elements_moved * itemsize * _NS_PER_BYTE + cost.calls * _NS_PER_CALL
+
+
+def choose(problem: Problem, wanted: str, itemsize: int) -> Choice:
+    """Weigh the lowerings that apply; a wanted one that does not apply falls back to the cheapest."""
+    refusals = {name: reason for name, lowering in LOWERINGS.items() if (reason := lowering.refusal(problem))}
+    costs = {name: lowering.cost(problem) for name, lowering in LOWERINGS.items() if name not in refusals}
+    cheapest = min(costs, key=lambda name: estimate(costs[name], itemsize))
+    return Choice(wanted if wanted in costs else cheapest, costs, refusals)
+
+
+@lru_cache(maxsize=4096)
+def _chosen_name(problem: Problem, wanted: str, itemsize: int) -> str:
+    return choose(problem, wanted, itemsize).name
+
+
+def _compiled_name(problem: Problem, wanted: str) -> str:
+    """A choice that compares no size, so that a compiled graph serves every batch."""
+    if LOWERINGS["reshape"].refusal(problem) is None:
+        return "reshape" if wanted == AUTO else wanted
+    return wanted if wanted in ("window", "taps") else "taps"
+
+
+def execute(slot: Slot, geometry: Geometry, input_size: Ints, wanted: str, first: Tensor, second: Tensor) -> Tensor:
+    """Compute the open slot from its two operands; groups are folded into channels, as torch lays tensors out.
+
+    Args:
+        slot: The open slot.
+        geometry: The convolution.
+        input_size: Spatial size of the input.
+        wanted: Name of a lowering, or ``"auto"``.
+        first: Operand ``slot.operands[0]``.
+        second: Operand ``slot.operands[1]``.
+
+    Returns:
+        The tensor of the open slot, contiguous: ``(n, g*c, *I)``, ``(g*d, c, *K)`` or ``(n, g*d, *O)``.
+    """
+    a, b = (
+        _apart(tensor.resolve_conj().resolve_neg(), filled.group_axis, geometry.groups)
+        for filled, tensor in zip(slot.operands, (first, second), strict=True)
+    )
+    sizes = dict(zip(slot.operands[0].indices + slot.operands[1].indices, (*a.shape[:3], *b.shape[:3]), strict=True))
+    output_size = geometry.output_size(input_size)
+    problem = Problem(slot, geometry, sizes["n"], sizes["c"], sizes["d"], input_size, output_size)
+    if a.numel() == 0 or b.numel() == 0:
+        # An empty sum. Seen to here, so that no lowering has to care about empty operands.
+        result = a.new_zeros(problem.shape(slot))
+    else:
+        result = _run(problem, wanted, a, b)
+    return result.flatten(slot.group_axis, slot.group_axis + 1).contiguous()
+
+
+def _apart(tensor: Tensor, axis: int, groups: int) -> Tensor:
+    return tensor.unflatten(axis, (groups, tensor.shape[axis] // groups))
+
+
+def _run(problem: Problem, wanted: str, a: Tensor, b: Tensor) -> Tensor:
+    if torch.compiler.is_compiling():
+        lowering = LOWERINGS[_compiled_name(problem, wanted)]
+    else:
+        lowering = LOWERINGS[_chosen_name(problem, wanted, a.itemsize)]
+    if lowering.accumulates and a.dtype in (torch.float16, torch.bfloat16):
+        return lowering.run(problem, a.float(), b.float()).to(a.dtype)
+    return lowering.run(problem, a, b)

@@ -1,0 +1,119 @@
+"""Windows of a tensor as a strided view, and the adjoint that adds windows back up.
+
+Both take one axis at a time, so nothing depends on how many there are.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.nn.functional import pad as pad_last_axis_first
+
+from ndconv._geometry import Geometry, Ints, Pairs
+
+
+def pad(tensor: Tensor, amounts: Pairs) -> Tensor:
+    """Pad the last ``len(amounts)`` axes with zeros, ``(lo, hi)`` per axis; negative amounts crop.
+
+    Its adjoint is itself with the amounts negated: see `unpad`.
+    """
+    if not any(amount != 0 for pair in amounts for amount in pair):
+        return tensor
+    return pad_last_axis_first(tensor, [amount for pair in reversed(amounts) for amount in pair])
+
+
+def unpad(tensor: Tensor, amounts: Pairs) -> Tensor:
+    """Adjoint of `pad`: crop what it added and put zeros where it cropped."""
+    return pad(tensor, tuple((-lo, -hi) for lo, hi in amounts))
+
+
+def windows(padded: Tensor, geometry: Geometry) -> Tensor:
+    """All windows of a padded input, as a view.
+
+    Args:
+        padded: ``(n, g, c, *P)`` with ``P = geometry.reach(output_size)``.
+        geometry: Kernel, stride and dilation.
+
+    Returns:
+        View of shape ``(n, g, c, *O, *K)`` with ``view[..., o, k] = padded[..., S*o + D*k]``.
+
+    Example:
+        >>> import torch
+        >>> geometry = Geometry(kernel=(3,), stride=(2,), padding=((0, 0),), dilation=(1,))
+        >>> windows(torch.arange(5).view(1, 1, 1, 5), geometry)[0, 0, 0]
+        tensor([[0, 1, 2],
+                [2, 3, 4]])
+    """
+    for axis, (extent, stride, dilation) in enumerate(
+        zip(geometry.extent, geometry.stride, geometry.dilation, strict=True), start=3
+    ):
+        padded = padded.unfold(axis, extent, stride)[..., ::dilation]
+    return padded
+
+
+def fold(columns: Tensor, geometry: Geometry) -> Tensor:
+    """Adjoint of `windows`: add every window element to the input element it was taken from.
+
+    Slices are added in a fixed order, one kernel index of one axis at a time: the result is the same on every call, and
+    N axes of K elements take N*K additions, not K**N.
+
+    Args:
+        columns: ``(n, g, c, *O, *K)``.
+        geometry: Kernel, stride and dilation.
+
+    Returns:
+        Tensor of shape ``(n, g, c, *P)`` with ``P = geometry.reach(O)``.
+    """
+    ndim = geometry.ndim
+    reach = geometry.reach(tuple(columns.shape[3 : 3 + ndim]))
+    for axis in range(ndim):
+        columns = _fold_axis(columns, 3 + axis, 3 + ndim, reach[axis], geometry.stride[axis], geometry.dilation[axis])
+    return columns
+
+
+def _fold_axis(columns: Tensor, axis: int, kernel_axis: int, reach: int, stride: int, dilation: int) -> Tensor:
+    taps = columns.unbind(kernel_axis)
+    if len(taps) == 1 and stride == 1:
+        return taps[0]
+    shape = list(taps[0].shape)
+    positions, shape[axis] = shape[axis], reach
+    folded = columns.new_zeros(shape)
+    for k, tap in enumerate(taps):
+        folded[(slice(None),) * axis + (slice(k * dilation, k * dilation + stride * (positions - 1) + 1, stride),)] += tap
+    return folded
+
+
+def place(columns: Tensor, geometry: Geometry) -> Tensor:
+    """`fold` for windows that do not overlap: only moves elements, in one reshaping copy.
+
+    Args:
+        columns: ``(n, g, c, *O, *K)``; on every axis the stride reaches past the window, or O is 1.
+        geometry: Kernel, stride and dilation.
+
+    Returns:
+        Tensor of shape ``(n, g, c, *P)`` with ``P = geometry.reach(O)``.
+    """
+    ndim = geometry.ndim
+    positions = tuple(columns.shape[3 : 3 + ndim])
+    if any(d > 1 for d in geometry.dilation):
+        spread = pad(columns[(..., *(None,) * ndim)], tuple((0, d - 1) for d in geometry.dilation))
+        columns = pad(merge(spread, 3 + ndim, ndim), tuple((0, 1 - d) for d in geometry.dilation))
+    cell = tuple(s if o > 1 else e for s, o, e in zip(geometry.stride, positions, geometry.extent, strict=True))
+    columns = pad(columns, tuple((0, c - e) for c, e in zip(cell, geometry.extent, strict=True)))
+    whole = merge(columns, 3, ndim)
+    reach = geometry.reach(positions)
+    return pad(whole, tuple((0, r - o * c) for r, o, c in zip(reach, positions, cell, strict=True)))
+
+
+def merge(tensor: Tensor, first: int, ndim: int) -> Tensor:
+    """Merge each of ``ndim`` axes from ``first`` on with its partner ``ndim`` axes later: ``(*A, *B) -> (*A*B)``."""
+    order = [*range(first), *(first + axis + half for axis in range(ndim) for half in (0, ndim))]
+    pairs = zip(tensor.shape[first : first + ndim], tensor.shape[first + ndim :], strict=True)
+    return tensor.permute(order).reshape(*tensor.shape[:first], *(a * b for a, b in pairs))
+
+
+def split(tensor: Tensor, first: int, steps: Ints) -> Tensor:
+    """Adjoint of `merge`: ``(*A*B) -> (*A, *B)`` with ``B = steps``, as a view."""
+    ndim = len(steps)
+    for axis, step in reversed(tuple(enumerate(steps, start=first))):
+        tensor = tensor.unflatten(axis, (-1, step))
+    return tensor.permute(*range(first), *range(first, first + 2 * ndim, 2), *range(first + 1, first + 2 * ndim, 2))

@@ -1,0 +1,51 @@
+"""How much memory a lowering may take beside its operands and result, and the chunks that keep to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from torch.compiler import is_compiling
+
+_limit = 256 * 2**20
+
+
+def set_workspace_limit(limit: int) -> None:
+    """Set the bytes a lowering's buffers aim to stay under; a single sample's buffers are the least it can take.
+
+    Args:
+        limit: Positive number of bytes, for the whole process; 256 MiB at the start.
+
+    Raises:
+        ValueError: If ``limit`` is not positive.
+
+    Example:
+        >>> import ndconv
+        >>> ndconv.set_workspace_limit(64 * 2**20)
+        >>> ndconv.get_workspace_limit() // 2**20
+        64
+        >>> ndconv.set_workspace_limit(256 * 2**20)
+    """
+    global _limit
+    if limit < 1:
+        raise ValueError(f"set_workspace_limit: limit must be positive, but is {limit}")
+    _limit = limit
+
+
+def get_workspace_limit() -> int:
+    """The bytes set by `set_workspace_limit`."""
+    return _limit
+
+
+def per_chunk(length: int, bytes_each: int, target: int | None = None) -> int:
+    """How many of ``length`` items make a chunk of at most ``target`` bytes (the limit by default), at least one."""
+    target = _limit if target is None else min(target, _limit)
+    return max(1, min(length, target // max(1, bytes_each)))
+
+
+def chunks(length: int, size: int) -> Iterator[slice]:
+    """Slices of at most ``size`` that cover ``range(length)``; a compiler plans memory itself and gets one slice."""
+    if is_compiling() or size >= length:
+        yield slice(None)
+        return
+    for start in range(0, length, size):
+        yield slice(start, min(start + size, length))
