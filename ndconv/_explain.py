@@ -108,26 +108,28 @@ class ConvPlan:
     def __str__(self) -> str:
         geometry = self.geometry
         header = [
-            f"{geometry.ndim}-D convolution  {self.input_shape} * {self.weight_shape} -> {self.output_shape}  {self.dtype}",
-            f"stride {geometry.stride}  padding {geometry.padding}  dilation {geometry.dilation}  groups {geometry.groups}",
+            f"{geometry.ndim}-D convolution  {self.input_shape} * {self.weight_shape} -> {self.output_shape}  "
+            f"{self.dtype}",
+            f"stride {geometry.stride}  padding {geometry.padding}  dilation {geometry.dilation}  "
+            f"groups {geometry.groups}",
         ]
         return "\n".join([*header, *map(str, (self.output, self.grad_input, self.grad_weight))])
 
 
+def _scaled(number: float, base: int, units: tuple[str, ...]) -> str:
+    """``number`` in the largest unit it fills, four digits."""
+    power = 0
+    while number >= base and power < len(units) - 1:
+        number, power = number / base, power + 1
+    return f"{number:.4g} {units[power]}".rstrip()
+
+
 def _count(number: float) -> str:
-    for unit in ("", " k", " M", " G", " T"):
-        if number < 1000:
-            break
-        number /= 1000
-    return f"{number:.4g}{unit}"
+    return _scaled(number, 1000, ("", "k", "M", "G", "T"))
 
 
 def _bytes(number: float) -> str:
-    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
-        if number < 1024:
-            break
-        number /= 1024
-    return f"{number:.4g} {unit}"
+    return _scaled(number, 1024, ("B", "KiB", "MiB", "GiB", "TiB"))
 
 
 def plan(

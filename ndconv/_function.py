@@ -1,8 +1,8 @@
 """The one autograd.Function, told which slot of the trilinear form is open.
 
 The form is linear in each operand, and its derivative with respect to an operand is the same form with that operand's
-slot open. So the backward is this Function itself with another slot, the forward-mode derivative is this Function twice,
-and derivatives of every order come with no further code.
+slot open. So the backward is this Function itself with another slot, the forward-mode derivative is this Function
+twice, and derivatives of every order come with no further code.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.autograd.function import Function
+from torch.compiler import is_compiling
 
 from ndconv._geometry import Geometry, Ints, Slot
 from ndconv._plan import execute
+from ndconv._windows import unflatten, ungroup
 
 
 def trilinear(slot: Slot, geometry: Geometry, input_size: Ints, lowering: str, first: Tensor, second: Tensor) -> Tensor:
@@ -33,8 +34,8 @@ def trilinear(slot: Slot, geometry: Geometry, input_size: Ints, lowering: str, f
         The tensor of the open slot.
     """
     # torch.compile refuses a Function with a jvp as soon as an operand requires grad; forward-mode AD needs the jvp.
-    function = Trilinear if torch.compiler.is_compiling() else ForwardTrilinear
-    result: Tensor = function.apply(slot, geometry, input_size, lowering, first, second)
+    function = Trilinear if is_compiling() else ForwardTrilinear
+    result: Tensor = function.apply(slot, geometry, input_size, lowering, first, second)  # type: ignore[no-untyped-call]
     return result
 
 
@@ -42,7 +43,9 @@ class Trilinear(Function):
     """Both gradients of an open slot are the form with the operand's slot open instead."""
 
     @staticmethod
-    def forward(slot: Slot, geometry: Geometry, input_size: Ints, lowering: str, first: Tensor, second: Tensor) -> Tensor:
+    def forward(
+        slot: Slot, geometry: Geometry, input_size: Ints, lowering: str, first: Tensor, second: Tensor
+    ) -> Tensor:
         return execute(slot, geometry, input_size, lowering, first, second)
 
     @staticmethod
@@ -58,11 +61,13 @@ class Trilinear(Function):
         grads: dict[Slot, Tensor | None] = {}
         if grad is not None:
             operands = dict(zip(ctx.slot.operands, ctx.saved_tensors, strict=True))
+            # A compiler traces a Function's backward with it, and this one has itself in its backward without end.
+            compute = execute if is_compiling() else trilinear
             for wanted, other in (ctx.slot.operands, ctx.slot.operands[::-1]):
                 if operands[other] is not None:
                     filled = {ctx.slot: grad, other: operands[other].conj()}
                     first, second = (filled[slot] for slot in wanted.operands)
-                    grads[wanted] = trilinear(wanted, ctx.geometry, ctx.input_size, ctx.lowering, first, second)
+                    grads[wanted] = compute(wanted, ctx.geometry, ctx.input_size, ctx.lowering, first, second)
         return None, None, None, None, *map(grads.get, ctx.slot.operands)
 
     @staticmethod
@@ -74,10 +79,8 @@ class Trilinear(Function):
         """
         slot, geometry, input_size, lowering, *operands = inputs
         mapped = [name for name, dim in zip(slot.operands, in_dims[4:], strict=True) if dim is not None]
-        if len(mapped) == 2:
-            index = "g"
-        else:
-            index = next(i for i in mapped[0].indices if i != "g" and i in slot.indices)
+        own = next(i for i in mapped[0].indices if i != "g" and i in slot.indices)
+        index = "g" if len(mapped) == 2 else own
         folded = [
             operand if dim is None else _fold(operand.movedim(dim, 0), name, index, geometry.groups)
             for name, operand, dim in zip(slot.operands, operands, in_dims[4:], strict=True)
@@ -90,15 +93,15 @@ class Trilinear(Function):
 def _fold(tensor: Tensor, slot: Slot, index: str, groups: int) -> Tensor:
     """Merge the leading axis of a slot's tensor into one of its indices."""
     axis, position = slot.group_axis, slot.indices.index(index)
-    apart = tensor.unflatten(axis + 1, (groups, tensor.shape[axis + 1] // groups))
+    apart = ungroup(tensor, axis + 1, groups)
     return apart.movedim(0, position).flatten(position, position + 1).flatten(axis, axis + 1)
 
 
 def _unfold(tensor: Tensor, slot: Slot, index: str, groups: int, size: int) -> Tensor:
     """Inverse of `_fold`: ``size`` problems out of an index, as a leading axis."""
     axis, position = slot.group_axis, slot.indices.index(index)
-    apart = tensor.unflatten(axis, (groups, tensor.shape[axis] // groups))
-    single = apart.unflatten(position, (size, apart.shape[position] // size)).movedim(position, 0)
+    apart = ungroup(tensor, axis, groups)
+    single = unflatten(apart, position, (size, apart.shape[position] // size)).movedim(position, 0)
     return single.flatten(axis + 1, axis + 2)
 
 

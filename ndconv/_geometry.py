@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from enum import IntEnum
+from enum import Enum
 
 Ints = tuple[int, ...]
 Pairs = tuple[tuple[int, int], ...]
 
 
-class Slot(IntEnum):
+class Slot(Enum):
     """The tensor of the trilinear form that an operation leaves open, and so computes from the other two.
 
     ========  ============================  ================
@@ -30,9 +30,9 @@ class Slot(IntEnum):
     ========  ============================  ================
     """
 
-    INPUT = 0
-    WEIGHT = 1
-    OUTPUT = 2
+    INPUT = "input"
+    WEIGHT = "weight"
+    OUTPUT = "output"
 
     @property
     def operands(self) -> tuple[Slot, Slot]:
@@ -130,8 +130,8 @@ class Problem:
     def shape(self, slot: Slot) -> Ints:
         """Shape of a slot's tensor with its groups apart: ``x[n,g,c,*i]``, ``w[g,d,c,*k]`` or ``y[n,g,d,*o]``."""
         sizes = {"n": self.batch, "g": self.geometry.groups, "c": self.channels, "d": self.features}
-        space = (self.input_size, self.geometry.kernel, self.output_size)[slot]
-        return (*(sizes[index] for index in slot.indices), *space)
+        space = {Slot.INPUT: self.input_size, Slot.WEIGHT: self.geometry.kernel, Slot.OUTPUT: self.output_size}
+        return (*(sizes[index] for index in slot.indices), *space[slot])
 
     @property
     def multiply_adds(self) -> int:

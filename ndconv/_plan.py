@@ -9,17 +9,20 @@ from functools import lru_cache
 
 import torch
 from torch import Tensor
+from torch.compiler import is_compiling
 
 from ndconv._geometry import Geometry, Ints, Problem, Slot
 from ndconv._lowerings import LOWERINGS, Cost
+from ndconv._windows import ungroup
 
 AUTO = "auto"
 NAMES = (AUTO, *LOWERINGS)
 
-# Nanoseconds per multiply-add, per byte moved and per tensor operation: float32 on two AVX-512 cores. Only their ratios
-# matter to a choice; float64 doubles the first and, by its size, the second.
+# Nanoseconds per multiply-add, per byte moved or taken from a cache, and per tensor operation, measured for float32 on
+# two AVX-512 cores. Only their ratios matter to a choice; float64 doubles the first and, by its size, the next two.
 _NS_PER_MULTIPLY_ADD = 1 / 130
 _NS_PER_BYTE = 1 / 12
+_NS_PER_CACHED_BYTE = 1 / 100
 _NS_PER_CALL = 4000.0
 
 _current = AUTO
@@ -101,7 +104,8 @@ class Choice:
 def estimate(cost: Cost, itemsize: int) -> float:
     """Estimated nanoseconds: the sum of computing, moving and starting."""
     computing = cost.multiply_adds * max(1.0, itemsize / 4) * _NS_PER_MULTIPLY_ADD
-    return computing + cost.elements_moved * itemsize * _NS_PER_BYTE + cost.calls * _NS_PER_CALL
+    moving = cost.elements_moved * _NS_PER_BYTE + cost.elements_cached * _NS_PER_CACHED_BYTE
+    return computing + moving * itemsize + cost.calls * _NS_PER_CALL
 
 
 def choose(problem: Problem, wanted: str, itemsize: int) -> Choice:
@@ -113,15 +117,14 @@ def choose(problem: Problem, wanted: str, itemsize: int) -> Choice:
 
 
 @lru_cache(maxsize=4096)
-def _chosen_name(problem: Problem, wanted: str, itemsize: int) -> str:
+def _weighed(problem: Problem, wanted: str, itemsize: int) -> str:
     return choose(problem, wanted, itemsize).name
 
 
-def _compiled_name(problem: Problem, wanted: str) -> str:
-    """A choice that compares no size, so that a compiled graph serves every batch."""
-    if LOWERINGS["reshape"].refusal(problem) is None:
-        return "reshape" if wanted == AUTO else wanted
-    return wanted if wanted in ("window", "taps") else "taps"
+def _first_that_applies(problem: Problem, wanted: str) -> str:
+    """A choice that weighs no sizes, so that one compiled graph serves every batch."""
+    names = LOWERINGS if wanted == AUTO else (wanted, *LOWERINGS)
+    return next(name for name in names if LOWERINGS[name].refusal(problem) is None)
 
 
 def execute(slot: Slot, geometry: Geometry, input_size: Ints, wanted: str, first: Tensor, second: Tensor) -> Tensor:
@@ -139,29 +142,23 @@ def execute(slot: Slot, geometry: Geometry, input_size: Ints, wanted: str, first
         The tensor of the open slot, contiguous: ``(n, g*c, *I)``, ``(g*d, c, *K)`` or ``(n, g*d, *O)``.
     """
     a, b = (
-        _apart(tensor.resolve_conj().resolve_neg(), filled.group_axis, geometry.groups)
+        ungroup(tensor.resolve_conj().resolve_neg(), filled.group_axis, geometry.groups)
         for filled, tensor in zip(slot.operands, (first, second), strict=True)
     )
     sizes = dict(zip(slot.operands[0].indices + slot.operands[1].indices, (*a.shape[:3], *b.shape[:3]), strict=True))
     output_size = geometry.output_size(input_size)
     problem = Problem(slot, geometry, sizes["n"], sizes["c"], sizes["d"], input_size, output_size)
-    if a.numel() == 0 or b.numel() == 0:
-        # An empty sum. Seen to here, so that no lowering has to care about empty operands.
-        result = a.new_zeros(problem.shape(slot))
-    else:
-        result = _run(problem, wanted, a, b)
+    # Operands without elements are an empty sum. Seen to here, so that no lowering has to care about them.
+    empty = a.numel() == 0 or b.numel() == 0
+    result = a.new_zeros(problem.shape(slot)) if empty else _run(problem, wanted, a, b)
     return result.flatten(slot.group_axis, slot.group_axis + 1).contiguous()
 
 
-def _apart(tensor: Tensor, axis: int, groups: int) -> Tensor:
-    return tensor.unflatten(axis, (groups, tensor.shape[axis] // groups))
-
-
 def _run(problem: Problem, wanted: str, a: Tensor, b: Tensor) -> Tensor:
-    if torch.compiler.is_compiling():
-        lowering = LOWERINGS[_compiled_name(problem, wanted)]
+    if is_compiling():
+        lowering = LOWERINGS[_first_that_applies(problem, wanted)]
     else:
-        lowering = LOWERINGS[_chosen_name(problem, wanted, a.itemsize)]
+        lowering = LOWERINGS[_weighed(problem, wanted, a.itemsize)]
     if lowering.accumulates and a.dtype in (torch.float16, torch.bfloat16):
         return lowering.run(problem, a.float(), b.float()).to(a.dtype)
     return lowering.run(problem, a, b)

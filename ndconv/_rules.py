@@ -61,7 +61,9 @@ def padding_argument(function: str, value: Padding, ndim: int) -> str | Ints | P
     """Padding in the form that modules keep: a name, one integer per axis, or one ``(lo, hi)`` pair per axis."""
     if isinstance(value, str):
         if value not in PADDING_NAMES:
-            _refuse(function, f"padding must be a number or one of {', '.join(map(repr, PADDING_NAMES))}", f"is {value!r}")
+            _refuse(
+                function, f"padding must be a number or one of {', '.join(map(repr, PADDING_NAMES))}", f"is {value!r}"
+            )
         return value
     if _is_integer(value) or not isinstance(value, Sequence) or all(map(_is_integer, value)):
         return per_axis(function, "padding", value, ndim, least=0)  # type: ignore[arg-type]
@@ -169,7 +171,12 @@ def bias(function: str, features: int, shape: Sequence[int]) -> None:
 
 
 def grad_output(
-    function: str, geometry: Geometry, input_shape: Ints, weight_shape: Ints, shape: Sequence[int], names: tuple[str, str]
+    function: str,
+    geometry: Geometry,
+    input_shape: Ints,
+    weight_shape: Ints,
+    shape: Sequence[int],
+    names: tuple[str, str],
 ) -> None:
     """A gradient of the output has the shape of the output."""
     split = len(input_shape) - geometry.ndim

@@ -13,7 +13,6 @@ Without spatial axes all three are a matrix product and its two gradients.
 
 from __future__ import annotations
 
-from functools import lru_cache
 from itertools import count
 
 from opt_einsum import get_symbol
@@ -31,21 +30,19 @@ def _symbols(first: str, number: int, taken: str) -> str:
     return "".join(next(free) for _ in range(number))
 
 
-@lru_cache
-def terms(ndim: int) -> tuple[str, str, str]:
-    """Subscripts of the input's windows, the weight and the output, indexed by `Slot`.
+def terms(ndim: int) -> dict[Slot, str]:
+    """Subscripts of the input's windows, the weight and the output.
 
     Example:
-        >>> terms(3)
-        ('ngcopqklm', 'gdcklm', 'ngdopq')
+        >>> terms(3).values()
+        dict_values(['ngcopqklm', 'gdcklm', 'ngdopq'])
     """
     outputs = _symbols("o", ndim, _RESERVED)
     kernels = _symbols("k", ndim, _RESERVED + outputs)
-    spatial = (outputs + kernels, kernels, outputs)
-    return tuple(slot.indices + spatial[slot] for slot in Slot)  # type: ignore[return-value]
+    spatial = {Slot.INPUT: outputs + kernels, Slot.WEIGHT: kernels, Slot.OUTPUT: outputs}
+    return {slot: slot.indices + axes for slot, axes in spatial.items()}
 
 
-@lru_cache
 def equation(ndim: int, slot: Slot) -> str:
     """The einsum equation that computes the open slot from the other two.
 

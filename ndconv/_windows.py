@@ -11,6 +11,17 @@ from torch.nn.functional import pad as pad_last_axis_first
 from ndconv._geometry import Geometry, Ints, Pairs
 
 
+def unflatten(tensor: Tensor, axis: int, sizes: Ints) -> Tensor:
+    """`torch.Tensor.unflatten`, with a type."""
+    result: Tensor = tensor.unflatten(axis, sizes)
+    return result
+
+
+def ungroup(tensor: Tensor, axis: int, groups: int) -> Tensor:
+    """Set the groups apart that torch's layout folds into channels: ``(..., g*c, ...) -> (..., g, c, ...)``."""
+    return unflatten(tensor, axis, (groups, tensor.shape[axis] // groups))
+
+
 def pad(tensor: Tensor, amounts: Pairs) -> Tensor:
     """Pad the last ``len(amounts)`` axes with zeros, ``(lo, hi)`` per axis; negative amounts crop.
 
@@ -78,7 +89,9 @@ def _fold_axis(columns: Tensor, axis: int, kernel_axis: int, reach: int, stride:
     positions, shape[axis] = shape[axis], reach
     folded = columns.new_zeros(shape)
     for k, tap in enumerate(taps):
-        folded[(slice(None),) * axis + (slice(k * dilation, k * dilation + stride * (positions - 1) + 1, stride),)] += tap
+        folded[(slice(None),) * axis + (slice(k * dilation, k * dilation + stride * (positions - 1) + 1, stride),)] += (
+            tap
+        )
     return folded
 
 
@@ -115,5 +128,5 @@ def split(tensor: Tensor, first: int, steps: Ints) -> Tensor:
     """Adjoint of `merge`: ``(*A*B) -> (*A, *B)`` with ``B = steps``, as a view."""
     ndim = len(steps)
     for axis, step in reversed(tuple(enumerate(steps, start=first))):
-        tensor = tensor.unflatten(axis, (-1, step))
+        tensor = unflatten(tensor, axis, (-1, step))
     return tensor.permute(*range(first), *range(first, first + 2 * ndim, 2), *range(first + 1, first + 2 * ndim, 2))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from torch.compiler import is_compiling
 
 _limit = 256 * 2**20
@@ -42,10 +40,9 @@ def per_chunk(length: int, bytes_each: int, target: int | None = None) -> int:
     return max(1, min(length, target // max(1, bytes_each)))
 
 
-def chunks(length: int, size: int) -> Iterator[slice]:
-    """Slices of at most ``size`` that cover ``range(length)``; a compiler plans memory itself and gets one slice."""
-    if is_compiling() or size >= length:
-        yield slice(None)
-        return
-    for start in range(0, length, size):
-        yield slice(start, min(start + size, length))
+def chunks(length: int, bytes_each: int, target: int | None = None) -> list[slice]:
+    """Slices of `per_chunk` items that cover ``range(length)``; a compiler plans memory itself and gets one slice."""
+    if is_compiling():
+        return [slice(None)]
+    size = per_chunk(length, bytes_each, target)
+    return [slice(start, min(start + size, length)) for start in range(0, length, size)]

@@ -7,8 +7,8 @@ Arguments that all functions share:
   (the output has ``ceil(input / stride)`` elements, an odd total puts the extra element on the high side); ``"causal"``
   (all on the low side, so that no output sees a later input).
 - ``groups``: positive, divides the channels of input and output.
-- ``lowering``: keyword-only; ``"auto"``, ``"window"``, ``"reshape"`` or ``"taps"``, see `ndconv.set_lowering`. Where the
-  one named does not apply to a slot, the cheapest that does is used, as `ndconv.plan` shows.
+- ``lowering``: keyword-only; ``"auto"``, ``"window"``, ``"reshape"`` or ``"taps"``, see `ndconv.set_lowering`. Where
+  the one named does not apply to a slot, the cheapest that does is used, as `ndconv.plan` shows.
 
 Errors are torch's: `RuntimeError` for shapes, sizes and dtypes that do not fit, `TypeError` for values of a wrong type.
 """
@@ -39,9 +39,7 @@ def _convolve(
     lowering: str | None,
 ) -> Tensor:
     _rules.tensors(function, input=input, weight=weight, bias=bias)
-    geometry = _rules.convolution(
-        function, input.shape, weight.shape, stride, padding, dilation, groups, ndim=ndim
-    )
+    geometry = _rules.convolution(function, input.shape, weight.shape, stride, padding, dilation, groups, ndim=ndim)
     if bias is not None:
         _rules.bias(function, weight.shape[0], bias.shape)
     lowering = resolve(function, lowering)

@@ -116,9 +116,7 @@ def convnd_input(
         >>> convnd_input((1, 1, 6), torch.tensor([[[1.0, 2.0, 3.0]]]), torch.tensor([[[1.0, 10.0]]]), stride=2)
         tensor([[[ 1.,  2., 13., 20., 30.,  0.]]])
     """
-    return _input(
-        "convnd_input", None, input_size, weight, grad_output, stride, padding, dilation, groups, lowering
-    )
+    return _input("convnd_input", None, input_size, weight, grad_output, stride, padding, dilation, groups, lowering)
 
 
 def convnd_weight(
@@ -160,9 +158,7 @@ def convnd_weight(
         >>> convnd_weight(torch.tensor([[[1.0, 2.0, 3.0, 4.0]]]), (1, 1, 3), torch.tensor([[[1.0, 10.0]]]))
         tensor([[[21., 32., 43.]]])
     """
-    return _weight(
-        "convnd_weight", None, input, weight_size, grad_output, stride, padding, dilation, groups, lowering
-    )
+    return _weight("convnd_weight", None, input, weight_size, grad_output, stride, padding, dilation, groups, lowering)
 
 
 def conv1d_input(

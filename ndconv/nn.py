@@ -115,13 +115,12 @@ class ConvNd(_TorchConvNd):
 
     def plan(self, input: Tensor | Sequence[int]) -> ConvPlan:
         """What this layer will run on an input or an input of that shape: see `ndconv.plan`."""
-        return _plan(
-            input, self.weight, self.stride, self.padding, self.dilation, self.groups, lowering=self.lowering
-        )
+        return _plan(input, self.weight, self.stride, self.padding, self.dilation, self.groups, lowering=self.lowering)
 
     def extra_repr(self) -> str:
         """torch's, and the lowering if one was given."""
-        return super().extra_repr() + (f", lowering={self.lowering!r}" if self.lowering else "")
+        arguments: str = super().extra_repr()  # type: ignore[no-untyped-call]
+        return arguments + (f", lowering={self.lowering!r}" if self.lowering else "")
 
 
 class Conv1d(ConvNd, torch.nn.Conv1d):

@@ -7,6 +7,7 @@ from ndconv._lowerings.reshape import Reshape
 from ndconv._lowerings.taps import Taps
 from ndconv._lowerings.window import Window
 
+# In the order in which they are preferred where costs cannot be weighed.
 LOWERINGS: dict[str, Lowering] = {lowering.name: lowering for lowering in (Reshape(), Taps(), Window())}
 
 __all__ = ["LOWERINGS", "Cost", "Lowering"]

@@ -16,17 +16,19 @@ class Cost:
 
     Args:
         multiply_adds: Products it computes, those it throws away included.
-        elements_moved: Elements read and written, matrix products counted as reading operands and writing results once.
+        elements_moved: Elements read from and written to memory.
+        elements_cached: Elements that matrix products read or rewrite again while they lie in a cache.
         workspace: Elements of the largest buffers alive at one time beside operands and result.
         matmuls: Number of matrix products and their shapes, e.g. ``9 x (64, 64) @ (64, 3364)``, largest part first.
-        calls: Number of tensor operations started.
+        calls: Number of tensor operations started, a further group of a matrix product counted as a quarter.
     """
 
     multiply_adds: int
     elements_moved: int
+    elements_cached: int
     workspace: int
     matmuls: str
-    calls: int
+    calls: float
 
 
 class Lowering(ABC):

@@ -1,37 +1,49 @@
 """Grouped matrix products on batches: the three slots of a convolution without spatial structure.
 
-``x[n,g,r,l]``, ``w[g,d,r]`` and ``y[n,g,d,l]``, where ``r`` stacks the input channels with whatever kernel elements go
-with them, and ``l`` counts positions.
+``x[n,g,l,r]``, ``w[g,d,r]`` and ``y[n,g,d,l]``, where ``l`` counts positions and ``r`` stacks the input channels with
+whatever kernel elements go with them.
 """
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.compiler import is_compiling
+
+from ndconv._windows import unflatten
+
+# From this many positions on, one product per sample beats gathering the batch into a single matrix.
+_LONG = 256
 
 
 def output_product(w: Tensor, x: Tensor) -> Tensor:
-    """``y[n,g,d,l] = sum over r of w[g,d,r] * x[n,g,r,l]``."""
-    batch, groups, reduced, length = x.shape
-    features = w.shape[1]
-    if length == 1:
+    """``y[n,g,d,l] = sum over r of w[g,d,r] * x[n,g,l,r]``."""
+    if x.shape[2] == 1:
         # One position: the batch takes its place, or every sample would be a matrix-vector product.
-        return torch.matmul(x.squeeze(3).transpose(0, 1), w.mT).transpose(0, 1).unsqueeze(3)
-    # bmm takes a weight repeated with stride 0; matmul would copy the batch to fold it into one matrix.
-    repeated = w.expand(batch, groups, features, reduced).reshape(batch * groups, features, reduced)
-    return torch.bmm(repeated, x.reshape(batch * groups, reduced, length)).view(batch, groups, features, length)
+        return torch.matmul(x.squeeze(2).transpose(0, 1), w.mT).transpose(0, 1).unsqueeze(3)
+    return _batched(w, x.mT)
 
 
 def input_product(w: Tensor, y: Tensor) -> Tensor:
-    """``x[n,g,r,l] = sum over d of w[g,d,r] * y[n,g,d,l]``."""
-    return output_product(w.mT, y)
+    """``x[n,g,l,r] = sum over d of w[g,d,r] * y[n,g,d,l]``."""
+    if y.shape[3] == 1:
+        return torch.matmul(y.squeeze(3).transpose(0, 1), w).transpose(0, 1).unsqueeze(2)
+    return _batched(w.mT, y).mT
 
 
 def weight_product(x: Tensor, y: Tensor) -> Tensor:
-    """``w[g,d,r] = sum over n, l of y[n,g,d,l] * x[n,g,r,l]``."""
-    return torch.matmul(columns(y), columns(x).mT)
+    """``w[g,d,r] = sum over n, l of y[n,g,d,l] * x[n,g,l,r]``."""
+    if is_compiling() or y.shape[3] < _LONG or x.shape[0] == 1:
+        return torch.matmul(y.permute(1, 2, 0, 3).flatten(2), x.transpose(0, 1).flatten(1, 2))
+    w = torch.bmm(y[0], x[0])
+    for sample in range(1, x.shape[0]):
+        w.baddbmm_(y[sample], x[sample])
+    return w
 
 
-def columns(tensor: Tensor) -> Tensor:
-    """``(n, g, r, l) -> (g, r, n*l)``."""
-    return tensor.permute(1, 2, 0, 3).flatten(2)
+def _batched(w: Tensor, columns: Tensor) -> Tensor:
+    """``w[g,i,j] @ columns[n,g,j,l]``."""
+    batch, groups, inner, length = columns.shape
+    # bmm takes a weight repeated with stride 0; matmul would copy the batch to fold it into one matrix.
+    repeated = w.expand(batch, *w.shape).reshape(batch * groups, -1, inner)
+    return unflatten(torch.bmm(repeated, columns.reshape(batch * groups, inner, length)), 0, (batch, groups))

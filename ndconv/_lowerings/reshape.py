@@ -9,7 +9,7 @@ from torch import Tensor
 from ndconv._geometry import Problem, Slot
 from ndconv._lowerings._base import Cost, Lowering
 from ndconv._lowerings._products import input_product, output_product, weight_product
-from ndconv._windows import pad, place, unpad, windows
+from ndconv._windows import pad, place, unflatten, unpad, windows
 
 
 class Reshape(Lowering):
@@ -43,31 +43,36 @@ class Reshape(Lowering):
         return Cost(
             multiply_adds=problem.multiply_adds,
             elements_moved=x + w + y + (0 if in_place else 2 * read),
+            elements_cached=0,
             workspace=0 if in_place else read,
             matmuls=f"{problem.geometry.groups * (problem.batch if batched else 1)} x {shape}",
-            calls=4,
+            calls=4 + problem.geometry.groups / 4,
         )
 
     def _columns(self, problem: Problem, x: Tensor) -> Tensor:
+        """``x[n,g,c,*i] -> x[n,g,o,c k]``."""
         geometry, ndim = problem.geometry, problem.geometry.ndim
         padded = pad(x, geometry.fit(problem.input_size, geometry.reach(problem.output_size)))
-        view = windows(padded, geometry)
-        positions_last = view.permute(0, 1, 2, *range(3 + ndim, 3 + 2 * ndim), *range(3, 3 + ndim))
-        lead = (problem.batch, problem.geometry.groups)
-        return positions_last.reshape(*lead, -1, math.prod(problem.output_size))
+        positions_first = windows(padded, geometry).movedim(2, 2 + ndim)
+        return positions_first.reshape(*x.shape[:2], math.prod(problem.output_size), -1)
 
     def output(self, problem: Problem, x: Tensor, w: Tensor) -> Tensor:
         return output_product(w.flatten(2), self._columns(problem, x)).reshape(problem.shape(Slot.OUTPUT))
 
     def input(self, problem: Problem, w: Tensor, y: Tensor) -> Tensor:
         geometry, ndim = problem.geometry, problem.geometry.ndim
-        columns = input_product(w.flatten(2), y.flatten(3) if ndim else y.unsqueeze(3))
-        columns = columns.reshape(*problem.shape(Slot.INPUT)[:3], *geometry.kernel, *problem.output_size)
-        positions_first = columns.permute(0, 1, 2, *range(3 + ndim, 3 + 2 * ndim), *range(3, 3 + ndim))
-        folded = place(positions_first, geometry)
+        columns = input_product(w.flatten(2), _flat(y, problem))
+        columns = unflatten(columns, 3, (problem.channels, *geometry.kernel))
+        columns = unflatten(columns, 2, problem.output_size or (1,))
+        if not ndim:
+            return columns.squeeze(2)
+        folded = place(columns.movedim(2 + ndim, 2), geometry)
         return unpad(folded, geometry.fit(problem.input_size, geometry.reach(problem.output_size)))
 
     def weight(self, problem: Problem, x: Tensor, y: Tensor) -> Tensor:
-        columns, ndim = self._columns(problem, x), problem.geometry.ndim
-        product = weight_product(columns, y.flatten(3) if ndim else y.unsqueeze(3))
-        return product.reshape(problem.shape(Slot.WEIGHT))
+        return weight_product(self._columns(problem, x), _flat(y, problem)).reshape(problem.shape(Slot.WEIGHT))
+
+
+def _flat(y: Tensor, problem: Problem) -> Tensor:
+    """``y[n,g,d,*o] -> y[n,g,d,o]``."""
+    return y.reshape(*y.shape[:3], math.prod(problem.output_size))

@@ -17,16 +17,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import product
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from ndconv._cache import cached
 from ndconv._geometry import Geometry, Ints, Problem, Slot
 from ndconv._lowerings._base import Cost, Lowering
-from ndconv._windows import merge, pad, split, unpad
+from ndconv._windows import merge, pad, split, unflatten, unpad
 from ndconv._workspace import chunks, per_chunk
 
 # Packed operands of about this size stay in a core's cache while the taps pass over them.
@@ -99,13 +99,11 @@ def layout(geometry: Geometry, output_size: Ints) -> Layout:
     return Layout(image, tuple(runs), tuple(flat for _, _, flat in taps))
 
 
-_cached_layout = lru_cache(maxsize=1024)(layout)
+_cached_layout = cached(layout)
 
 
 def _layout(problem: Problem) -> Layout:
-    # Sizes are symbols while a compiler traces, and symbols have no hash.
-    make = layout if torch.compiler.is_compiling() else _cached_layout
-    return make(problem.geometry, problem.output_size)
+    return _cached_layout(problem.geometry, problem.output_size)
 
 
 class Taps(Lowering):
@@ -121,7 +119,7 @@ class Taps(Lowering):
         packed_y = groups * problem.features * columns
         x, w, y = (math.prod(problem.shape(slot)) for slot in Slot)
         read = groups * problem.channels * len(plan.order) * columns
-        samples = _samples(problem, plan, 4)
+        samples = per_chunk(problem.batch, _bytes_per_sample(problem, plan, 4), _CACHE_BYTES)
         rows = max(run.stop - run.start for run in plan.runs) * problem.channels
         shapes = {
             Slot.OUTPUT: f"({problem.features}, {rows}) @ ({rows}, {samples * image})",
@@ -132,10 +130,11 @@ class Taps(Lowering):
         parts = -(-problem.batch // samples)
         return Cost(
             multiply_adds=groups * problem.channels * problem.features * len(plan.order) * columns,
-            elements_moved=x + w + y + packed_x + packed_y + read + rewritten,
+            elements_moved=x + w + y + packed_x + packed_y,
+            elements_cached=read + rewritten,
             workspace=(packed_x + packed_y) * samples // problem.batch,
             matmuls=f"{groups * len(plan.runs) * parts} x {shapes[problem.slot]}",
-            calls=parts * (len(plan.runs) + 6),
+            calls=parts * (len(plan.runs) * (1 + (groups - 1) / 4) + 20),
         )
 
     def output(self, problem: Problem, x: Tensor, w: Tensor) -> Tensor:
@@ -183,7 +182,7 @@ class Taps(Lowering):
 
 def _accumulate(target: Tensor, first: Tensor, second: Tensor, *, fresh: bool = False) -> None:
     """``target += first @ second`` in place, or ``=`` if fresh; one group goes the shorter way of a plain product."""
-    if len(target) == 1:
+    if target.shape[0] == 1:
         target, first, second = target[0], first[0], second[0]
         target.addmm_(first, second, beta=0 if fresh else 1)
     else:
@@ -195,14 +194,13 @@ def _operand(run: Run, channels: int, length: int) -> tuple[slice, slice]:
     return slice(first, first + (run.stop - run.start) * channels), slice(run.shift, run.shift + length)
 
 
-def _samples(problem: Problem, plan: Layout, itemsize: int) -> int:
+def _bytes_per_sample(problem: Problem, plan: Layout, itemsize: int) -> int:
     height = math.prod(problem.geometry.stride) * problem.channels + problem.features
-    each = itemsize * problem.geometry.groups * height * math.prod(plan.image)
-    return per_chunk(problem.batch, each, _CACHE_BYTES)
+    return itemsize * problem.geometry.groups * height * math.prod(plan.image)
 
 
 def _parts(problem: Problem, plan: Layout, operand: Tensor) -> list[slice]:
-    return list(chunks(problem.batch, _samples(problem, plan, operand.itemsize)))
+    return chunks(problem.batch, _bytes_per_sample(problem, plan, operand.itemsize), _CACHE_BYTES)
 
 
 def _fit(problem: Problem, plan: Layout) -> tuple[tuple[int, int], ...]:
@@ -216,13 +214,13 @@ def _pack_input(x: Tensor, problem: Problem, plan: Layout) -> Tensor:
     ndim, stride = problem.geometry.ndim, problem.geometry.stride
     phases = split(pad(x, _fit(problem, plan)), 3, stride)
     packed = phases.permute(1, *range(3 + ndim, 3 + 2 * ndim), 2, 0, *range(3, 3 + ndim))
-    return packed.reshape(packed.shape[0], math.prod(stride) * problem.channels, len(x) * math.prod(plan.image))
+    return packed.reshape(packed.shape[0], math.prod(stride) * problem.channels, x.shape[0] * math.prod(plan.image))
 
 
 def _unpack_input(packed: Tensor, problem: Problem, plan: Layout) -> Tensor:
     """Adjoint of `_pack_input`."""
     ndim, stride = problem.geometry.ndim, problem.geometry.stride
-    phases = packed.view(len(packed), *stride, problem.channels, -1, *plan.image)
+    phases = packed.view(packed.shape[0], *stride, problem.channels, -1, *plan.image)
     x = phases.permute(ndim + 2, 0, ndim + 1, *range(ndim + 3, 2 * ndim + 3), *range(1, ndim + 1))
     return unpad(merge(x, 3, ndim), _fit(problem, plan))
 
@@ -230,12 +228,13 @@ def _unpack_input(packed: Tensor, problem: Problem, plan: Layout) -> Tensor:
 def _pack_output(y: Tensor, problem: Problem, plan: Layout) -> Tensor:
     """``y[n,g,d,*o] -> [g, d, n *m]``: zeros past every row's end."""
     padded = pad(y, tuple((0, m - o) for m, o in zip(plan.image, problem.output_size, strict=True)))
-    return padded.transpose(0, 1).transpose(1, 2).reshape(y.shape[1], y.shape[2], len(y) * math.prod(plan.image))
+    return padded.transpose(0, 1).transpose(1, 2).reshape(y.shape[1], y.shape[2], y.shape[0] * math.prod(plan.image))
 
 
 def _unpack_output(packed: Tensor, problem: Problem, plan: Layout) -> Tensor:
     """Adjoint of `_pack_output`, as a view."""
-    y = packed.view(*packed.shape[:2], -1, *plan.image)[(..., *map(slice, problem.output_size))]
+    positions = packed.view(*packed.shape[:2], -1, *plan.image)
+    y = positions[(..., *(slice(size) for size in problem.output_size))]
     return y.permute(2, 0, 1, *range(3, y.dim()))
 
 
@@ -247,7 +246,7 @@ def _pack_weight(w: Tensor, plan: Layout) -> Tensor:
 
 def _unpack_weight(packed: Tensor, problem: Problem, plan: Layout) -> Tensor:
     """Adjoint of `_pack_weight`."""
-    taps = packed.unflatten(2, (len(plan.order), problem.channels)).transpose(2, 3)
+    taps = unflatten(packed, 2, (len(plan.order), problem.channels)).transpose(2, 3)
     inverse = tuple(sorted(range(len(plan.order)), key=plan.order.__getitem__))
     return _reorder(taps, inverse).reshape(problem.shape(Slot.WEIGHT))
 
