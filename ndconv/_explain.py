@@ -171,10 +171,10 @@ def plan(
           lowering        reshape
           matmuls         1 x (64, 512) @ (512, 48)
           multiply-adds   1.573 M  (1.573 M in the sum)
-          bytes moved     432 KiB
+          bytes moved     428 KiB
           workspace       96 KiB
-          not taps        estimated at 2.53 times the cost
-          not window      estimated at 1.9 times the cost
+          not taps        estimated at 2.1 times the cost
+          not window      estimated at 2.08 times the cost
     """
     wanted = resolve("plan", lowering)
     for operand in (weight, input):

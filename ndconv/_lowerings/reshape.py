@@ -35,10 +35,11 @@ class Reshape(Lowering):
         x, w, y = (math.prod(problem.shape(slot)) for slot in Slot)
         read = problem.batch * problem.geometry.groups * rows * positions
         in_place = math.prod(problem.geometry.kernel) == 1 or positions == 1
+        columns = problem.batch * positions
         batched, shape = {
             Slot.OUTPUT: (positions > 1, f"({problem.features}, {rows}) @ ({rows}, {positions})"),
             Slot.INPUT: (positions > 1, f"({rows}, {problem.features}) @ ({problem.features}, {positions})"),
-            Slot.WEIGHT: (False, f"({problem.features}, {problem.batch * positions}) @ (..., {rows})"),
+            Slot.WEIGHT: (False, f"({problem.features}, {columns}) @ ({columns}, {rows})"),
         }[problem.slot]
         return Cost(
             multiply_adds=problem.multiply_adds,

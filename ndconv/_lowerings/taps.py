@@ -233,9 +233,11 @@ def _pack_output(y: Tensor, problem: Problem, plan: Layout) -> Tensor:
 
 def _unpack_output(packed: Tensor, problem: Problem, plan: Layout) -> Tensor:
     """Adjoint of `_pack_output`, as a view."""
-    positions = packed.view(*packed.shape[:2], -1, *plan.image)
-    y = positions[(..., *(slice(size) for size in problem.output_size))]
-    return y.permute(2, 0, 1, *range(3, y.dim()))
+    whole = packed.view(*packed.shape[:2], -1, *plan.image)
+    y = whole.permute(2, 0, 1, *range(3, whole.dim()))
+    for axis, size in enumerate(problem.output_size, start=3):
+        y = y.narrow(axis, 0, size)
+    return y
 
 
 def _pack_weight(w: Tensor, plan: Layout) -> Tensor:

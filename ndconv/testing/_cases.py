@@ -1,0 +1,180 @@
+"""Cases as data: geometries drawn from a seed, with ids that name them and bring them back."""
+
+from __future__ import annotations
+
+import math
+import random
+import re
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+Ints = tuple[int, ...]
+Pairs = tuple[tuple[int, int], ...]
+
+# Integers up to this size are exact in the dtype.
+_EXACT = {torch.float64: 2**53, torch.float32: 2**24, torch.float16: 2**11, torch.bfloat16: 2**8}
+
+_ID = re.compile(r"n(\d+)g(\d+)c(\d+)d(\d+)-k([\dx]+)-s([\dx]+)-p([\d.x]+)-d([\dx]+)-i([\dx]+)")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One convolution: sizes and hyper-parameters.
+
+    Args:
+        batch: Samples.
+        groups: Groups.
+        channels: Input channels of one group.
+        features: Output channels of one group.
+        kernel: Kernel size per axis.
+        stride: Per axis.
+        padding: ``(lo, hi)`` per axis.
+        dilation: Per axis.
+        input_size: Per axis.
+
+    Example:
+        >>> case = Case.parse("n2g1c3d4-k3x2-s2x1-p1.1x0.0-d1x2-i8x5")
+        >>> case.input_shape, case.weight_shape, case.output_shape
+        ((2, 3, 8, 5), (4, 3, 3, 2), (2, 4, 4, 3))
+    """
+
+    batch: int
+    groups: int
+    channels: int
+    features: int
+    kernel: Ints
+    stride: Ints
+    padding: Pairs
+    dilation: Ints
+    input_size: Ints
+
+    @classmethod
+    def parse(cls, id: str) -> Case:
+        """The case that an id names.
+
+        Raises:
+            ValueError: If it is not the id of a case.
+        """
+        match = _ID.fullmatch(id)
+        if match is None:
+            raise ValueError(f"not the id of a case: {id!r}, one looks like n2g1c3d4-k3x2-s2x1-p1.1x0.0-d1x2-i8x5")
+        *counts, kernel, stride, padding, dilation, size = match.groups()
+        pairs = tuple((int(lo), int(hi)) for lo, hi in (pair.split(".") for pair in padding.split("x")))
+        kernel, stride, dilation, size = (tuple(map(int, axes.split("x"))) for axes in (kernel, stride, dilation, size))
+        batch, groups, channels, features = map(int, counts)
+        return cls(batch, groups, channels, features, kernel, stride, pairs, dilation, size)
+
+    @property
+    def id(self) -> str:
+        """A readable name that `parse` turns back into the case."""
+        counts = f"n{self.batch}g{self.groups}c{self.channels}d{self.features}"
+        kernel, stride, dilation, size = (
+            "x".join(map(str, axes)) for axes in (self.kernel, self.stride, self.dilation, self.input_size)
+        )
+        padding = "x".join(f"{lo}.{hi}" for lo, hi in self.padding)
+        return f"{counts}-k{kernel}-s{stride}-p{padding}-d{dilation}-i{size}"
+
+    @property
+    def ndim(self) -> int:
+        """Number of spatial axes."""
+        return len(self.kernel)
+
+    @property
+    def output_size(self) -> Ints:
+        """Spatial size of the output."""
+        return tuple(
+            (i + lo + hi - d * (k - 1) - 1) // s + 1
+            for i, (lo, hi), d, k, s in zip(
+                self.input_size, self.padding, self.dilation, self.kernel, self.stride, strict=True
+            )
+        )
+
+    @property
+    def input_shape(self) -> Ints:
+        """``(n, g*c, *I)``."""
+        return (self.batch, self.groups * self.channels, *self.input_size)
+
+    @property
+    def weight_shape(self) -> Ints:
+        """``(g*d, c, *K)``."""
+        return (self.groups * self.features, self.channels, *self.kernel)
+
+    @property
+    def output_shape(self) -> Ints:
+        """``(n, g*d, *O)``."""
+        return (self.batch, self.groups * self.features, *self.output_size)
+
+    @property
+    def symmetric_padding(self) -> Ints | None:
+        """Padding as torch takes it, or None if the two sides differ."""
+        return tuple(lo for lo, _ in self.padding) if all(lo == hi for lo, hi in self.padding) else None
+
+    def largest_value(self, dtype: torch.dtype) -> int:
+        """The largest operand value up to 4 with which every partial sum of every slot is exact, 0 if there is none."""
+        kernel, positions = math.prod(self.kernel), self.batch * math.prod(self.output_size)
+        longest = max(self.channels * kernel, self.features * kernel, positions, 1)
+        return min(4, math.isqrt(_EXACT[dtype] // longest))
+
+    def operands(self, dtype: torch.dtype, device: str | torch.device = "cpu") -> tuple[Tensor, Tensor, Tensor]:
+        """Input, weight and output gradient of small integers, the same for every call and device."""
+        generator = torch.Generator().manual_seed(hash(self) % 2**31)
+        bound = self.largest_value(dtype)
+        x, w, y = (
+            torch.randint(-bound, bound + 1, shape, generator=generator).to(device, dtype)
+            for shape in (self.input_shape, self.weight_shape, self.output_shape)
+        )
+        return x, w, y
+
+
+def sample(count: int, ndims: Ints, *, seed: int = 0, overlap: bool = True, symmetric: bool = False) -> list[Case]:
+    """Draw distinct cases.
+
+    The output size is drawn and the input built from it, so that every case is valid and every stride remainder occurs.
+
+    Args:
+        count: How many.
+        ndims: Numbers of spatial axes, taken in turn.
+        seed: The same seed draws the same cases.
+        overlap: Whether windows may overlap; if not, the `reshape` lowering applies to every case.
+        symmetric: Whether both sides are padded alike, as torch can only do.
+
+    Returns:
+        ``count`` cases.
+    """
+    draw = random.Random(seed)
+    cases: dict[Case, None] = {}
+    while len(cases) < count:
+        cases[_draw(draw, ndims[len(cases) % len(ndims)], overlap, symmetric)] = None
+    return list(cases)
+
+
+def _draw(draw: random.Random, ndim: int, overlap: bool, symmetric: bool) -> Case:
+    # Many axes need small ones, for the oracle's loop grows with the product of outputs and kernel elements.
+    largest = {1: 5, 2: 4, 3: 3}.get(ndim, 2)
+    kernel: list[int] = []
+    stride: list[int] = []
+    padding: list[tuple[int, int]] = []
+    dilation: list[int] = []
+    size: list[int] = []
+    for _ in range(ndim):
+        k, d, out = draw.randint(1, largest), draw.randint(1, 3), draw.randint(1, largest + 1)
+        extent = d * (k - 1) + 1
+        s = draw.randint(1, 3) if overlap or out == 1 else extent + draw.randint(0, 1)
+        span = s * (out - 1) + extent + draw.randint(0, s - 1)
+        lo = draw.randint(0, min(2, (span - 1) // 2))
+        hi = lo if symmetric else draw.randint(0, min(3, span - 1 - lo))
+        kernel.append(k)
+        stride.append(s)
+        padding.append((lo, hi))
+        dilation.append(d)
+        size.append(span - lo - hi)
+    kind = draw.choice(("plain", "plain", "grouped", "depthwise"))
+    groups = 1 if kind == "plain" else draw.randint(2, 3)
+    channels = 1 if kind == "depthwise" else draw.randint(1, 3)
+    batch = draw.choice((0, 1, 2, 3, 3))
+    features = draw.randint(1, 3)
+    return Case(
+        batch, groups, channels, features, tuple(kernel), tuple(stride), tuple(padding), tuple(dilation), tuple(size)
+    )

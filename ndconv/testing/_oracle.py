@@ -1,0 +1,67 @@
+"""The independent reference: the trilinear form as a loop over output and kernel indices, in NumPy.
+
+It shares no code with the library and knows no trick: no padding, no windows, no strides. An index that falls outside
+the input is left out. Integers in, integers out, so its sums are exact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+Ints = tuple[int, ...]
+Pairs = tuple[tuple[int, int], ...]
+ALL: Any = slice(None)
+
+
+def _tied(
+    input_size: Ints, kernel: Ints, output_size: Ints, stride: Ints, padding: Pairs, dilation: Ints
+) -> Iterator[tuple[Ints, Ints, Ints]]:
+    """All ``(i, k, o)`` with ``i = S*o + D*k - lo`` inside the input on every axis."""
+    for o in np.ndindex(*output_size):
+        for k in np.ndindex(*kernel):
+            i = tuple(
+                s * o_ + d * k_ - lo for s, o_, d, k_, (lo, _) in zip(stride, o, dilation, k, padding, strict=True)
+            )
+            if all(0 <= i_ < size for i_, size in zip(i, input_size, strict=True)):
+                yield i, k, o
+
+
+def _blocks(groups: int, channels: int, features: int) -> Iterator[tuple[Any, Any]]:
+    """Slices of input and output channels of each group."""
+    for g in range(groups):
+        yield slice(g * channels, (g + 1) * channels), slice(g * features, (g + 1) * features)
+
+
+def output(x: Array, w: Array, output_size: Ints, stride: Ints, padding: Pairs, dilation: Ints, groups: int) -> Array:
+    """The convolution of ``x[n, g*c, *I]`` with ``w[g*d, c, *K]``."""
+    y = np.zeros((x.shape[0], w.shape[0], *output_size), np.result_type(x, w))
+    for i, k, o in _tied(x.shape[2:], w.shape[2:], output_size, stride, padding, dilation):
+        for c, d in _blocks(groups, w.shape[1], w.shape[0] // groups):
+            y[(ALL, d, *o)] += x[(ALL, c, *i)] @ w[(d, ALL, *k)].T
+    return y
+
+
+def grad_input(
+    w: Array, y: Array, input_size: Ints, stride: Ints, padding: Pairs, dilation: Ints, groups: int
+) -> Array:
+    """The gradient of the input for ``y[n, g*d, *O]``."""
+    x = np.zeros((y.shape[0], groups * w.shape[1], *input_size), np.result_type(w, y))
+    for i, k, o in _tied(input_size, w.shape[2:], y.shape[2:], stride, padding, dilation):
+        for c, d in _blocks(groups, w.shape[1], w.shape[0] // groups):
+            x[(ALL, c, *i)] += y[(ALL, d, *o)] @ w[(d, ALL, *k)]
+    return x
+
+
+def grad_weight(x: Array, y: Array, kernel: Ints, stride: Ints, padding: Pairs, dilation: Ints, groups: int) -> Array:
+    """The gradient of the weight for ``x[n, g*c, *I]`` and ``y[n, g*d, *O]``."""
+    channels, features = x.shape[1] // groups, y.shape[1] // groups
+    w = np.zeros((y.shape[1], channels, *kernel), np.result_type(x, y))
+    for i, k, o in _tied(x.shape[2:], kernel, y.shape[2:], stride, padding, dilation):
+        for c, d in _blocks(groups, channels, features):
+            w[(d, ALL, *k)] += y[(ALL, d, *o)].T @ x[(ALL, c, *i)]
+    return w
