@@ -24,12 +24,10 @@ class SlotPlan:
     Args:
         problem: Sizes of the operation.
         choice: The lowering that runs, the cost of each that applies, and why the others do not.
-        itemsize: Bytes of one element.
     """
 
     problem: Problem
     choice: Choice
-    itemsize: int
 
     @property
     def equation(self) -> str:
@@ -54,12 +52,12 @@ class SlotPlan:
     @property
     def bytes_moved(self) -> int:
         """Bytes read and written."""
-        return self.choice.costs[self.lowering].elements_moved * self.itemsize
+        return self.choice.costs[self.lowering].elements_moved * self.problem.itemsize
 
     @property
     def workspace(self) -> int:
-        """Bytes of buffers beside operands and result, before the workspace limit cuts them into chunks."""
-        return self.choice.costs[self.lowering].workspace * self.itemsize
+        """Bytes of buffers beside operands and result."""
+        return self.choice.costs[self.lowering].workspace * self.problem.itemsize
 
     def __str__(self) -> str:
         lines = [
@@ -71,9 +69,9 @@ class SlotPlan:
             f"  bytes moved     {_bytes(self.bytes_moved)}",
             f"  workspace       {_bytes(self.workspace)}",
         ]
-        chosen = estimate(self.choice.costs[self.lowering], self.itemsize)
+        chosen = estimate(self.choice.costs[self.lowering], self.problem.itemsize)
         reasons = {
-            name: f"estimated at {estimate(cost, self.itemsize) / chosen:.3g} times the cost"
+            name: f"estimated at {estimate(cost, self.problem.itemsize) / chosen:.3g} times the cost"
             for name, cost in self.choice.costs.items()
             if name != self.lowering
         } | self.choice.refusals
@@ -191,7 +189,8 @@ def plan(
     output_size = geometry.output_size(input_size)
     plans = []
     for slot in (Slot.OUTPUT, Slot.INPUT, Slot.WEIGHT):
-        problem = Problem(slot, geometry, x_shape[0], w_shape[1], w_shape[0] // groups, input_size, output_size)
-        plans.append(SlotPlan(problem, choose(problem, wanted, dtype.itemsize), dtype.itemsize))
+        sizes = (x_shape[0], w_shape[1], w_shape[0] // groups, input_size, output_size)
+        problem = Problem(slot, geometry, *sizes, dtype.itemsize)
+        plans.append(SlotPlan(problem, choose(problem, wanted)))
     output_shape = (x_shape[0], w_shape[0], *output_size)
     return ConvPlan(geometry, x_shape, w_shape, output_shape, str(dtype).removeprefix("torch."), *plans)

@@ -117,6 +117,7 @@ class Problem:
         features: ``d``, output channels of one group.
         input_size: Spatial size of the input.
         output_size: Spatial size of the output.
+        itemsize: Bytes of one element.
     """
 
     slot: Slot
@@ -126,6 +127,7 @@ class Problem:
     features: int
     input_size: Ints
     output_size: Ints
+    itemsize: int
 
     def shape(self, slot: Slot) -> Ints:
         """Shape of a slot's tensor with its groups apart: ``x[n,g,c,*i]``, ``w[g,d,c,*k]`` or ``y[n,g,d,*o]``."""

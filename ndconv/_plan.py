@@ -108,17 +108,17 @@ def estimate(cost: Cost, itemsize: int) -> float:
     return computing + moving * itemsize + cost.calls * _NS_PER_CALL
 
 
-def choose(problem: Problem, wanted: str, itemsize: int) -> Choice:
+def choose(problem: Problem, wanted: str) -> Choice:
     """Weigh the lowerings that apply; a wanted one that does not apply falls back to the cheapest."""
     refusals = {name: reason for name, lowering in LOWERINGS.items() if (reason := lowering.refusal(problem))}
     costs = {name: lowering.cost(problem) for name, lowering in LOWERINGS.items() if name not in refusals}
-    cheapest = min(costs, key=lambda name: estimate(costs[name], itemsize))
+    cheapest = min(costs, key=lambda name: estimate(costs[name], problem.itemsize))
     return Choice(wanted if wanted in costs else cheapest, costs, refusals)
 
 
 @lru_cache(maxsize=4096)
-def _weighed(problem: Problem, wanted: str, itemsize: int) -> str:
-    return choose(problem, wanted, itemsize).name
+def _weighed(problem: Problem, wanted: str) -> str:
+    return choose(problem, wanted).name
 
 
 def _first_that_applies(problem: Problem, wanted: str) -> str:
@@ -147,7 +147,7 @@ def execute(slot: Slot, geometry: Geometry, input_size: Ints, wanted: str, first
     )
     sizes = dict(zip(slot.operands[0].indices + slot.operands[1].indices, (*a.shape[:3], *b.shape[:3]), strict=True))
     output_size = geometry.output_size(input_size)
-    problem = Problem(slot, geometry, sizes["n"], sizes["c"], sizes["d"], input_size, output_size)
+    problem = Problem(slot, geometry, sizes["n"], sizes["c"], sizes["d"], input_size, output_size, a.itemsize)
     # Operands without elements are an empty sum. Seen to here, so that no lowering has to care about them.
     empty = a.numel() == 0 or b.numel() == 0
     result = a.new_zeros(problem.shape(slot)) if empty else _run(problem, wanted, a, b)
@@ -158,7 +158,7 @@ def _run(problem: Problem, wanted: str, a: Tensor, b: Tensor) -> Tensor:
     if is_compiling():
         lowering = LOWERINGS[_first_that_applies(problem, wanted)]
     else:
-        lowering = LOWERINGS[_weighed(problem, wanted, a.itemsize)]
+        lowering = LOWERINGS[_weighed(problem, wanted)]
     if lowering.accumulates and a.dtype in (torch.float16, torch.bfloat16):
         return lowering.run(problem, a.float(), b.float()).to(a.dtype)
     return lowering.run(problem, a, b)

@@ -119,7 +119,8 @@ class Taps(Lowering):
         packed_y = groups * problem.features * columns
         x, w, y = (math.prod(problem.shape(slot)) for slot in Slot)
         read = groups * problem.channels * len(plan.order) * columns
-        samples = per_chunk(problem.batch, _bytes_per_sample(problem, plan, 4), _CACHE_BYTES)
+        each = _elements_per_sample(problem, plan)
+        samples = per_chunk(problem.batch, problem.itemsize * each, _CACHE_BYTES)
         rows = max(run.stop - run.start for run in plan.runs) * problem.channels
         shapes = {
             Slot.OUTPUT: f"({problem.features}, {rows}) @ ({rows}, {samples * image})",
@@ -132,7 +133,7 @@ class Taps(Lowering):
             multiply_adds=groups * problem.channels * problem.features * len(plan.order) * columns,
             elements_moved=x + w + y + packed_x + packed_y,
             elements_cached=read + rewritten,
-            workspace=(packed_x + packed_y) * samples // problem.batch,
+            workspace=samples * each,
             matmuls=f"{groups * len(plan.runs) * parts} x {shapes[problem.slot]}",
             calls=parts * (len(plan.runs) * (1 + (groups - 1) / 4) + 20),
         )
@@ -140,7 +141,7 @@ class Taps(Lowering):
     def output(self, problem: Problem, x: Tensor, w: Tensor) -> Tensor:
         plan = _layout(problem)
         taps, y = _pack_weight(w, plan), x.new_empty(problem.shape(Slot.OUTPUT))
-        for part in _parts(problem, plan, x):
+        for part in _parts(problem, plan):
             source = _pack_input(x[part], problem, plan)
             target = source.new_empty(source.shape[0], problem.features, source.shape[2])
             length = source.shape[2] - plan.last_shift
@@ -154,7 +155,7 @@ class Taps(Lowering):
     def input(self, problem: Problem, w: Tensor, y: Tensor) -> Tensor:
         plan = _layout(problem)
         taps, x = _pack_weight(w, plan).mT, y.new_empty(problem.shape(Slot.INPUT))
-        for part in _parts(problem, plan, y):
+        for part in _parts(problem, plan):
             source = _pack_output(y[part], problem, plan)
             height = math.prod(problem.geometry.stride) * problem.channels
             target = source.new_zeros(source.shape[0], height, source.shape[2])
@@ -170,7 +171,7 @@ class Taps(Lowering):
         plan = _layout(problem)
         groups, features, channels = problem.geometry.groups, problem.features, problem.channels
         taps = x.new_zeros(groups, features, len(plan.order) * channels)
-        for part in _parts(problem, plan, x):
+        for part in _parts(problem, plan):
             source, target = _pack_input(x[part], problem, plan), _pack_output(y[part], problem, plan)
             length = source.shape[2] - plan.last_shift
             for run in plan.runs:
@@ -194,13 +195,13 @@ def _operand(run: Run, channels: int, length: int) -> tuple[slice, slice]:
     return slice(first, first + (run.stop - run.start) * channels), slice(run.shift, run.shift + length)
 
 
-def _bytes_per_sample(problem: Problem, plan: Layout, itemsize: int) -> int:
+def _elements_per_sample(problem: Problem, plan: Layout) -> int:
     height = math.prod(problem.geometry.stride) * problem.channels + problem.features
-    return itemsize * problem.geometry.groups * height * math.prod(plan.image)
+    return problem.geometry.groups * height * math.prod(plan.image)
 
 
-def _parts(problem: Problem, plan: Layout, operand: Tensor) -> list[slice]:
-    return chunks(problem.batch, _bytes_per_sample(problem, plan, operand.itemsize), _CACHE_BYTES)
+def _parts(problem: Problem, plan: Layout) -> list[slice]:
+    return chunks(problem.batch, problem.itemsize * _elements_per_sample(problem, plan), _CACHE_BYTES)
 
 
 def _fit(problem: Problem, plan: Layout) -> tuple[tuple[int, int], ...]:

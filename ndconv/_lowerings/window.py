@@ -13,7 +13,7 @@ from ndconv._geometry import Problem, Slot
 from ndconv._lowerings._base import Cost, Lowering
 from ndconv._subscripts import equation
 from ndconv._windows import fold, pad, unpad, windows
-from ndconv._workspace import chunks
+from ndconv._workspace import chunks, get_workspace_limit
 
 _equation = cached(equation)
 
@@ -22,6 +22,12 @@ def _contract(subscripts: str, a: Tensor, b: Tensor) -> Tensor:
     # A compiler cannot trace opt_einsum's parsing. Two operands leave no path to find, so einsum does the same.
     product: Tensor = einsum(subscripts, a, b) if is_compiling() else contract(subscripts, a, b)
     return product
+
+
+def _elements_per_row(problem: Problem) -> int:
+    """Elements of the windows of one sample at one index of the first output axis."""
+    geometry = problem.geometry
+    return geometry.groups * problem.channels * math.prod(geometry.kernel + problem.output_size[1:])
 
 
 class Window(Lowering):
@@ -49,18 +55,18 @@ class Window(Lowering):
             # Windows are gathered with strides, at less than half the speed of a straight copy.
             elements_moved=2 * x + w + 3 * y + 5 * columns,
             elements_cached=0,
-            workspace=columns,
+            workspace=min(columns, max(_elements_per_row(problem), get_workspace_limit() // problem.itemsize)),
             matmuls=f"{geometry.groups} x {shapes[problem.slot]}",
             calls=8 + 2 * adds + geometry.groups / 4,
         )
 
-    def _parts(self, problem: Problem, itemsize: int) -> list[tuple[slice, ...]]:
+    def _parts(self, problem: Problem) -> list[tuple[slice, ...]]:
         """Slices ``[n, g, c or d, o]`` of windows or outputs whose columns fit the workspace: samples, then rows."""
         geometry, everything = problem.geometry, slice(None)
         if geometry.ndim == 0:
             return [(everything,)]
         rows = problem.output_size[0]
-        each = itemsize * geometry.groups * problem.channels * math.prod(geometry.kernel + problem.output_size[1:])
+        each = problem.itemsize * _elements_per_row(problem)
         return [
             (samples, everything, everything, part)
             for samples in chunks(problem.batch, each * rows)
@@ -74,13 +80,13 @@ class Window(Lowering):
     def output(self, problem: Problem, x: Tensor, w: Tensor) -> Tensor:
         view, subscripts = self._windows(problem, x), _equation(problem.geometry.ndim, Slot.OUTPUT)
         y = x.new_empty(problem.shape(Slot.OUTPUT))
-        for part in self._parts(problem, x.itemsize):
+        for part in self._parts(problem):
             y[part] = _contract(subscripts, view[part], w)
         return y
 
     def input(self, problem: Problem, w: Tensor, y: Tensor) -> Tensor:
         geometry, subscripts = problem.geometry, _equation(problem.geometry.ndim, Slot.INPUT)
-        reach, parts = geometry.reach(problem.output_size), self._parts(problem, y.itemsize)
+        reach, parts = geometry.reach(problem.output_size), self._parts(problem)
         if len(parts) == 1:
             padded = fold(_contract(subscripts, w, y), geometry)
         else:
@@ -94,6 +100,6 @@ class Window(Lowering):
     def weight(self, problem: Problem, x: Tensor, y: Tensor) -> Tensor:
         view, subscripts = self._windows(problem, x), _equation(problem.geometry.ndim, Slot.WEIGHT)
         w = x.new_zeros(problem.shape(Slot.WEIGHT))
-        for part in self._parts(problem, x.itemsize):
+        for part in self._parts(problem):
             w += _contract(subscripts, view[part], y[part])
         return w
