@@ -1,0 +1,26 @@
+"""The ``--device`` option, for tests and doctests alike."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add ``--device``."""
+    parser.addoption("--device", default="cpu", help="torch device that the tests compute on (default: cpu)")
+
+
+@pytest.fixture(scope="session")
+def device(request: pytest.FixtureRequest) -> str:
+    """The device under test, with TF32 off: the tests compare for equality."""
+    name: str = request.config.getoption("--device")
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
+    return name
+
+
+@pytest.fixture(autouse=True)
+def seed() -> None:
+    """Every test draws the same random numbers, whichever tests ran before it."""
+    torch.manual_seed(0)

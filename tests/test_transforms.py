@@ -1,0 +1,243 @@
+"""torch.func, torch.compile, torch.export, and what autograd keeps alive."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from collections.abc import Callable, Iterator
+from itertools import product
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.func import functional_call, grad, hessian, jacfwd, jacrev, jvp, vjp, vmap
+
+import ndconv
+
+LOWERINGS = ("window", "taps", "reshape")
+# Stride 3 keeps windows apart, so that every lowering applies.
+ARGUMENTS = {"stride": (3, 4), "padding": (1, 0), "dilation": (1, 2), "groups": 2}
+
+
+def integers(*shape: int, device: str) -> Tensor:
+    return torch.randint(-3, 4, shape, device=device).double()
+
+
+@pytest.fixture
+def x(device: str) -> Tensor:
+    return integers(2, 4, 7, 9, device=device)
+
+
+@pytest.fixture
+def w(device: str) -> Tensor:
+    return integers(6, 2, 3, 2, device=device)
+
+
+def ours(lowering: str) -> Callable[[Tensor, Tensor], Tensor]:
+    return lambda x, w: ndconv.functional.conv2d(x, w, **ARGUMENTS, lowering=lowering)  # type: ignore[arg-type]
+
+
+def theirs(x: Tensor, w: Tensor) -> Tensor:
+    return F.conv2d(x, w, **ARGUMENTS)  # type: ignore[arg-type]
+
+
+def assert_equal(got: object, want: object) -> None:
+    if isinstance(got, tuple):
+        assert isinstance(want, tuple)
+        for a, b in zip(got, want, strict=True):
+            assert_equal(a, b)
+    else:
+        assert torch.equal(got, want)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("lowering", LOWERINGS)
+class TestFunc:
+    def test_jvp(self, lowering: str, x: Tensor, w: Tensor) -> None:
+        assert_equal(jvp(ours(lowering), (x, w), (x + 1, w - 2)), jvp(theirs, (x, w), (x + 1, w - 2)))
+
+    def test_jvp_in_one_operand(self, lowering: str, x: Tensor, w: Tensor) -> None:
+        assert_equal(jvp(lambda x: ours(lowering)(x, w), (x,), (x + 1,)), jvp(lambda x: theirs(x, w), (x,), (x + 1,)))
+
+    def test_vjp(self, lowering: str, x: Tensor, w: Tensor) -> None:
+        output, pull = vjp(ours(lowering), x, w)
+        expected, push = vjp(theirs, x, w)
+        assert_equal(output, expected)
+        assert_equal(pull(output), push(output))
+
+    @pytest.mark.parametrize("dims", [d for d in product((None, 0, 1, -1), repeat=2) if d != (None, None)], ids=str)
+    def test_vmap(self, lowering: str, dims: tuple[int | None, int | None], x: Tensor, w: Tensor) -> None:
+        operands = tuple(
+            tensor if dim is None else torch.stack([tensor, tensor + 1, tensor - 2], dim)
+            for tensor, dim in zip((x, w), dims, strict=True)
+        )
+        assert_equal(vmap(ours(lowering), dims)(*operands), vmap(theirs, dims)(*operands))
+
+    def test_nested_vmap(self, lowering: str, x: Tensor, w: Tensor) -> None:
+        xs, ws = torch.stack([x, x + 1]), torch.stack([w, w - 1, 2 * w])
+        assert_equal(
+            vmap(vmap(ours(lowering), (None, 0)), (0, None))(xs, ws), vmap(vmap(theirs, (None, 0)), (0, None))(xs, ws)
+        )
+
+    def test_per_sample_gradients(self, lowering: str, x: Tensor, w: Tensor) -> None:
+        def loss(convolution: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Tensor, Tensor], Tensor]:
+            return lambda w, x: (convolution(x[None], w) ** 2).sum()
+
+        assert_equal(vmap(grad(loss(ours(lowering))), (None, 0))(w, x), vmap(grad(loss(theirs)), (None, 0))(w, x))
+
+    def test_vmap_of_gradient_functions(self, lowering: str, x: Tensor, w: Tensor) -> None:
+        y = theirs(x, w)
+        xs, ys, ws = torch.stack([x, x + 1]), torch.stack([y, y - 1]), torch.stack([w, w + 1])
+        keywords = dict(ARGUMENTS, lowering=lowering)
+        for dims in ((0, 0), (0, None), (None, 0)):
+            a, b, c = (two if dim == 0 else two[0] for two, dim in ((xs, dims[0]), (ws, dims[0]), (ys, dims[1])))
+            by_weight = vmap(lambda x, y: ndconv.grad.conv2d_weight(x, w.shape, y, **keywords), dims)(a, c)  # type: ignore[arg-type]
+            by_input = vmap(lambda w, y: ndconv.grad.conv2d_input(x.shape, w, y, **keywords), dims)(b, c)  # type: ignore[arg-type]
+            pick = [(i if dims[0] == 0 else 0, i if dims[1] == 0 else 0) for i in range(2)]
+            for i, (p, q) in enumerate(pick):
+                assert_equal(by_weight[i], torch.nn.grad.conv2d_weight(xs[p], w.shape, ys[q], **ARGUMENTS))  # type: ignore[arg-type]
+                assert_equal(by_input[i], torch.nn.grad.conv2d_input(x.shape, ws[p], ys[q], **ARGUMENTS))  # type: ignore[arg-type]
+
+    def test_jacrev_and_jacfwd(self, lowering: str, x: Tensor, w: Tensor) -> None:
+        x = x[:1]
+        expected = jacrev(theirs, (0, 1))(x, w)
+        assert_equal(jacrev(ours(lowering), (0, 1))(x, w), expected)
+        assert_equal(jacfwd(ours(lowering), (0, 1))(x, w), expected)
+
+    def test_hessian(self, lowering: str, x: Tensor, w: Tensor) -> None:
+        x, w = x[:1, :, :5, :5], w[:2]
+
+        def loss(convolution: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Tensor, Tensor], Tensor]:
+            return lambda x, w: (convolution(x, w) ** 3).sum()
+
+        assert_equal(hessian(loss(ours(lowering)), (0, 1))(x[:, :4], w), hessian(loss(theirs), (0, 1))(x[:, :4], w))
+
+    def test_ensemble_of_modules(self, lowering: str, x: Tensor) -> None:
+        layers = [ndconv.Conv2d(4, 6, 3, 3, lowering=lowering).to(x) for _ in range(3)]
+        parameters, _ = torch.func.stack_module_state(layers)  # type: ignore[arg-type]
+        together = vmap(lambda state: functional_call(layers[0], state, (x,)))(parameters)
+        for output, layer in zip(together, layers, strict=True):
+            torch.testing.assert_close(output, layer(x), rtol=1e-12, atol=1e-12)
+
+
+@pytest.fixture
+def graphs() -> Iterator[list[int]]:
+    """Counts the graphs that are compiled."""
+    torch._dynamo.reset()
+    yield []
+    torch._dynamo.reset()
+
+
+def _compiled(layer: torch.nn.Module, graphs: list[int]) -> Callable[[Tensor], Tensor]:
+    from torch._dynamo.backends.debugging import aot_eager
+
+    def backend(graph: torch.fx.GraphModule, inputs: list[Tensor]) -> object:
+        graphs.append(len(graph.graph.nodes))
+        return aot_eager(graph, inputs)
+
+    return torch.compile(layer, fullgraph=True, backend=backend)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("lowering", LOWERINGS)
+def test_compile_forward_and_backward_for_every_batch_size(lowering: str, graphs: list[int], device: str) -> None:
+    layer = ndconv.Conv2d(4, 6, 3, stride=3, padding=1, groups=2, lowering=lowering, device=device, dtype=torch.double)
+    compiled = _compiled(layer, graphs)
+    for batch in (2, 3, 4, 5, 7):
+        x = integers(batch, 4, 8, 9, device=device).requires_grad_()
+        got, want = compiled(x), layer(x)
+        torch.testing.assert_close(got, want)
+        for a, b in zip(
+            torch.autograd.grad(got.square().sum(), (x, *layer.parameters())),
+            torch.autograd.grad(want.square().sum(), (x, *layer.parameters())),
+            strict=True,
+        ):
+            torch.testing.assert_close(a, b)
+    assert len(graphs) == 2  # one for the first size, one for all others
+
+
+@pytest.mark.parametrize("ndim", [1, 2, 3, 4])
+@pytest.mark.parametrize("lowering", ["window", "taps"])
+def test_compile_any_number_of_axes(ndim: int, lowering: str, graphs: list[int], device: str) -> None:
+    layer = ndconv.ConvNd(ndim, 2, 3, 2, stride=2, dilation=2, padding="causal", lowering=lowering, device=device)
+    x = torch.randn(2, 2, *(5,) * ndim, device=device, requires_grad=True)
+    got, want = _compiled(layer, graphs)(x), layer(x)
+    torch.testing.assert_close(got, want)
+    torch.testing.assert_close(torch.autograd.grad(got.sum(), x), torch.autograd.grad(want.sum(), x))
+
+
+def test_compile_with_inductor(graphs: list[int], device: str) -> None:
+    layer = ndconv.Conv2d(3, 4, 3, padding=1, device=device)
+    x = torch.randn(2, 3, 6, 7, device=device, requires_grad=True)
+    got, want = torch.compile(layer, fullgraph=True)(x), layer(x)
+    torch.testing.assert_close(got, want)
+    for a, b in zip(
+        torch.autograd.grad(got.sum(), (x, layer.weight)),
+        torch.autograd.grad(want.sum(), (x, layer.weight)),
+        strict=True,
+    ):
+        torch.testing.assert_close(a, b)
+
+
+@pytest.mark.parametrize("lowering", LOWERINGS)
+def test_export_with_a_dynamic_batch(lowering: str, graphs: list[int], device: str) -> None:
+    layer = ndconv.Conv2d(4, 6, 3, stride=3, padding=1, groups=2, lowering=lowering, device=device)
+    sizes = ({0: torch.export.Dim("batch")},)
+    program = torch.export.export(layer, (torch.randn(2, 4, 8, 9, device=device),), dynamic_shapes=sizes)
+    x = torch.randn(5, 4, 8, 9, device=device)
+    torch.testing.assert_close(program.module()(x), layer(x))
+
+
+@pytest.mark.parametrize("lowering", LOWERINGS)
+def test_meta_tensors(lowering: str) -> None:
+    x = torch.empty(2, 4, 8, 9, device="meta", requires_grad=True)
+    w = torch.empty(6, 2, 3, 3, device="meta", requires_grad=True)
+    y = ndconv.functional.conv2d(x, w, stride=3, groups=2, lowering=lowering)
+    assert y.shape == (2, 6, 2, 3)
+    assert [g.shape for g in torch.autograd.grad(y.sum(), (x, w))] == [x.shape, w.shape]
+
+
+@pytest.mark.parametrize("frozen", ["weight", "input"])
+def test_a_frozen_operand_keeps_the_other_one_free(frozen: str, device: str) -> None:
+    x, w = torch.randn(2, 3, 8, 8, device=device), torch.randn(4, 3, 3, 3, device=device)
+    (w if frozen == "input" else x).requires_grad_()
+    # Not leaves, so that nothing but the convolution could keep them.
+    x, w = x * 1, w * 1
+    kept, freed = (weakref.ref(w), weakref.ref(x)) if frozen == "weight" else (weakref.ref(x), weakref.ref(w))
+    y = ndconv.functional.conv2d(x, w)
+    del x, w
+    gc.collect()
+    assert freed() is None
+    assert kept() is not None
+    y.sum().backward()
+
+
+def test_both_operands_are_kept_if_both_need_gradients(device: str) -> None:
+    x = torch.randn(2, 3, 8, 8, device=device, requires_grad=True) * 1
+    reference = weakref.ref(x)
+    y = ndconv.functional.conv2d(x, torch.randn(4, 3, 3, 3, device=device, requires_grad=True))
+    del x
+    gc.collect()
+    assert reference() is not None
+    y.sum().backward()
+
+
+def test_only_the_gradients_asked_for_are_computed(device: str) -> None:
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    class Products(TorchDispatchMode):
+        count = 0
+
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+            self.count += func.overloadpacket in (torch.ops.aten.bmm, torch.ops.aten.addmm, torch.ops.aten.addmm_)
+            return func(*args, **kwargs or {})
+
+    counts = {}
+    for needs in ((True, False), (False, True), (True, True)):
+        x = torch.randn(2, 3, 8, 8, device=device, requires_grad=needs[0])
+        w = torch.randn(4, 3, 3, 3, device=device, requires_grad=needs[1])
+        y = ndconv.functional.conv2d(x, w, lowering="taps")
+        with Products() as products:
+            y.sum().backward()
+        counts[needs] = products.count
+    assert counts[True, True] == counts[True, False] + counts[False, True]
+    assert min(counts.values()) > 0
