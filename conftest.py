@@ -11,6 +11,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--device", default="cpu", help="torch device that the tests compute on (default: cpu)")
 
 
+def pytest_configure() -> None:
+    """One thread: the cases are tiny, and on a busy machine a second one makes them wait for it."""
+    torch.set_num_threads(1)
+
+
 @pytest.fixture(scope="session")
 def device(request: pytest.FixtureRequest) -> str:
     """The device under test, with TF32 off: the tests compare for equality."""
