@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
-from opt_einsum import contract
+from opt_einsum import contract_expression
 from torch import Tensor, einsum
 from torch.compiler import is_compiling
 
@@ -18,9 +19,14 @@ from ndconv._workspace import chunks, get_workspace_limit
 _equation = cached(equation)
 
 
+_expression = lru_cache(maxsize=4096)(contract_expression)
+
+
 def _contract(subscripts: str, a: Tensor, b: Tensor) -> Tensor:
-    # A compiler cannot trace opt_einsum's parsing. Two operands leave no path to find, so einsum does the same.
-    product: Tensor = einsum(subscripts, a, b) if is_compiling() else contract(subscripts, a, b)
+    if is_compiling():
+        # A compiler cannot trace opt_einsum. Two operands leave no path to find, so einsum does the same.
+        return einsum(subscripts, a, b)
+    product: Tensor = _expression(subscripts, tuple(a.shape), tuple(b.shape))(a, b, backend="torch")
     return product
 
 
