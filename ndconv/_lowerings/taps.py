@@ -16,6 +16,7 @@ in the other two. Taps that share a shift and lie in neighbouring phases are one
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 from typing import NamedTuple
@@ -144,41 +145,40 @@ class Taps(Lowering):
         for part in _parts(problem, plan):
             source = _pack_input(x[part], problem, plan)
             target = source.new_empty(source.shape[0], problem.features, source.shape[2])
-            length = source.shape[2] - plan.last_shift
-            for index, run in enumerate(plan.runs):
-                rows, columns = _operand(run, problem.channels, length)
-                tap = taps[:, :, run.start * problem.channels : run.stop * problem.channels]
-                _accumulate(target[:, :, :length], tap, source[:, rows, columns], fresh=index == 0)
+            for index, (tap, shifted) in enumerate(_tied(plan, problem.channels, taps, source)):
+                _accumulate(target[:, :, : shifted.shape[2]], tap, shifted, fresh=index == 0)
             y[part] = _unpack_output(target, problem, plan)
         return y
 
     def input(self, problem: Problem, w: Tensor, y: Tensor) -> Tensor:
         plan = _layout(problem)
-        taps, x = _pack_weight(w, plan).mT, y.new_empty(problem.shape(Slot.INPUT))
+        taps, x = _pack_weight(w, plan), y.new_empty(problem.shape(Slot.INPUT))
+        height = math.prod(problem.geometry.stride) * problem.channels
         for part in _parts(problem, plan):
             source = _pack_output(y[part], problem, plan)
-            height = math.prod(problem.geometry.stride) * problem.channels
             target = source.new_zeros(source.shape[0], height, source.shape[2])
-            length = source.shape[2] - plan.last_shift
-            for run in plan.runs:
-                rows, columns = _operand(run, problem.channels, length)
-                tap = taps[:, run.start * problem.channels : run.stop * problem.channels]
-                _accumulate(target[:, rows, columns], tap, source[:, :, :length])
+            for tap, shifted in _tied(plan, problem.channels, taps, target):
+                _accumulate(shifted, tap.mT, source[:, :, : shifted.shape[2]])
             x[part] = _unpack_input(target, problem, plan)
         return x
 
     def weight(self, problem: Problem, x: Tensor, y: Tensor) -> Tensor:
         plan = _layout(problem)
-        groups, features, channels = problem.geometry.groups, problem.features, problem.channels
-        taps = x.new_zeros(groups, features, len(plan.order) * channels)
+        taps = x.new_zeros(problem.geometry.groups, problem.features, len(plan.order) * problem.channels)
         for part in _parts(problem, plan):
             source, target = _pack_input(x[part], problem, plan), _pack_output(y[part], problem, plan)
-            length = source.shape[2] - plan.last_shift
-            for run in plan.runs:
-                rows, columns = _operand(run, channels, length)
-                tap = taps[:, :, run.start * channels : run.stop * channels]
-                _accumulate(tap, target[:, :, :length], source[:, rows, columns].mT)
+            for tap, shifted in _tied(plan, problem.channels, taps, source):
+                _accumulate(tap, target[:, :, : shifted.shape[2]], shifted.mT)
         return _unpack_weight(taps, problem, plan)
+
+
+def _tied(plan: Layout, channels: int, taps: Tensor, packed: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Views ``W[t]`` of the packed weight and ``X[rows, s : s+L]`` of the packed input, run by run."""
+    length = packed.shape[2] - plan.last_shift
+    for start, stop, phase, shift in plan.runs:
+        tap = taps[:, :, start * channels : stop * channels]
+        rows = slice(phase * channels, (phase + stop - start) * channels)
+        yield tap, packed[:, rows, shift : shift + length]
 
 
 def _accumulate(target: Tensor, first: Tensor, second: Tensor, *, fresh: bool = False) -> None:
@@ -188,11 +188,6 @@ def _accumulate(target: Tensor, first: Tensor, second: Tensor, *, fresh: bool = 
         target.addmm_(first, second, beta=0 if fresh else 1)
     else:
         target.baddbmm_(first, second, beta=0 if fresh else 1)
-
-
-def _operand(run: Run, channels: int, length: int) -> tuple[slice, slice]:
-    first = run.phase * channels
-    return slice(first, first + (run.stop - run.start) * channels), slice(run.shift, run.shift + length)
 
 
 def _elements_per_sample(problem: Problem, plan: Layout) -> int:
