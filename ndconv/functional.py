@@ -15,6 +15,9 @@ Errors are torch's: `RuntimeError` for shapes, sizes and dtypes that do not fit,
 
 from __future__ import annotations
 
+from typing import TypeVar
+
+import torch
 from torch import Tensor
 
 from ndconv import _rules
@@ -38,6 +41,11 @@ def _convolve(
     groups: int,
     lowering: str | None,
 ) -> Tensor:
+    if isinstance(input, Tensor) and torch.is_autocast_enabled(input.device.type):
+        kind = input.device.type
+        input, weight, bias = _autocast(input, kind), _autocast(weight, kind), _autocast(bias, kind)
+        with torch.autocast(kind, enabled=False):
+            return _convolve(function, ndim, input, weight, bias, stride, padding, dilation, groups, lowering)
     _rules.tensors(function, input=input, weight=weight, bias=bias)
     geometry = _rules.convolution(function, input.shape, weight.shape, stride, padding, dilation, groups, ndim=ndim)
     if bias is not None:
@@ -50,6 +58,16 @@ def _convolve(
     if bias is not None:
         output = output + bias.view(-1, *(1,) * geometry.ndim)
     return output if batched else output.squeeze(0)
+
+
+Operand = TypeVar("Operand", Tensor, Tensor | None)
+
+
+def _autocast(operand: Operand, device_type: str) -> Operand:
+    """Cast as torch's autocast casts the operands of its convolutions: all floats but float64."""
+    if not isinstance(operand, Tensor) or not operand.is_floating_point() or operand.dtype == torch.float64:
+        return operand
+    return operand.to(torch.get_autocast_dtype(device_type))
 
 
 def convnd(
