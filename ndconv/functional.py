@@ -60,10 +60,10 @@ def _convolve(
     return output if batched else output.squeeze(0)
 
 
-Operand = TypeVar("Operand", Tensor, Tensor | None)
+_Operand = TypeVar("_Operand", Tensor, Tensor | None)
 
 
-def _autocast(operand: Operand, device_type: str) -> Operand:
+def _autocast(operand: _Operand, device_type: str) -> _Operand:
     """Cast as torch's autocast casts the operands of its convolutions: all floats but float64."""
     if not isinstance(operand, Tensor) or not operand.is_floating_point() or operand.dtype == torch.float64:
         return operand

@@ -1,0 +1,143 @@
+"""The front door: `nox` tests, `nox -l` lists everything else, `nox -s NAME -- ARGS` passes ARGS on."""
+
+import re
+import shutil
+import tempfile
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.2.9"
+nox.options.default_venv_backend = "virtualenv"  # uv does not see a torch that pip is told to find on disk
+nox.options.reuse_venv = "yes"
+nox.options.sessions = ["tests(cpu)"]
+
+PYPROJECT = nox.project.load_toml("pyproject.toml")
+PYTHONS = nox.project.python_versions(PYPROJECT)
+LEVELS = ("quick", "standard", "full")
+
+(TORCH,) = nox.project.dependency_groups(PYPROJECT, "torch")
+(OLDEST_TORCH,) = (d.replace(">=", "==") for d in PYPROJECT["project"]["dependencies"] if d.startswith("torch>="))
+
+SMOKE = """
+import importlib.metadata, importlib.resources
+import torch, ndconv.functional
+
+x, w = (torch.randint(-4, 5, shape).double().requires_grad_() for shape in [(2, 3, 8, 7), (4, 3, 3, 2)])
+ours, theirs = (lib.functional.conv2d(x, w, stride=2, padding=1) for lib in (ndconv, torch.nn))
+assert torch.equal(ours, theirs)
+assert all(map(torch.equal, *(torch.autograd.grad(y.square().sum(), (x, w)) for y in (ours, theirs))))
+assert importlib.metadata.version("ndconv") == ndconv.__version__
+assert importlib.resources.files("ndconv").joinpath("py.typed").is_file()
+print("ndconv", ndconv.__version__, "works from", ndconv.__path__[0])
+"""
+
+
+def group(*names: str) -> tuple[str, ...]:
+    """Return the requirements of dependency groups; pip itself reads them only since 25.1."""
+    return nox.project.dependency_groups(PYPROJECT, *names)
+
+
+def provide(session: nox.Session, *groups: str, device: str = "cpu", torch: str = TORCH, package: str = ".") -> None:
+    """Install the package beside the one torch it shall use; skip the session where that torch lacks the device."""
+    session.install("-e", package, torch, *group(*groups))
+    if device == "cuda":
+        seen = session.run("python", "-c", "import torch; print(torch.cuda.is_available())", silent=True, log=False)
+        if not str(seen).rstrip().endswith("True"):
+            session.skip("torch sees no CUDA device on this machine.")
+
+
+@nox.session
+@nox.parametrize(
+    "python,torch,device",
+    [
+        # No Python is named in these two: they take the one nox runs on, so that a GPU box needs --no-venv and no more.
+        nox.param(None, TORCH, "cpu", id="cpu", tags=["quick"]),
+        nox.param(None, TORCH, "cuda", id="cuda", tags=["cuda"]),
+        *(
+            nox.param(python, torch, "cpu", id=f"py{python}-{torch.replace('==', '')}-cpu", tags=["full"])
+            for python, torch in [(PYTHONS[0], OLDEST_TORCH), *((python, TORCH) for python in PYTHONS)]
+        ),
+    ],
+)
+def tests(session: nox.Session, torch: str, device: str) -> None:
+    """Run the tests and every doctest."""
+    provide(session, "test", device=device, torch=torch)
+    session.run("python", "-m", "pytest", "--device", device, *session.posargs)
+
+
+@nox.session
+@nox.parametrize("device", [nox.param("cpu", id="cpu", tags=["standard"]), nox.param("cuda", id="cuda", tags=["cuda"])])
+def gradcheck(session: nox.Session, device: str) -> None:
+    """Check derivatives alone, exactly, by a finite difference of step 1."""
+    provide(session, "test", device=device)
+    session.run("python", "-m", "pytest", "-m", "gradcheck", "--device", device, *session.posargs)
+
+
+@nox.session
+@nox.parametrize(
+    "device,level",
+    [
+        *(nox.param("cpu", level, id=f"cpu-{level}", tags=[level]) for level in LEVELS),
+        # One level under the tag is enough: each contains the one before it.
+        *(nox.param("cuda", level, id=f"cuda-{level}", tags=["cuda"] * (level == "standard")) for level in LEVELS),
+    ],
+)
+def matrix(session: nox.Session, device: str, level: str) -> None:
+    """Prove the matrix of cases by equality: `python -m ndconv.testing`."""
+    provide(session, device=device, package=".[testing]")
+    session.run("python", "-m", "ndconv.testing", "--device", device, "--level", level, *session.posargs)
+
+
+@nox.session
+@nox.parametrize("device", ["cpu", "cuda"], ids=["cpu", "cuda"])
+def bench(session: nox.Session, device: str) -> None:
+    """Measure time and memory against torch."""
+    provide(session, "bench", device=device)
+    session.run("python", "-m", "benchmarks.run", "--device", device, *session.posargs)
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """Train a LeNet on real handwritten digits, once with torch's convolution and once with ours."""
+    provide(session, "demo")
+    session.run("python", "-m", "benchmarks.demo", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Lint, and check the formatting."""
+    session.install(*group("lint"))
+    session.run("ruff", "check", *session.posargs, ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def typecheck(session: nox.Session) -> None:
+    """Check the types, strictly."""
+    provide(session, "typecheck")
+    session.run("mypy", *session.posargs)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the docs into docs/_build/html; a broken reference, or a page that needs a network, fails."""
+    provide(session, "docs")
+    for builder in ("html", "doctest"):
+        session.run("sphinx-build", "-n", "-W", "--keep-going", "-b", builder, "docs", f"docs/_build/{builder}")
+    remote = re.compile(r'<(?:script|link)\b[^>]*\b(?:src|href)="(?:https?:)?//')
+    if pages := [str(page) for page in Path("docs/_build/html").rglob("*.html") if remote.search(page.read_text())]:
+        session.error(f"These pages load something from the network: {', '.join(pages)}")
+
+
+@nox.session
+def build(session: nox.Session) -> None:
+    """Build sdist and wheel into dist/, and use the wheel in a clean environment far from the sources."""
+    session.install(*group("build"))
+    shutil.rmtree("dist", ignore_errors=True)
+    session.run("python", "-m", "build")
+    (wheel,) = Path("dist").resolve().glob("*.whl")
+    with tempfile.TemporaryDirectory() as clean, session.chdir(clean):
+        session.run("python", "-m", "venv", "--without-pip", "env")
+        session.run("python", "-m", "pip", "--python", "env", "install", "--quiet", str(wheel), TORCH)
+        session.run("env/bin/python", "-I", "-c", SMOKE, external=True)
