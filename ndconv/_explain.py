@@ -171,8 +171,9 @@ def plan(
           multiply-adds   1.573 M  (1.573 M in the sum)
           bytes moved     428 KiB
           workspace       96 KiB
-          not taps        estimated at 2.1 times the cost
-          not window      estimated at 2.08 times the cost
+          not taps        estimated at ... times the cost
+          not columns     estimated at ... times the cost
+          not window      estimated at ... times the cost
     """
     wanted = resolve("plan", lowering)
     for operand in (weight, input):

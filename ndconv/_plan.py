@@ -22,7 +22,7 @@ NAMES = (AUTO, *LOWERINGS)
 # two AVX-512 cores. Only their ratios matter to a choice; float64 doubles the first and, by its size, the next two.
 _NS_PER_MULTIPLY_ADD = 1 / 130
 _NS_PER_BYTE = 1 / 12
-_NS_PER_CACHED_BYTE = 1 / 100
+_NS_PER_CACHED_BYTE = 1 / 60
 _NS_PER_CALL = 4000.0
 
 _current = AUTO
@@ -32,7 +32,7 @@ def set_lowering(name: str) -> None:
     """Set the lowering of every convolution that is not given one, in all threads of the process.
 
     Args:
-        name: ``"auto"`` (picks by cost, the start), ``"window"``, ``"reshape"`` or ``"taps"``.
+        name: ``"auto"`` (picks by cost, the start), ``"window"``, ``"columns"``, ``"reshape"`` or ``"taps"``.
 
     Raises:
         ValueError: If there is no such lowering.

@@ -61,37 +61,42 @@ def windows(padded: Tensor, geometry: Geometry) -> Tensor:
     return padded
 
 
+def kernel_first(view: Tensor, ndim: int) -> Tensor:
+    """Windows ``[n,g,c,*o,*k]`` seen as columns ``[n,g,c,*k,*o]``."""
+    return view.permute(0, 1, 2, *range(3 + ndim, 3 + 2 * ndim), *range(3, 3 + ndim))
+
+
 def fold(columns: Tensor, geometry: Geometry) -> Tensor:
-    """Adjoint of `windows`: add every window element to the input element it was taken from.
+    """Adjoint of `windows`, kernel axes first: add every window element to the input element it was taken from.
 
     Slices are added in a fixed order, one kernel index of one axis at a time: the result is the same on every call, and
     N axes of K elements take N*K additions, not K**N.
 
     Args:
-        columns: ``(n, g, c, *O, *K)``.
+        columns: ``(n, g, c, *K, *O)``.
         geometry: Kernel, stride and dilation.
 
     Returns:
         Tensor of shape ``(n, g, c, *P)`` with ``P = geometry.reach(O)``.
     """
     ndim = geometry.ndim
-    reach = geometry.reach(tuple(columns.shape[3 : 3 + ndim]))
+    reach = geometry.reach(tuple(columns.shape[3 + ndim :]))
     for axis in range(ndim):
-        columns = _fold_axis(columns, 3 + axis, 3 + ndim, reach[axis], geometry.stride[axis], geometry.dilation[axis])
+        # Every axis done has lost its kernel axis, the first of those left.
+        columns = _fold_axis(columns, 3, 3 + ndim, reach[axis], geometry.stride[axis], geometry.dilation[axis])
     return columns
 
 
-def _fold_axis(columns: Tensor, axis: int, kernel_axis: int, reach: int, stride: int, dilation: int) -> Tensor:
-    taps = columns.unbind(kernel_axis)
+def _fold_axis(columns: Tensor, kernel_axis: int, output_axis: int, reach: int, stride: int, dilation: int) -> Tensor:
+    taps, axis = columns.unbind(kernel_axis), output_axis - 1
     if len(taps) == 1 and stride == 1:
         return taps[0]
     shape = list(taps[0].shape)
     positions, shape[axis] = shape[axis], reach
     folded = columns.new_zeros(shape)
     for k, tap in enumerate(taps):
-        folded[(slice(None),) * axis + (slice(k * dilation, k * dilation + stride * (positions - 1) + 1, stride),)] += (
-            tap
-        )
+        start = k * dilation
+        folded[(slice(None),) * axis + (slice(start, start + stride * (positions - 1) + 1, stride),)] += tap
     return folded
 
 

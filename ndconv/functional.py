@@ -7,8 +7,8 @@ Arguments that all functions share:
   (the output has ``ceil(input / stride)`` elements, an odd total puts the extra element on the high side); ``"causal"``
   (all on the low side, so that no output sees a later input).
 - ``groups``: positive, divides the channels of input and output.
-- ``lowering``: keyword-only; ``"auto"``, ``"window"``, ``"reshape"`` or ``"taps"``, see `ndconv.set_lowering`. Where
-  the one named does not apply to a slot, the cheapest that does is used, as `ndconv.plan` shows.
+- ``lowering``: keyword-only; ``"auto"`` or the name of a lowering, see `ndconv.set_lowering`. Where the one named
+  does not apply to a slot, the cheapest that does is used, as `ndconv.plan` shows.
 
 Errors are torch's: `RuntimeError` for shapes, sizes and dtypes that do not fit, `TypeError` for values of a wrong type.
 """

@@ -11,7 +11,7 @@ from ndconv.testing import Case, sample
 
 OVERLAPPING = sample(310, (1, 2, 3), seed=1, symmetric=True)
 SEPARATE = sample(310, (1, 2, 3), seed=2, symmetric=True, overlap=False)
-CASES = [(case, name) for case in OVERLAPPING for name in ("window", "taps")]
+CASES = [(case, name) for case in OVERLAPPING for name in ("window", "columns", "taps")]
 CASES += [(case, "reshape") for case in SEPARATE]
 
 

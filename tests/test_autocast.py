@@ -9,7 +9,7 @@ import torch.nn.functional as F
 import ndconv
 
 
-@pytest.mark.parametrize("lowering", ["window", "taps", "reshape"])
+@pytest.mark.parametrize("lowering", ["window", "columns", "taps", "reshape"])
 def test_dtypes_are_those_of_torch(lowering: str, device: str) -> None:
     x = torch.randint(-2, 3, (2, 3, 9, 9), device=device).float().requires_grad_()
     w = torch.randint(-1, 2, (4, 3, 3, 3), device=device).float().requires_grad_()

@@ -29,7 +29,7 @@ SEPARATE = [
     "n1g1c2d1-k2x1x2-s2x2x3-p0.0x0.0x1.0-d1x1x1-i4x3x5",
     "n1g1c1d2-k2x1x2x1-s2x1x2x2-p0.0x0.0x0.0x0.0-d1x1x1x1-i2x2x3x2",
 ]
-CASES = [(Case.parse(id), name) for id in OVERLAPPING for name in ("window", "taps")]
+CASES = [(Case.parse(id), name) for id in OVERLAPPING for name in ("window", "columns", "taps")]
 CASES += [(Case.parse(id), "reshape") for id in SEPARATE]
 IDS = [f"{case.id}-{name}" for case, name in CASES]
 
@@ -61,7 +61,7 @@ def test_derivatives_are_exact(case: Case, lowering: str, slot: int, device: str
     assert gradgradcheck(function, operands, grad, eps=1.0, atol=0, rtol=0, check_fwd_over_rev=True)
 
 
-@pytest.mark.parametrize("lowering", ["window", "taps", "reshape"])
+@pytest.mark.parametrize("lowering", ["window", "columns", "taps", "reshape"])
 def test_complex_derivatives_conjugate_the_other_operand(lowering: str, device: str) -> None:
     stride = 3 if lowering == "reshape" else 2
 

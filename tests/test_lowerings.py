@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import ndconv
 from ndconv.testing import Case, sample
 
-LOWERINGS = ("window", "taps", "reshape")
+LOWERINGS = ("window", "columns", "taps", "reshape")
 FORBIDDEN = re.compile(r"conv|im2col|col2im|unfold_backward|max_pool|avg_pool|fft")
 
 
@@ -171,7 +171,7 @@ def test_operands_are_left_alone(lowering: str, device: str) -> None:
     assert all(torch.equal(a, b) for a, b in zip((x, w, y), before, strict=True))
 
 
-@pytest.mark.parametrize("lowering", ["window", "reshape", "taps"])
+@pytest.mark.parametrize("lowering", ["window", "columns", "reshape", "taps"])
 def test_no_axes_is_a_matrix_product(lowering: str, device: str) -> None:
     x, w = torch.randint(-3, 4, (5, 4), device=device).double(), torch.randint(-3, 4, (6, 2), device=device).double()
     x, w = x.requires_grad_(), w.requires_grad_()

@@ -9,8 +9,8 @@ from ndconv.testing import Case, failures, sample
 
 PLAIN = sample(80, (1, 2, 3, 4, 5), seed=10) + sample(9, (6, 7, 8), seed=11)
 SEPARATE = sample(80, (1, 2, 3, 4, 5), seed=12, overlap=False) + sample(9, (6, 7, 8), seed=13, overlap=False)
-CASES = [(case, name) for case in PLAIN for name in ("window", "taps", "auto")]
-CASES += [(case, name) for case in SEPARATE for name in ("window", "taps", "reshape")]
+CASES = [(case, name) for case in PLAIN for name in ("window", "columns", "taps", "auto")]
+CASES += [(case, name) for case in SEPARATE for name in ("window", "columns", "taps", "reshape")]
 
 
 @pytest.mark.parametrize(("case", "lowering"), CASES, ids=[f"{case.id}-{name}" for case, name in CASES])

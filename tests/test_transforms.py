@@ -15,7 +15,7 @@ from torch.func import functional_call, grad, hessian, jacfwd, jacrev, jvp, vjp,
 
 import ndconv
 
-LOWERINGS = ("window", "taps", "reshape")
+LOWERINGS = ("window", "columns", "taps", "reshape")
 # Stride 3 keeps windows apart, so that every lowering applies.
 ARGUMENTS = {"stride": (3, 4), "padding": (1, 0), "dilation": (1, 2), "groups": 2}
 
@@ -156,7 +156,7 @@ def test_compile_forward_and_backward_for_every_batch_size(lowering: str, graphs
 
 
 @pytest.mark.parametrize("ndim", [1, 2, 3, 4])
-@pytest.mark.parametrize("lowering", ["window", "taps"])
+@pytest.mark.parametrize("lowering", ["window", "columns", "taps"])
 def test_compile_any_number_of_axes(ndim: int, lowering: str, graphs: list[int], device: str) -> None:
     layer = ndconv.ConvNd(ndim, 2, 3, 2, stride=2, dilation=2, padding="causal", lowering=lowering, device=device)
     x = torch.randn(2, 2, *(5,) * ndim, device=device, requires_grad=True)

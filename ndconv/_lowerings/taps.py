@@ -128,12 +128,14 @@ class Taps(Lowering):
             Slot.INPUT: f"({rows}, {problem.features}) @ ({problem.features}, {samples * image})",
             Slot.WEIGHT: f"({problem.features}, {samples * image}) @ ({samples * image}, {rows})",
         }
-        rewritten = {Slot.OUTPUT: 2 * packed_y * len(plan.runs), Slot.INPUT: read, Slot.WEIGHT: packed_y}[problem.slot]
+        # Every run reads its two operands and, except for the small weight, its result, which it also writes.
+        passed = packed_y * len(plan.runs)
+        again = {Slot.OUTPUT: read + 2 * passed, Slot.INPUT: 2 * read + passed, Slot.WEIGHT: read + passed}
         parts = -(-problem.batch // samples)
         return Cost(
             multiply_adds=groups * problem.channels * problem.features * len(plan.order) * columns,
             elements_moved=x + w + y + packed_x + packed_y,
-            elements_cached=read + rewritten,
+            elements_cached=again[problem.slot],
             workspace=samples * each,
             matmuls=f"{groups * len(plan.runs) * parts} x {shapes[problem.slot]}",
             calls=parts * (len(plan.runs) * (1 + (groups - 1) / 4) + 20),

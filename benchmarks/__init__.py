@@ -1,0 +1,1 @@
+"""The demo on real handwritten digits, and the benchmarks: public names of ndconv only."""

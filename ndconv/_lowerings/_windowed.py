@@ -1,0 +1,108 @@
+"""What the lowerings that copy windows share: chunks that bound the copies, padding, and adding windows back up."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+
+from torch import Tensor
+
+from ndconv._geometry import Problem, Slot
+from ndconv._lowerings._base import Cost, Lowering
+from ndconv._windows import fold, pad, unpad, windows
+from ndconv._workspace import chunks, get_workspace_limit
+
+
+class Windowed(Lowering):
+    """A product of the weight with copied windows, as many samples or rows of one sample at a time as fit a chunk."""
+
+    chunk_bytes: int | None = None
+    """What a chunk of windows aims at; None for the workspace limit, which holds in any case."""
+    passes: float
+    """How often, in effect, a window element is moved through memory on its way into the product."""
+
+    @abstractmethod
+    def product_output(self, view: Tensor, w: Tensor) -> Tensor:
+        """``y[n,g,d,*o]`` of windows ``view[n,g,c,*o,*k]``."""
+
+    @abstractmethod
+    def product_input(self, w: Tensor, y: Tensor) -> Tensor:
+        """Gradient ``[n,g,c,*k,*o]`` of every window element."""
+
+    @abstractmethod
+    def product_weight(self, view: Tensor, y: Tensor) -> Tensor:
+        """``w[g,d,c,*k]`` of windows ``view[n,g,c,*o,*k]``."""
+
+    def cost(self, problem: Problem) -> Cost:
+        geometry = problem.geometry
+        rows, positions = problem.channels * math.prod(geometry.kernel), math.prod(problem.output_size)
+        columns = problem.batch * geometry.groups * rows * positions
+        x, w, y = (math.prod(problem.shape(slot)) for slot in Slot)
+        folds = problem.slot is Slot.INPUT
+        shapes = {
+            Slot.OUTPUT: f"({problem.features}, {rows}) @ ({rows}, {problem.batch * positions})",
+            Slot.INPUT: f"({rows}, {problem.features}) @ ({problem.features}, {problem.batch * positions})",
+            Slot.WEIGHT: f"({problem.features}, {problem.batch * positions}) @ ({problem.batch * positions}, {rows})",
+        }
+        aim = min(self.chunk_bytes or get_workspace_limit(), get_workspace_limit()) // problem.itemsize
+        parts = -(-columns // aim)
+        return Cost(
+            multiply_adds=problem.multiply_adds,
+            elements_moved=round(2 * x + w + 3 * y + (self.passes + folds / 2) * columns),
+            elements_cached=0,
+            workspace=min(columns, max(_elements_per_row(problem), aim)),
+            matmuls=f"{geometry.groups} x {shapes[problem.slot]}" + f" in {parts} chunks" * (parts > 1),
+            calls=parts * (12 + 2 * folds * sum(geometry.kernel) + geometry.groups / 4),
+        )
+
+    def output(self, problem: Problem, x: Tensor, w: Tensor) -> Tensor:
+        view, parts = _windows(problem, x), self._parts(problem)
+        if len(parts) == 1:
+            return self.product_output(view, w)
+        y = x.new_empty(problem.shape(Slot.OUTPUT))
+        for part in parts:
+            y[part] = self.product_output(view[part], w)
+        return y
+
+    def input(self, problem: Problem, w: Tensor, y: Tensor) -> Tensor:
+        geometry, parts = problem.geometry, self._parts(problem)
+        reach = geometry.reach(problem.output_size)
+        if len(parts) == 1:
+            padded = fold(self.product_input(w, y), geometry)
+        else:
+            padded = y.new_zeros((*problem.shape(Slot.INPUT)[:3], *reach))
+            for *lead, rows in parts:
+                folded = fold(self.product_input(w, y[(*lead, rows)]), geometry)
+                start = geometry.stride[0] * rows.start
+                padded[(*lead, slice(start, start + folded.shape[3]))] += folded
+        return unpad(padded, geometry.fit(problem.input_size, reach))
+
+    def weight(self, problem: Problem, x: Tensor, y: Tensor) -> Tensor:
+        view, (first, *others) = _windows(problem, x), self._parts(problem)
+        w = self.product_weight(view[first], y[first])
+        for part in others:
+            w += self.product_weight(view[part], y[part])
+        return w
+
+    def _parts(self, problem: Problem) -> list[tuple[slice, ...]]:
+        """Slices ``[n, g, c or d, o]`` of windows or outputs that make the chunks: samples, then rows of one sample."""
+        everything = slice(None)
+        if problem.geometry.ndim == 0:
+            return [(everything,)]
+        rows, each = problem.output_size[0], problem.itemsize * _elements_per_row(problem)
+        return [
+            (samples, everything, everything, part)
+            for samples in chunks(problem.batch, each * rows, self.chunk_bytes)
+            for part in chunks(rows, each, self.chunk_bytes)
+        ]
+
+
+def _elements_per_row(problem: Problem) -> int:
+    """Elements of the windows of one sample at one index of the first output axis."""
+    geometry = problem.geometry
+    return geometry.groups * problem.channels * math.prod(geometry.kernel + problem.output_size[1:])
+
+
+def _windows(problem: Problem, x: Tensor) -> Tensor:
+    geometry = problem.geometry
+    return windows(pad(x, geometry.fit(problem.input_size, geometry.reach(problem.output_size))), geometry)
