@@ -33,7 +33,7 @@ from benchmarks.workloads import WORKLOADS, Workload
 Convolve = Callable[[Tensor, Tensor], Tensor]
 Tensors = tuple[Tensor, ...]
 
-LOWERINGS = ("auto", "window", "reshape", "taps")
+LOWERINGS = ("auto", "window", "columns", "reshape", "taps")
 CONTENDERS = ("torch", *LOWERINGS, "article")
 
 

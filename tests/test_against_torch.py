@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F
+import torch.nn.grad as nn_grad
 
 import ndconv
 from ndconv.testing import Case, sample
@@ -42,10 +45,10 @@ SLOTS = ((1, "conv1d"), (2, "conv2d"), (3, "conv3d"))
 def test_grad_module_equals_torch_nn_grad(ndim: int, name: str, device: str) -> None:
     for case in sample(40, (ndim,), seed=3, symmetric=True):
         x, w, grad = case.operands(torch.float64, device)
-        rest = case.stride, case.symmetric_padding, case.dilation, case.groups
+        rest: Any = case.stride, case.symmetric_padding, case.dilation, case.groups
         for suffix, args in (("input", (case.input_shape, w, grad)), ("weight", (x, case.weight_shape, grad))):
             ours = getattr(ndconv.grad, f"{name}_{suffix}")(*args, *rest)
-            theirs = getattr(torch.nn.grad, f"{name}_{suffix}")(*args, *rest)
+            theirs = getattr(nn_grad, f"{name}_{suffix}")(*args, *rest)
             assert torch.equal(ours, theirs)
 
 
@@ -56,14 +59,14 @@ def test_unbatched_input_equals_torch(ndim: int, device: str) -> None:
         x, w, _ = case.operands(torch.float64, device)
         if case.batch == 0:
             continue
-        rest = case.stride, case.symmetric_padding, case.dilation, case.groups
-        output = ndconv.functional.convnd(x[0], w, None, *rest)  # type: ignore[arg-type]
+        rest: Any = case.stride, case.symmetric_padding, case.dilation, case.groups
+        output = ndconv.functional.convnd(x[0], w, None, *rest)
         assert torch.equal(output, theirs(x[0], w, None, *rest))
         grad = torch.ones_like(output)
         one = case.input_shape[1:]
-        assert ndconv.grad.convnd_input(one, w, grad, *rest).shape == one  # type: ignore[arg-type]
-        batched = ndconv.grad.convnd_weight(x[:1], w.shape, grad[None], *rest)  # type: ignore[arg-type]
-        assert torch.equal(ndconv.grad.convnd_weight(x[0], w.shape, grad, *rest), batched)  # type: ignore[arg-type]
+        assert ndconv.grad.convnd_input(one, w, grad, *rest).shape == one
+        batched = ndconv.grad.convnd_weight(x[:1], w.shape, grad[None], *rest)
+        assert torch.equal(ndconv.grad.convnd_weight(x[0], w.shape, grad, *rest), batched)
 
 
 def test_same_padding_equals_torch_at_stride_one(device: str) -> None:

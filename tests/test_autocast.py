@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -15,10 +17,11 @@ def test_dtypes_are_those_of_torch(lowering: str, device: str) -> None:
     w = torch.randint(-1, 2, (4, 3, 3, 3), device=device).float().requires_grad_()
     bias = torch.arange(4.0, device=device, requires_grad=True)
     results = []
+    convolution: Any
     for convolution in (ndconv.functional.conv2d, F.conv2d):
-        keywords = {"lowering": lowering} if convolution is ndconv.functional.conv2d else {}
+        keywords: dict[str, Any] = {"lowering": lowering} if convolution is ndconv.functional.conv2d else {}
         with torch.autocast(device, dtype=torch.bfloat16):
-            y = convolution(x, w, bias, stride=3, **keywords)  # type: ignore[operator]
+            y = convolution(x, w, bias, stride=3, **keywords)
         results.append((y, *torch.autograd.grad(y.sum(), (x, w, bias))))
     for got, want in zip(*results, strict=True):
         assert got.dtype == want.dtype

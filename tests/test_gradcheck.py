@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
@@ -34,7 +36,7 @@ CASES += [(Case.parse(id), "reshape") for id in SEPARATE]
 IDS = [f"{case.id}-{name}" for case, name in CASES]
 
 
-def _slots(case: Case, lowering: str) -> list[tuple[object, int, int]]:
+def _slots(case: Case, lowering: str) -> list[tuple[Any, int, int]]:
     rest = (case.stride, case.padding, case.dilation, case.groups)
 
     def output(x: Tensor, w: Tensor) -> Tensor:
@@ -81,8 +83,8 @@ def test_third_derivative_equals_torch(device: str) -> None:
     x = torch.randint(-2, 3, (2, 2, 5, 4), device=device).double().requires_grad_()
     w = torch.randint(-2, 3, (2, 2, 3, 2), device=device).double().requires_grad_()
 
-    def third(convolution: object) -> Tensor:
-        y = convolution(x, w, stride=(2, 1), padding=1)  # type: ignore[operator]
+    def third(convolution: Any) -> Tensor:
+        y = convolution(x, w, stride=(2, 1), padding=1)
         (first,) = torch.autograd.grad((y**3).sum(), x, create_graph=True)
         (second,) = torch.autograd.grad((first**2).sum(), w, create_graph=True)
         (result,) = torch.autograd.grad((second**2).sum(), x)
