@@ -26,6 +26,22 @@ def _is_integer(value: object) -> bool:
     return isinstance(value, int) or (hasattr(value, "__index__") and not isinstance(value, Tensor))
 
 
+def positive(function: str, name: str, value: int, *, least: int = 1) -> None:
+    """One integer, not below ``least``."""
+    if not _is_integer(value):
+        raise TypeError(f"{function}: {name} must be an integer, but is {value!r}")
+    if value < least:
+        _refuse(function, f"{name} must be {'positive' if least else 'non-negative'}", f"is {value}")
+
+
+def channels(function: str, in_channels: int, out_channels: int, groups: int) -> None:
+    """Groups divide the channels of input and output."""
+    positive(function, "groups", groups)
+    for name, count in (("in_channels", in_channels), ("out_channels", out_channels)):
+        if count % groups:
+            _refuse(function, f"groups must divide {name}", f"{groups} does not divide {count}")
+
+
 def sizes(function: str, name: str, value: Sequence[int]) -> Ints:
     """A shape given by the user as a tuple of non-negative integers."""
     if not isinstance(value, Sequence) or not all(map(_is_integer, value)):
@@ -40,7 +56,9 @@ def _entries(function: str, name: str, value: Sequence[object], ndim: int) -> li
         return list(value) * ndim
     if len(value) != ndim:
         pairs = "; (lo, hi) pairs are written ((lo, hi), ...)" if name == "padding" else ""
-        _refuse(function, f"{name} must be one integer or {ndim}, one per spatial axis", f"is {tuple(value)}{pairs}")
+        _refuse(
+            function, f"{name} must be an integer or {ndim} of them, one per spatial axis", f"is {tuple(value)}{pairs}"
+        )
     return list(value)
 
 
@@ -138,10 +156,7 @@ def convolution(
     strides = per_axis(function, "stride", stride, ndim)
     dilations = per_axis(function, "dilation", dilation, ndim)
     padding = padding_argument(function, padding, ndim)
-    if not _is_integer(groups):
-        raise TypeError(f"{function}: groups must be an integer, but is {groups!r}")
-    if groups < 1:
-        _refuse(function, "groups must be positive", f"is {groups}")
+    positive(function, "groups", groups)
 
     split = len(x_shape) - ndim
     channels, input_size, kernel = x_shape[split - 1], x_shape[split:], w_shape[2:]
@@ -149,7 +164,8 @@ def convolution(
         rule = f"{w_name} must have a positive number of output channels that groups divides"
         _refuse(function, rule, f"has {w_shape[0]} with groups = {groups}")
     if channels != groups * w_shape[1]:
-        expected = f"{w_name} expects groups * {w_name}.shape[1] = {groups} * {w_shape[1]} = {groups * w_shape[1]}"
+        factor = "weight.shape[1]" if w_name == "weight" else f"{w_name}[1]"
+        expected = f"{w_name} expects groups * {factor} = {groups} * {w_shape[1]} = {groups * w_shape[1]}"
         _refuse(function, f"{x_name} has {channels} channels", expected)
     if any(k < 1 for k in kernel):
         _refuse(function, "kernel size must be positive", f"is {kernel}")
@@ -186,12 +202,12 @@ def grad_output(
         _refuse(function, f"grad_output must have shape {expected}, {reason}", f"has {tuple(shape)}")
 
 
-def tensors(function: str, **operands: Tensor | None) -> None:
+def tensors(function: str, **operands: Tensor) -> None:
     """All operands are tensors of one dtype on one device."""
-    (first, reference), *others = ((name, value) for name, value in operands.items() if value is not None)
-    for name, value in ((first, reference), *others):
+    for name, value in operands.items():
         if not isinstance(value, Tensor):
             raise TypeError(f"{function}: {name} must be a Tensor, but is {type(value).__name__}")
+    (first, reference), *others = operands.items()
     for name, value in others:
         if value.dtype != reference.dtype:
             _refuse(function, f"{first} has dtype {reference.dtype}", f"{name} has {value.dtype}")

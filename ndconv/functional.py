@@ -19,6 +19,7 @@ from typing import TypeVar
 
 import torch
 from torch import Tensor
+from torch.amp.autocast_mode import is_autocast_available
 
 from ndconv import _rules
 from ndconv._function import trilinear
@@ -41,12 +42,12 @@ def _convolve(
     groups: int,
     lowering: str | None,
 ) -> Tensor:
-    if isinstance(input, Tensor) and torch.is_autocast_enabled(input.device.type):
+    if _is_autocast(input):
         kind = input.device.type
         input, weight, bias = _autocast(input, kind), _autocast(weight, kind), _autocast(bias, kind)
         with torch.autocast(kind, enabled=False):
             return _convolve(function, ndim, input, weight, bias, stride, padding, dilation, groups, lowering)
-    _rules.tensors(function, input=input, weight=weight, bias=bias)
+    _rules.tensors(function, input=input, weight=weight, **({} if bias is None else {"bias": bias}))
     geometry = _rules.convolution(function, input.shape, weight.shape, stride, padding, dilation, groups, ndim=ndim)
     if bias is not None:
         _rules.bias(function, weight.shape[0], bias.shape)
@@ -61,6 +62,11 @@ def _convolve(
 
 
 _Operand = TypeVar("_Operand", Tensor, Tensor | None)
+
+
+def _is_autocast(input: object) -> bool:
+    kind = input.device.type if isinstance(input, Tensor) else None
+    return kind is not None and is_autocast_available(kind) and torch.is_autocast_enabled(kind)
 
 
 def _autocast(operand: _Operand, device_type: str) -> _Operand:

@@ -1,0 +1,425 @@
+"""Every refusal: the call, the exception and its full text; its type is torch's wherever torch refuses too."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+import ndconv
+
+Call = Callable[[Any], object]
+
+
+def ones(*shape: int) -> Tensor:
+    return torch.ones(shape)
+
+
+x, w, y = ones(2, 4, 5, 5), ones(6, 4, 3, 3), ones(2, 6, 3, 3)
+
+# Run with ndconv and with torch.nn: both have functional, grad and Conv2d.
+AS_TORCH: list[tuple[Call, type[Exception], str]] = [
+    (
+        lambda nn: nn.functional.conv2d(ones(5, 5), w),
+        RuntimeError,
+        "conv2d: input must have 3 (unbatched) or 4 dimensions, but has 2: (5, 5)",
+    ),
+    (
+        lambda nn: nn.functional.conv1d(x, ones(6, 4, 3)),
+        RuntimeError,
+        "conv1d: input must have 2 (unbatched) or 3 dimensions, but has 4: (2, 4, 5, 5)",
+    ),
+    (
+        lambda nn: nn.functional.conv3d(x, ones(6, 4, 3, 3, 3)),
+        RuntimeError,
+        "conv3d: input has 2 channels, but weight expects groups * weight.shape[1] = 1 * 4 = 4",
+    ),
+    (
+        lambda nn: nn.functional.conv2d(x, ones(6, 4, 3)),
+        RuntimeError,
+        "conv2d: weight must have 4 dimensions, but has 3: (6, 4, 3)",
+    ),
+    (
+        lambda nn: nn.functional.conv2d(x, ones(6, 3, 3, 3), groups=2),
+        RuntimeError,
+        "conv2d: input has 4 channels, but weight expects groups * weight.shape[1] = 2 * 3 = 6",
+    ),
+    (
+        lambda nn: nn.functional.conv2d(x, ones(6, 5, 3, 3)),
+        RuntimeError,
+        "conv2d: input has 4 channels, but weight expects groups * weight.shape[1] = 1 * 5 = 5",
+    ),
+    (
+        lambda nn: nn.functional.conv2d(x, ones(5, 2, 3, 3), groups=2),
+        RuntimeError,
+        "conv2d: weight must have a positive number of output channels that groups divides, but has 5 with groups = 2",
+    ),
+    (
+        lambda nn: nn.functional.conv2d(x, ones(1, 2, 3, 3), groups=2),
+        RuntimeError,
+        "conv2d: weight must have a positive number of output channels that groups divides, but has 1 with groups = 2",
+    ),
+    (
+        lambda nn: nn.functional.conv2d(x, ones(0, 4, 3, 3)),
+        RuntimeError,
+        "conv2d: weight must have a positive number of output channels that groups divides, but has 0 with groups = 1",
+    ),
+    (lambda nn: nn.functional.conv2d(x, w, groups=0), RuntimeError, "conv2d: groups must be positive, but is 0"),
+    (lambda nn: nn.functional.conv2d(x, w, groups=-1), RuntimeError, "conv2d: groups must be positive, but is -1"),
+    (lambda nn: nn.functional.conv2d(x, w, groups=1.0), TypeError, "conv2d: groups must be an integer, but is 1.0"),
+    (
+        lambda nn: nn.functional.conv2d(x, ones(6, 4, 7, 3)),
+        RuntimeError,
+        "conv2d: kernel must fit into the padded input, but spans (7, 3), dilation included, of (5, 5)",
+    ),
+    (
+        lambda nn: nn.functional.conv2d(x, w, dilation=3),
+        RuntimeError,
+        "conv2d: kernel must fit into the padded input, but spans (7, 7), dilation included, of (5, 5)",
+    ),
+    (
+        lambda nn: nn.functional.conv2d(x, ones(6, 4, 0, 3)),
+        RuntimeError,
+        "conv2d: kernel size must be positive, but is (0, 3)",
+    ),
+    (
+        lambda nn: nn.functional.conv2d(ones(2, 4, 0, 5), w, padding=3),
+        RuntimeError,
+        "conv2d: input may be empty in its batch or channels only, but has shape (2, 4, 0, 5)",
+    ),
+    (lambda nn: nn.functional.conv2d(x, w, stride=0), RuntimeError, "conv2d: stride must be positive, but is (0, 0)"),
+    (
+        lambda nn: nn.functional.conv2d(x, w, stride=(1, -1)),
+        RuntimeError,
+        "conv2d: stride must be positive, but is (1, -1)",
+    ),
+    (
+        lambda nn: nn.functional.conv2d(x, w, stride=(1, 1, 1)),
+        RuntimeError,
+        "conv2d: stride must be an integer or 2 of them, one per spatial axis, but is (1, 1, 1)",
+    ),
+    (
+        lambda nn: nn.functional.conv2d(x, w, stride=()),
+        RuntimeError,
+        "conv2d: stride must be an integer or 2 of them, one per spatial axis, but is ()",
+    ),
+    (
+        lambda nn: nn.functional.conv2d(x, w, stride=1.5),
+        TypeError,
+        "conv2d: stride must be an integer or a sequence of integers, but is 1.5",
+    ),
+    (
+        lambda nn: nn.functional.conv2d(x, w, stride=None),
+        TypeError,
+        "conv2d: stride must be an integer or a sequence of integers, but is None",
+    ),
+    (
+        lambda nn: nn.functional.conv2d(x, w, stride="a"),
+        TypeError,
+        "conv2d: stride must be an integer or a sequence of integers, but is 'a'",
+    ),
+    (
+        lambda nn: nn.functional.conv2d(x, w, dilation=0),
+        RuntimeError,
+        "conv2d: dilation must be positive, but is (0, 0)",
+    ),
+    (
+        lambda nn: nn.functional.conv2d(x, w, dilation=(1, 2, 3)),
+        RuntimeError,
+        "conv2d: dilation must be an integer or 2 of them, one per spatial axis, but is (1, 2, 3)",
+    ),
+    (
+        lambda nn: nn.functional.conv2d(x, w, padding=-1),
+        RuntimeError,
+        "conv2d: padding must be non-negative, but is (-1, -1)",
+    ),
+    (
+        lambda nn: nn.functional.conv2d(x, w, padding=(0, -1)),
+        RuntimeError,
+        "conv2d: padding must be non-negative, but is (0, -1)",
+    ),
+    (
+        lambda nn: nn.functional.conv2d(x, w, padding=(1, 1, 1)),
+        RuntimeError,
+        "conv2d: padding must be an integer or 2 of them, one per spatial axis, but is (1, 1, 1); (lo, hi) pairs are written ((lo, hi), ...)",
+    ),
+    (
+        lambda nn: nn.functional.conv2d(x, w, padding=((1, 1, 1), (0, 0))),
+        TypeError,
+        "conv2d: padding must hold integers or (lo, hi) pairs, but holds (1, 1, 1)",
+    ),
+    (
+        lambda nn: nn.functional.conv2d(x, w, padding="full"),
+        RuntimeError,
+        "conv2d: padding must be a number or one of 'valid', 'same', 'causal', but is 'full'",
+    ),
+    (
+        lambda nn: nn.functional.conv2d(x, w, padding=0.5),
+        TypeError,
+        "conv2d: padding must be an integer or a sequence of integers, but is 0.5",
+    ),
+    (
+        lambda nn: nn.functional.conv2d(x, w, padding=(0.5, 1)),
+        TypeError,
+        "conv2d: padding must hold integers or (lo, hi) pairs, but holds 0.5",
+    ),
+    (
+        lambda nn: nn.functional.conv1d(ones(2, 4, 5), ones(6, 4, 3), padding=(1, 2)),
+        RuntimeError,
+        "conv1d: padding must be an integer or 1 of them, one per spatial axis, but is (1, 2); (lo, hi) pairs are written ((lo, hi), ...)",
+    ),
+    (lambda nn: nn.functional.conv2d(x, w, ones(5)), RuntimeError, "conv2d: bias must have shape (6,), but has (5,)"),
+    (
+        lambda nn: nn.functional.conv2d(x, w, ones(6, 1)),
+        RuntimeError,
+        "conv2d: bias must have shape (6,), but has (6, 1)",
+    ),
+    (lambda nn: nn.functional.conv2d(x, w, ones()), RuntimeError, "conv2d: bias must have shape (6,), but has ()"),
+    (
+        lambda nn: nn.functional.conv2d(x, w.double()),
+        RuntimeError,
+        "conv2d: input has dtype torch.float32, but weight has torch.float64",
+    ),
+    (
+        lambda nn: nn.functional.conv2d(x, w, ones(6).double()),
+        RuntimeError,
+        "conv2d: input has dtype torch.float32, but bias has torch.float64",
+    ),
+    (lambda nn: nn.functional.conv2d([1.0], w), TypeError, "conv2d: input must be a Tensor, but is list"),
+    (lambda nn: nn.functional.conv2d(None, w), TypeError, "conv2d: input must be a Tensor, but is NoneType"),
+    (lambda nn: nn.functional.conv2d(x, 3), TypeError, "conv2d: weight must be a Tensor, but is int"),
+    (lambda nn: nn.functional.conv2d(x, w, 1.0), TypeError, "conv2d: bias must be a Tensor, but is float"),
+    (
+        lambda nn: nn.grad.conv2d_input((2, 4, 5, 5), w, ones(2, 6, 5, 5)),
+        RuntimeError,
+        "conv2d_input: grad_output must have shape (2, 6, 3, 3), as input_size (2, 4, 5, 5) and weight (6, 4, 3, 3) give, but has (2, 6, 5, 5)",
+    ),
+    (
+        lambda nn: nn.grad.conv2d_input((3, 4, 5, 5), w, y),
+        RuntimeError,
+        "conv2d_input: grad_output must have shape (3, 6, 3, 3), as input_size (3, 4, 5, 5) and weight (6, 4, 3, 3) give, but has (2, 6, 3, 3)",
+    ),
+    (
+        lambda nn: nn.grad.conv2d_input((5, 5), w, y),
+        RuntimeError,
+        "conv2d_input: input_size must have 3 (unbatched) or 4 dimensions, but has 2: (5, 5)",
+    ),
+    (
+        lambda nn: nn.grad.conv2d_input((2, 3, 5, 5), w, y),
+        RuntimeError,
+        "conv2d_input: input_size has 3 channels, but weight expects groups * weight.shape[1] = 1 * 4 = 4",
+    ),
+    (
+        lambda nn: nn.grad.conv2d_input((2, 4, -5, 5), w, y),
+        RuntimeError,
+        "conv2d_input: input_size must not be negative, but is (2, 4, -5, 5)",
+    ),
+    (
+        lambda nn: nn.grad.conv2d_input((2, 4, 5.0, 5), w, y),
+        TypeError,
+        "conv2d_input: input_size must be a sequence of integers, but is (2, 4, 5.0, 5)",
+    ),
+    (
+        lambda nn: nn.grad.conv2d_input((2, 4, 2, 2), w, y),
+        RuntimeError,
+        "conv2d_input: kernel must fit into the padded input, but spans (3, 3), dilation included, of (2, 2)",
+    ),
+    (
+        lambda nn: nn.grad.conv2d_input((2, 4, 5, 5), w, y.double()),
+        RuntimeError,
+        "conv2d_input: weight has dtype torch.float32, but grad_output has torch.float64",
+    ),
+    (
+        lambda nn: nn.grad.conv2d_weight(x, (6, 4, 3, 3), ones(2, 6, 5, 5)),
+        RuntimeError,
+        "conv2d_weight: grad_output must have shape (2, 6, 3, 3), as input (2, 4, 5, 5) and weight_size (6, 4, 3, 3) give, but has (2, 6, 5, 5)",
+    ),
+    (
+        lambda nn: nn.grad.conv2d_weight(x, (6, 3, 3, 3), y),
+        RuntimeError,
+        "conv2d_weight: input has 4 channels, but weight_size expects groups * weight_size[1] = 1 * 3 = 3",
+    ),
+    (
+        lambda nn: nn.grad.conv2d_weight(x, (6, 4, 3), y),
+        RuntimeError,
+        "conv2d_weight: weight_size must have 4 dimensions, but has 3: (6, 4, 3)",
+    ),
+    (
+        lambda nn: nn.grad.conv2d_weight(x, (5, 4, 3, 3), y),
+        RuntimeError,
+        "conv2d_weight: grad_output must have shape (2, 5, 3, 3), as input (2, 4, 5, 5) and weight_size (5, 4, 3, 3) give, but has (2, 6, 3, 3)",
+    ),
+    (
+        lambda nn: nn.grad.conv2d_weight(x, None, y),
+        TypeError,
+        "conv2d_weight: weight_size must be a sequence of integers, but is None",
+    ),
+    (
+        lambda nn: nn.grad.conv1d_weight(x, (6, 4, 3), y),
+        RuntimeError,
+        "conv1d_weight: input must have 2 (unbatched) or 3 dimensions, but has 4: (2, 4, 5, 5)",
+    ),
+    (
+        lambda nn: nn.grad.conv3d_weight(x, (6, 4, 3, 3), y, stride=0),
+        RuntimeError,
+        "conv3d_weight: weight_size must have 5 dimensions, but has 4: (6, 4, 3, 3)",
+    ),
+    (lambda nn: nn.Conv2d(4, 6, 3, groups=0), ValueError, "Conv2d: groups must be positive, but is 0"),
+    (
+        lambda nn: nn.Conv2d(4, 6, 3, groups=3),
+        ValueError,
+        "Conv2d: groups must divide in_channels, but 3 does not divide 4",
+    ),
+    (
+        lambda nn: nn.Conv2d(4, 5, 3, groups=2),
+        ValueError,
+        "Conv2d: groups must divide out_channels, but 2 does not divide 5",
+    ),
+    (
+        lambda nn: nn.Conv2d(4, 6, 3, padding="full"),
+        ValueError,
+        "Conv2d: padding must be a number or one of 'valid', 'same', 'causal', but is 'full'",
+    ),
+    (
+        lambda nn: nn.Conv2d(4, 6, 3)(ones(2, 3, 5, 5)),
+        RuntimeError,
+        "Conv2d: input has 3 channels, but weight expects groups * weight.shape[1] = 1 * 4 = 4",
+    ),
+    (
+        lambda nn: nn.Conv2d(4, 6, 7)(x),
+        RuntimeError,
+        "Conv2d: kernel must fit into the padded input, but spans (7, 7), dilation included, of (5, 5)",
+    ),
+]
+
+# What torch does not have, or lets pass: it ignores a wrong device of a meta tensor, and its modules fail when called.
+BEYOND_TORCH: list[tuple[Call, type[Exception], str]] = [
+    (
+        lambda nn: nn.functional.convnd(x, ones(6)),
+        RuntimeError,
+        "convnd: weight must have at least 2 dimensions, but has 1: (6,)",
+    ),
+    (
+        lambda nn: nn.functional.convnd(ones(4, 5), w),
+        RuntimeError,
+        "convnd: input must have 3 (unbatched) or 4 dimensions, but has 2: (4, 5)",
+    ),
+    (
+        lambda nn: nn.functional.conv2d(x, ones(6, 4, 7, 3), padding=((1, 0), (0, 0))),
+        RuntimeError,
+        "conv2d: kernel must fit into the padded input, but spans (7, 3), dilation included, of (6, 5)",
+    ),
+    (
+        lambda nn: nn.functional.conv2d(x, w, padding=((0, 1), (-1, 0))),
+        RuntimeError,
+        "conv2d: padding must be non-negative, but is ((0, 1), (-1, 0))",
+    ),
+    (
+        lambda nn: nn.functional.conv2d(x, w.to("meta")),
+        RuntimeError,
+        "conv2d: input is on device cpu, but weight is on meta",
+    ),
+    (
+        lambda nn: nn.functional.conv2d(x, w, lowering="fast"),
+        ValueError,
+        "conv2d: lowering must be one of 'auto', 'reshape', 'taps', 'columns', 'window', but is 'fast'",
+    ),
+    (
+        lambda nn: nn.grad.conv2d_input(5, w, y),
+        TypeError,
+        "conv2d_input: input_size must be a sequence of integers, but is 5",
+    ),
+    (
+        lambda nn: nn.grad.convnd_input((2, 4, 5, 5), w, 1),
+        TypeError,
+        "convnd_input: grad_output must be a Tensor, but is int",
+    ),
+    (lambda nn: nn.Conv2d(4, 6, 0), ValueError, "Conv2d: kernel_size must be positive, but is (0, 0)"),
+    (
+        lambda nn: nn.Conv2d(4, 6, (3, 3, 3)),
+        ValueError,
+        "Conv2d: kernel_size must be an integer or 2 of them, one per spatial axis, but is (3, 3, 3)",
+    ),
+    (lambda nn: nn.Conv2d(4, 6, 3, stride=0), ValueError, "Conv2d: stride must be positive, but is (0, 0)"),
+    (
+        lambda nn: nn.Conv2d(4, 6, 3, stride="1"),
+        TypeError,
+        "Conv2d: stride must be an integer or a sequence of integers, but is '1'",
+    ),
+    (lambda nn: nn.Conv2d(4, 6, 3, padding=-1), ValueError, "Conv2d: padding must be non-negative, but is (-1, -1)"),
+    (
+        lambda nn: nn.Conv2d(4, 6, 3, padding=((0, 1),) * 3),
+        ValueError,
+        "Conv2d: padding must be an integer or 2 of them, one per spatial axis, but is ((0, 1), (0, 1), (0, 1)); (lo, hi) pairs are written ((lo, hi), ...)",
+    ),
+    (lambda nn: nn.Conv2d(4, 6, 3, dilation=0), ValueError, "Conv2d: dilation must be positive, but is (0, 0)"),
+    (
+        lambda nn: nn.Conv2d(4, 6, 3, padding_mode="reflect"),
+        ValueError,
+        "Conv2d: padding_mode must be 'zeros', but is 'reflect'",
+    ),
+    (
+        lambda nn: nn.Conv2d(4, 6, 3, lowering="fast"),
+        ValueError,
+        "Conv2d: lowering must be one of 'auto', 'reshape', 'taps', 'columns', 'window', but is 'fast'",
+    ),
+    (lambda nn: nn.ConvNd(-1, 4, 6, 3), ValueError, "ConvNd: ndim must be non-negative, but is -1"),
+    (
+        lambda nn: nn.ConvNd(4, 4, 6, (3, 3)),
+        ValueError,
+        "ConvNd: kernel_size must be an integer or 4 of them, one per spatial axis, but is (3, 3)",
+    ),
+    (
+        lambda nn: nn.plan((2, 4, 5, 5), (6, 3, 3, 3)),
+        RuntimeError,
+        "plan: input has 4 channels, but weight expects groups * weight.shape[1] = 1 * 3 = 3",
+    ),
+    (lambda nn: nn.plan((2, 4, 5, 5), "w"), TypeError, "plan: weight must be a sequence of integers, but is 'w'"),
+    (
+        lambda nn: nn.set_lowering("fast"),
+        ValueError,
+        "set_lowering: lowering must be one of 'auto', 'reshape', 'taps', 'columns', 'window', but is 'fast'",
+    ),
+    (lambda nn: nn.set_workspace_limit(0), ValueError, "set_workspace_limit: limit must be positive, but is 0"),
+]
+
+
+class Products(TorchDispatchMode):
+    """Counts the operators that make or multiply tensors, after the operands were made."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = func.overloadpacket.__name__
+        if name.rstrip("_") in {"mm", "bmm", "addmm", "baddbmm", "matmul", "einsum", "constant_pad_nd", "new_empty"}:
+            self.names.append(name)
+        return func(*args, **kwargs or {})
+
+
+@pytest.mark.parametrize(
+    ("call", "exception", "text"), AS_TORCH + BEYOND_TORCH, ids=[t for *_, t in AS_TORCH + BEYOND_TORCH]
+)
+def test_message(call: Call, exception: type[Exception], text: str) -> None:
+    with Products() as products, pytest.raises(exception) as caught:
+        call(ndconv)
+    assert type(caught.value) is exception
+    assert str(caught.value) == text
+    assert products.names == []
+
+
+@pytest.mark.parametrize(("call", "exception", "text"), AS_TORCH, ids=[t for *_, t in AS_TORCH])
+def test_torch_raises_the_same_type(call: Call, exception: type[Exception], text: str) -> None:
+    with pytest.raises(exception):
+        call(torch.nn)
+
+
+def test_products_would_be_seen() -> None:
+    with Products() as products:
+        ndconv.functional.conv2d(x, w, padding=1)
+    assert products.names
