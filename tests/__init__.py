@@ -1,0 +1,1 @@
+"""The tests; `ndconv.testing` holds what they share with users."""

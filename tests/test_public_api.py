@@ -1,0 +1,118 @@
+"""The public names, torch's signatures, and who imports whom."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.grad as nn_grad
+
+import ndconv
+
+PACKAGE = Path(ndconv.__file__).parent
+ROOT = PACKAGE.parent
+
+# A module imports only from those above it. "torch" stands between what knows integers and what knows tensors.
+ORDER = [
+    "_geometry", "_subscripts",
+    "torch",
+    "_cache", "_workspace", "_windows", "_rules",
+    "_lowerings._base", "_lowerings._products", "_lowerings._windowed",
+    "_lowerings.columns", "_lowerings.reshape", "_lowerings.taps", "_lowerings.window", "_lowerings", "_plan",
+    "_function",
+    "_explain", "functional", "grad",
+    "nn",
+    "", "testing._oracle", "testing._cases", "testing._checks", "testing", "testing.__main__",
+]  # fmt: skip
+
+
+def _module(path: Path) -> str:
+    name = ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+    return name.removesuffix("__init__").removesuffix(".")
+
+
+def _imports(path: Path) -> set[str]:
+    """Modules a file imports, those of the package without its name."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} has a relative import"
+            source = str(node.module)
+            submodules = {f"{source}.{alias.name}" for alias in node.names}
+            found |= {name if name.removeprefix("ndconv.") in ORDER else source for name in submodules}
+    return found
+
+
+MODULES = {_module(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+def test_the_order_names_every_module() -> None:
+    assert set(MODULES) == set(ORDER) - {"torch"}
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_modules_import_only_from_above(name: str) -> None:
+    above = ORDER[: ORDER.index(name)]
+    for imported in _imports(MODULES[name]):
+        if imported.split(".")[0] == "torch":
+            assert "torch" in above
+        elif imported == "ndconv" or imported.startswith("ndconv."):
+            assert imported.removeprefix("ndconv").removeprefix(".") in above
+
+
+OUTSIDE = [path for folder in ("benchmarks", "docs") for path in sorted((ROOT / folder).rglob("*.py"))]
+# What these look at has no public name.
+UNITS = {"test_geometry.py", "test_windows.py"}
+OUTSIDE += [path for path in sorted((ROOT / "tests").glob("*.py")) if path.name not in UNITS]
+
+
+@pytest.mark.parametrize("path", OUTSIDE, ids=[str(path.relative_to(ROOT)) for path in OUTSIDE])
+def test_others_use_public_names(path: Path) -> None:
+    for imported in _imports(path):
+        if imported.startswith("ndconv"):
+            assert not any(part.startswith("_") for part in imported.split("."))
+
+
+def test_public_names_exist() -> None:
+    for module in (ndconv, ndconv.functional, ndconv.grad, ndconv.nn):
+        assert sorted(module.__all__) == sorted(set(module.__all__))
+        assert all(hasattr(module, name) for name in module.__all__)
+
+
+def _parameters(function: Any) -> list[tuple[str, object]]:
+    return [
+        (name, parameter.default)
+        for name, parameter in inspect.signature(function).parameters.items()
+        if parameter.kind is not inspect.Parameter.KEYWORD_ONLY
+    ]
+
+
+@pytest.mark.parametrize("name", ndconv.functional.__all__)
+def test_functions_take_torchs_arguments(name: str) -> None:
+    # torch documents this signature; its built-in function has none to inspect.
+    documented = "(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1)"
+    theirs: dict[str, Any] = {}
+    exec(f"def conv{documented}: ...", theirs)
+    assert _parameters(getattr(ndconv.functional, name)) == _parameters(theirs["conv"])
+
+
+@pytest.mark.parametrize("name", ndconv.grad.__all__)
+def test_gradients_take_torchs_arguments(name: str) -> None:
+    theirs = getattr(nn_grad, name.replace("nd", "2d"))
+    assert _parameters(getattr(ndconv.grad, name)) == _parameters(theirs)
+
+
+@pytest.mark.parametrize("name", ["Conv1d", "Conv2d", "Conv3d"])
+def test_modules_take_torchs_arguments(name: str) -> None:
+    assert _parameters(getattr(ndconv, name)) == _parameters(getattr(torch.nn, name))
+
+
+def test_convnd_takes_the_number_of_axes_first() -> None:
+    assert _parameters(ndconv.ConvNd)[0] == ("ndim", inspect.Parameter.empty)
+    assert _parameters(ndconv.ConvNd)[1:] == _parameters(torch.nn.Conv2d)

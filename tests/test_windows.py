@@ -1,0 +1,62 @@
+"""Views and their adjoints, on integers: <A u, v> == <u, A* v>."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from ndconv._geometry import Geometry
+from ndconv._windows import fold, kernel_first, merge, pad, place, split, unpad, windows
+from ndconv.testing import Case, sample
+
+OVERLAPPING = sample(40, (1, 2, 3, 4), seed=5)
+SEPARATE = sample(40, (1, 2, 3, 4), seed=6, overlap=False)
+
+
+def integers(*shape: int) -> Tensor:
+    return torch.randint(-4, 5, shape)
+
+
+def _geometry(case: Case) -> Geometry:
+    return Geometry(case.kernel, case.stride, case.padding, case.dilation, case.groups)
+
+
+@pytest.mark.parametrize("case", OVERLAPPING + SEPARATE, ids=lambda case: case.id)
+def test_fold_is_the_adjoint_of_windows(case: Case) -> None:
+    geometry = _geometry(case)
+    x = integers(2, 1, 3, *geometry.reach(case.output_size))
+    view = windows(x, geometry)
+    assert view.shape == (2, 1, 3, *case.output_size, *case.kernel)
+    assert view.untyped_storage().data_ptr() == x.untyped_storage().data_ptr()
+    columns = integers(*view.shape)
+    folded = fold(kernel_first(columns, case.ndim), geometry)
+    assert folded.shape == x.shape
+    assert (view * columns).sum() == (x * folded).sum()
+
+
+@pytest.mark.parametrize("case", SEPARATE, ids=lambda case: case.id)
+def test_place_is_fold_where_windows_share_nothing(case: Case) -> None:
+    geometry = _geometry(case)
+    columns = integers(2, 2, 1, *case.output_size, *case.kernel)
+    assert torch.equal(place(columns, geometry), fold(kernel_first(columns, case.ndim), geometry))
+
+
+@pytest.mark.parametrize("amounts", [((1, 2),), ((0, 3), (2, 0)), ((-1, 2), (0, -2)), ((0, 0), (0, 0))], ids=str)
+def test_unpad_is_the_adjoint_of_pad(amounts: tuple[tuple[int, int], ...]) -> None:
+    x = integers(2, *(5,) * len(amounts))
+    padded = pad(x, amounts)
+    assert padded.shape[1:] == tuple(5 + lo + hi for lo, hi in amounts)
+    y = integers(*padded.shape)
+    assert unpad(y, amounts).shape == x.shape
+    assert (padded * y).sum() == (x * unpad(y, amounts)).sum()
+
+
+@pytest.mark.parametrize("steps", [(3,), (2, 3), (1, 2, 4)], ids=str)
+def test_merge_undoes_split(steps: tuple[int, ...]) -> None:
+    x = integers(2, 3, *(4 * step for step in steps))
+    apart = split(x, 2, steps)
+    assert apart.shape == (2, 3, *(4,) * len(steps), *steps)
+    assert torch.equal(merge(apart, 2, len(steps)), x)
+    first, second = (0, 0, *(1,) * len(steps), *(0,) * len(steps)), (0, 0, *steps)
+    assert apart[first] == x[second]
