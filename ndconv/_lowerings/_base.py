@@ -20,7 +20,7 @@ class Cost:
         elements_cached: Elements that matrix products read or rewrite again while they lie in a cache.
         workspace: Elements of the largest buffers alive at one time beside operands and result.
         matmuls: Number of matrix products and their shapes, e.g. ``9 x (64, 64) @ (64, 3364)``, largest part first.
-        calls: Number of tensor operations started, a further group of a matrix product counted as a quarter.
+        calls: Number of tensor operations started, a further group of a matrix product counted as a fraction of one.
     """
 
     multiply_adds: int

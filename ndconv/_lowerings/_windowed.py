@@ -48,11 +48,11 @@ class Windowed(Lowering):
         parts = -(-columns // aim)
         return Cost(
             multiply_adds=problem.multiply_adds,
-            elements_moved=round(2 * x + w + 3 * y + (self.passes + folds / 2) * columns),
+            elements_moved=round(2 * x + w + y + (self.passes + folds / 2) * columns),
             elements_cached=0,
             workspace=min(columns, max(_elements_per_row(problem), aim)),
             matmuls=f"{geometry.groups} x {shapes[problem.slot]}" + f" in {parts} chunks" * (parts > 1),
-            calls=parts * (12 + 2 * folds * sum(geometry.kernel) + geometry.groups / 4),
+            calls=parts * (12 + 2 * folds * sum(geometry.kernel) + geometry.groups / 40),
         )
 
     def output(self, problem: Problem, x: Tensor, w: Tensor) -> Tensor:
