@@ -3,18 +3,51 @@
 from ndconv import functional as functional
 from ndconv import grad as grad
 from ndconv import nn as nn
+from ndconv._convert import Change, Conversion, convert, revert
 from ndconv._explain import ConvPlan, plan
 from ndconv._plan import get_lowering, lowering, set_lowering
 from ndconv._workspace import get_workspace_limit, set_workspace_limit
-from ndconv.nn import Conv1d, Conv2d, Conv3d, ConvNd
+from ndconv.nn import (
+    Conv1d,
+    Conv2d,
+    Conv3d,
+    ConvNd,
+    ConvTranspose1d,
+    ConvTranspose2d,
+    ConvTranspose3d,
+    ConvTransposeNd,
+    LazyConv1d,
+    LazyConv2d,
+    LazyConv3d,
+    LazyConvNd,
+    LazyConvTranspose1d,
+    LazyConvTranspose2d,
+    LazyConvTranspose3d,
+    LazyConvTransposeNd,
+)
 
 __version__ = "0.1.0"
 __all__ = [
+    "Change",
     "Conv1d",
     "Conv2d",
     "Conv3d",
     "ConvNd",
     "ConvPlan",
+    "ConvTranspose1d",
+    "ConvTranspose2d",
+    "ConvTranspose3d",
+    "ConvTransposeNd",
+    "Conversion",
+    "LazyConv1d",
+    "LazyConv2d",
+    "LazyConv3d",
+    "LazyConvNd",
+    "LazyConvTranspose1d",
+    "LazyConvTranspose2d",
+    "LazyConvTranspose3d",
+    "LazyConvTransposeNd",
+    "convert",
     "functional",
     "get_lowering",
     "get_workspace_limit",
@@ -22,6 +55,7 @@ __all__ = [
     "lowering",
     "nn",
     "plan",
+    "revert",
     "set_lowering",
     "set_workspace_limit",
 ]

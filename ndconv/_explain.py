@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ndconv import _rules
-from ndconv._geometry import Geometry, Ints, Problem, Slot
+from ndconv._geometry import Convolution, Geometry, Ints, Problem, Slot
 from ndconv._plan import Choice, choose, estimate, resolve
 from ndconv._rules import IntOrInts, Padding
 from ndconv._subscripts import equation
-
-_TITLES = {Slot.OUTPUT: "output", Slot.INPUT: "grad input", Slot.WEIGHT: "grad weight"}
 
 
 @dataclass(frozen=True)
@@ -22,10 +21,12 @@ class SlotPlan:
     """What one of the three operations will run.
 
     Args:
+        title: ``"output"``, ``"grad input"`` or ``"grad weight"``.
         problem: Sizes of the operation.
         choice: The lowering that runs, the cost of each that applies, and why the others do not.
     """
 
+    title: str
     problem: Problem
     choice: Choice
 
@@ -61,7 +62,7 @@ class SlotPlan:
 
     def __str__(self) -> str:
         lines = [
-            f"{_TITLES[self.problem.slot]}",
+            self.title,
             f"  equation        {self.equation}",
             f"  lowering        {self.lowering}",
             f"  matmuls         {self.matmuls}",
@@ -81,20 +82,22 @@ class SlotPlan:
 
 @dataclass(frozen=True)
 class ConvPlan:
-    """The plans of a convolution and its two gradients; ``print`` it.
+    """The plans of a convolution, transposed or not, and its two gradients; ``print`` it.
 
     Args:
-        geometry: The convolution.
-        input_shape: ``(batch, in_channels, *I)``.
-        weight_shape: ``(out_channels, in_channels / groups, *K)``.
-        output_shape: ``(batch, out_channels, *O)``.
+        transposed: Whether the output is the open slot INPUT.
+        convolution: The convolution, or that of which the transposed one is the gradient.
+        input_shape: ``(batch, in_channels, *space)``.
+        weight_shape: Shape of the weight, as torch lays it out.
+        output_shape: ``(batch, out_channels, *space)``.
         dtype: Element type, by name.
-        output: The convolution.
+        output: The operation itself.
         grad_input: The gradient of the input.
         grad_weight: The gradient of the weight.
     """
 
-    geometry: Geometry
+    transposed: bool
+    convolution: Convolution
     input_shape: Ints
     weight_shape: Ints
     output_shape: Ints
@@ -103,12 +106,18 @@ class ConvPlan:
     grad_input: SlotPlan
     grad_weight: SlotPlan
 
+    @property
+    def geometry(self) -> Geometry:
+        """Kernel, stride, padding with zeros, dilation and groups."""
+        return self.convolution.geometry
+
     def __str__(self) -> str:
-        geometry = self.geometry
+        geometry, mode = self.geometry, self.convolution.mode
+        border = "" if mode == "zeros" else f"  {mode} border {self.convolution.border}"
         header = [
-            f"{geometry.ndim}-D convolution  {self.input_shape} * {self.weight_shape} -> {self.output_shape}  "
-            f"{self.dtype}",
-            f"stride {geometry.stride}  padding {geometry.padding}  dilation {geometry.dilation}  "
+            f"{geometry.ndim}-D {'transposed ' * self.transposed}convolution  {self.input_shape} * {self.weight_shape} "
+            f"-> {self.output_shape}  {self.dtype}",
+            f"stride {geometry.stride}  padding {geometry.padding}{border}  dilation {geometry.dilation}  "
             f"groups {geometry.groups}",
         ]
         return "\n".join([*header, *map(str, (self.output, self.grad_input, self.grad_weight))])
@@ -138,18 +147,24 @@ def plan(
     dilation: IntOrInts = 1,
     groups: int = 1,
     *,
+    transposed: bool = False,
+    output_padding: IntOrInts = 0,
+    padding_mode: str = "zeros",
     lowering: str | None = None,
     dtype: torch.dtype | None = None,
 ) -> ConvPlan:
     """Explain what a convolution will run: equations, lowerings and why, matrix products, multiply-adds and memory.
 
     Args:
-        input: The input or its shape, ``(batch, in_channels, *I)`` or unbatched.
-        weight: The weight or its shape, ``(out_channels, in_channels / groups, *K)``.
+        input: The input or its shape, batched or not.
+        weight: The weight or its shape.
         stride: As in `ndconv.functional`, like all further arguments.
         padding: Likewise.
         dilation: Likewise.
         groups: Likewise.
+        transposed: Whether to explain `ndconv.functional.conv_transposend`.
+        output_padding: Its further argument.
+        padding_mode: As in `ndconv.functional`.
         lowering: Likewise.
         dtype: Element type if no tensor tells it; the default dtype if None.
 
@@ -183,15 +198,19 @@ def plan(
         _rules.sizes("plan", name, tuple(operand.shape) if isinstance(operand, Tensor) else operand)
         for name, operand in (("input", input), ("weight", weight))
     )
-    geometry = _rules.convolution("plan", x_shape, w_shape, stride, padding, dilation, groups)
+    if transposed:
+        arguments = stride, padding, output_padding, groups, dilation
+        convolution = _rules.transposed("plan", x_shape, w_shape, *arguments, mode=padding_mode)
+    else:
+        convolution = _rules.convolution("plan", x_shape, w_shape, stride, padding, dilation, groups, mode=padding_mode)
     if len(x_shape) < len(w_shape):
         x_shape = (1, *x_shape)
-    input_size = x_shape[2:]
-    output_size = geometry.output_size(input_size)
-    plans = []
-    for slot in (Slot.OUTPUT, Slot.INPUT, Slot.WEIGHT):
-        sizes = (x_shape[0], w_shape[1], w_shape[0] // groups, input_size, output_size)
-        problem = Problem(slot, geometry, *sizes, dtype.itemsize)
-        plans.append(SlotPlan(problem, choose(problem, wanted)))
-    output_shape = (x_shape[0], w_shape[0], *output_size)
-    return ConvPlan(geometry, x_shape, w_shape, output_shape, str(dtype).removeprefix("torch."), *plans)
+    titles = ("grad input", "output") if transposed else ("output", "grad input")
+    plans: dict[str, Any] = {}
+    for title, slot in zip((*titles, "grad weight"), (Slot.OUTPUT, Slot.INPUT, Slot.WEIGHT), strict=True):
+        sizes = (x_shape[0], w_shape[1], w_shape[0] // groups, convolution.framed_size, convolution.output_size)
+        problem = Problem(slot, convolution.geometry, *sizes, dtype.itemsize)
+        plans[title.replace(" ", "_")] = SlotPlan(title, problem, choose(problem, wanted))
+    result_shape = convolution.input_shape if transposed else convolution.output_shape
+    shapes = x_shape, w_shape, result_shape(x_shape, w_shape)
+    return ConvPlan(transposed, convolution, *shapes, str(dtype).removeprefix("torch."), **plans)

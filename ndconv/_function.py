@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.autograd.function import Function
 from torch.compiler import is_compiling
 
+from ndconv._flops import compute
 from ndconv._geometry import Geometry, Ints, Slot
-from ndconv._plan import execute
 from ndconv._windows import unflatten, ungroup
 
 
@@ -46,7 +46,7 @@ class Trilinear(Function):
     def forward(
         slot: Slot, geometry: Geometry, input_size: Ints, lowering: str, first: Tensor, second: Tensor
     ) -> Tensor:
-        return execute(slot, geometry, input_size, lowering, first, second)
+        return compute(slot, geometry, input_size, lowering, first, second)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -62,12 +62,12 @@ class Trilinear(Function):
         if grad is not None:
             operands = dict(zip(ctx.slot.operands, ctx.saved_tensors, strict=True))
             # A compiler traces a Function's backward with it, and this one has itself in its backward without end.
-            compute = execute if is_compiling() else trilinear
+            derive = compute if is_compiling() else trilinear
             for wanted, other in (ctx.slot.operands, ctx.slot.operands[::-1]):
                 if operands[other] is not None:
                     filled = {ctx.slot: grad, other: operands[other].conj()}
                     first, second = (filled[slot] for slot in wanted.operands)
-                    grads[wanted] = compute(wanted, ctx.geometry, ctx.input_size, ctx.lowering, first, second)
+                    grads[wanted] = derive(wanted, ctx.geometry, ctx.input_size, ctx.lowering, first, second)
         return None, None, None, None, *map(grads.get, ctx.slot.operands)
 
     @staticmethod

@@ -11,7 +11,8 @@ Leaving one of the three tensors open gives the convolution and its two gradient
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from enum import Enum
 
 Ints = tuple[int, ...]
@@ -106,6 +107,50 @@ class Geometry:
 
 
 @dataclass(frozen=True)
+class Convolution:
+    """A convolution of inputs of one size: a geometry, and the border that a padding mode fills first.
+
+    Args:
+        geometry: Its padding holds zeros.
+        input_size: Spatial size of the input without any padding.
+        border: ``(lo, hi)`` elements per axis that ``mode`` adds before the geometry pads.
+        mode: ``"zeros"`` (the border is empty), ``"reflect"``, ``"replicate"`` or ``"circular"``.
+    """
+
+    geometry: Geometry
+    input_size: Ints
+    border: Pairs
+    mode: str
+
+    @classmethod
+    def of(cls, geometry: Geometry, input_size: Ints, sides: Pairs, mode: str) -> Convolution:
+        """Take ``sides`` out of the geometry's padding and make them the border, unless they are zeros anyway."""
+        if mode == "zeros" or not any(map(any, sides)):
+            return cls(geometry, input_size, ((0, 0),) * geometry.ndim, "zeros")
+        rest = tuple((a - lo, b - hi) for (a, b), (lo, hi) in zip(geometry.padding, sides, strict=True))
+        return cls(replace(geometry, padding=rest), input_size, sides, mode)
+
+    @property
+    def framed_size(self) -> Ints:
+        """Spatial size of the input with its border."""
+        return tuple(size + lo + hi for size, (lo, hi) in zip(self.input_size, self.border, strict=True))
+
+    @property
+    def output_size(self) -> Ints:
+        """Spatial size of the output."""
+        return self.geometry.output_size(self.framed_size)
+
+    def output_shape(self, input_shape: Sequence[int], weight_shape: Sequence[int]) -> Ints:
+        """Shape of the output of an input, batched or not."""
+        return (*input_shape[: len(input_shape) - self.geometry.ndim - 1], weight_shape[0], *self.output_size)
+
+    def input_shape(self, output_shape: Sequence[int], weight_shape: Sequence[int]) -> Ints:
+        """Shape of the input that has an output, batched or not."""
+        channels = self.geometry.groups * weight_shape[1]
+        return (*output_shape[: len(output_shape) - self.geometry.ndim - 1], channels, *self.input_size)
+
+
+@dataclass(frozen=True)
 class Problem:
     """One operation to carry out: a geometry, the open slot and the sizes of all three tensors.
 
@@ -134,6 +179,16 @@ class Problem:
         sizes = {"n": self.batch, "g": self.geometry.groups, "c": self.channels, "d": self.features}
         space = {Slot.INPUT: self.input_size, Slot.WEIGHT: self.geometry.kernel, Slot.OUTPUT: self.output_size}
         return (*(sizes[index] for index in slot.indices), *space[slot])
+
+    @property
+    def terms(self) -> int:
+        """Products in the longest sum of the open slot."""
+        kernel, positions = math.prod(self.geometry.kernel), math.prod(self.output_size)
+        return {
+            Slot.INPUT: self.features * kernel,
+            Slot.WEIGHT: self.batch * positions,
+            Slot.OUTPUT: self.channels * kernel,
+        }[self.slot]
 
     @property
     def multiply_adds(self) -> int:

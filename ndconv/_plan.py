@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -11,8 +11,10 @@ import torch
 from torch import Tensor
 from torch.compiler import is_compiling
 
+from ndconv._autocast import autocast_device
 from ndconv._geometry import Geometry, Ints, Problem, Slot
 from ndconv._lowerings import LOWERINGS, Cost
+from ndconv._precision import run
 from ndconv._windows import ungroup
 
 AUTO = "auto"
@@ -24,6 +26,8 @@ _NS_PER_MULTIPLY_ADD = 1 / 130
 _NS_PER_BYTE = 1 / 12
 _NS_PER_CACHED_BYTE = 1 / 60
 _NS_PER_CALL = 4000.0
+
+_CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 _current = AUTO
 
@@ -127,6 +131,19 @@ def _first_that_applies(problem: Problem, wanted: str) -> str:
     return next(name for name in names if LOWERINGS[name].refusal(problem) is None)
 
 
+def problem_of(
+    slot: Slot, geometry: Geometry, input_size: Ints, first: Sequence[int], second: Sequence[int], itemsize: int
+) -> Problem:
+    """The problem that two operands pose, from their shapes with groups folded into channels."""
+    sizes: dict[str, int] = {}
+    for filled, shape in zip(slot.operands, (first, second), strict=True):
+        lead = list(shape[:2])
+        lead[filled.group_axis : filled.group_axis + 1] = geometry.groups, lead[filled.group_axis] // geometry.groups
+        sizes.update(zip(filled.indices, lead, strict=True))
+    output_size = geometry.output_size(input_size)
+    return Problem(slot, geometry, sizes["n"], sizes["c"], sizes["d"], input_size, output_size, itemsize)
+
+
 def execute(slot: Slot, geometry: Geometry, input_size: Ints, wanted: str, first: Tensor, second: Tensor) -> Tensor:
     """Compute the open slot from its two operands; groups are folded into channels, as torch lays tensors out.
 
@@ -139,26 +156,33 @@ def execute(slot: Slot, geometry: Geometry, input_size: Ints, wanted: str, first
         second: Operand ``slot.operands[1]``.
 
     Returns:
-        The tensor of the open slot, contiguous: ``(n, g*c, *I)``, ``(g*d, c, *K)`` or ``(n, g*d, *O)``.
+        The tensor of the open slot, contiguous or channels-last as torch has it: ``(n, g*c, *I)``, ``(g*d, c, *K)`` or
+        ``(n, g*d, *O)``.
     """
+    kind = autocast_device(first)
+    if kind is not None:
+        with torch.autocast(kind, enabled=False):
+            return execute(slot, geometry, input_size, wanted, first, second)
     a, b = (
         ungroup(tensor.resolve_conj().resolve_neg(), filled.group_axis, geometry.groups)
         for filled, tensor in zip(slot.operands, (first, second), strict=True)
     )
-    sizes = dict(zip(slot.operands[0].indices + slot.operands[1].indices, (*a.shape[:3], *b.shape[:3]), strict=True))
-    output_size = geometry.output_size(input_size)
-    problem = Problem(slot, geometry, sizes["n"], sizes["c"], sizes["d"], input_size, output_size, a.itemsize)
+    problem = problem_of(slot, geometry, input_size, first.shape, second.shape, a.itemsize)
     # Operands without elements are an empty sum. Seen to here, so that no lowering has to care about them.
     empty = a.numel() == 0 or b.numel() == 0
     result = a.new_zeros(problem.shape(slot)) if empty else _run(problem, wanted, a, b)
-    return result.flatten(slot.group_axis, slot.group_axis + 1).contiguous()
+    joined = result.flatten(slot.group_axis, slot.group_axis + 1)
+    return joined.contiguous(memory_format=_format(first, second, joined.dim()))
 
 
 def _run(problem: Problem, wanted: str, a: Tensor, b: Tensor) -> Tensor:
-    if is_compiling():
-        lowering = LOWERINGS[_first_that_applies(problem, wanted)]
-    else:
-        lowering = LOWERINGS[_weighed(problem, wanted)]
-    if lowering.accumulates and a.dtype in (torch.float16, torch.bfloat16):
-        return lowering.run(problem, a.float(), b.float()).to(a.dtype)
-    return lowering.run(problem, a, b)
+    name = _first_that_applies(problem, wanted) if is_compiling() else _weighed(problem, wanted)
+    return run(LOWERINGS[name], problem, a, b)
+
+
+def _format(first: Tensor, second: Tensor, dim: int) -> torch.memory_format:
+    """As torch has it: the result is channels-last if either operand is."""
+    last = _CHANNELS_LAST.get(dim)
+    if last is None or not any(t.is_contiguous(memory_format=last) and not t.is_contiguous() for t in (first, second)):
+        return torch.contiguous_format
+    return last

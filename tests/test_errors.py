@@ -294,6 +294,136 @@ AS_TORCH: list[tuple[Call, type[Exception], str]] = [
         RuntimeError,
         "Conv2d: kernel must fit into the padded input, but spans (7, 7), dilation included, of (5, 5)",
     ),
+    (
+        lambda nn: nn.functional.conv_transpose2d(ones(3, 3), w),
+        RuntimeError,
+        "conv_transpose2d: input must have 3 (unbatched) or 4 dimensions, but has 2: (3, 3)",
+    ),
+    (
+        lambda nn: nn.functional.conv_transpose2d(y, ones(6, 4, 3)),
+        RuntimeError,
+        "conv_transpose2d: weight must have 4 dimensions, but has 3: (6, 4, 3)",
+    ),
+    (
+        lambda nn: nn.functional.conv_transpose2d(x, w),
+        RuntimeError,
+        "conv_transpose2d: input has 4 channels, but weight expects weight.shape[0] = 6",
+    ),
+    (
+        lambda nn: nn.functional.conv_transpose2d(y, w, groups=4),
+        RuntimeError,
+        "conv_transpose2d: weight must have a positive number of input channels that groups divides, but has 6 with groups = 4",
+    ),
+    (
+        lambda nn: nn.functional.conv_transpose2d(y, w, groups=0),
+        RuntimeError,
+        "conv_transpose2d: groups must be positive, but is 0",
+    ),
+    (
+        lambda nn: nn.functional.conv_transpose2d(y, w, stride=0),
+        RuntimeError,
+        "conv_transpose2d: stride must be positive, but is (0, 0)",
+    ),
+    (
+        lambda nn: nn.functional.conv_transpose2d(y, w, dilation=0),
+        RuntimeError,
+        "conv_transpose2d: dilation must be positive, but is (0, 0)",
+    ),
+    (
+        lambda nn: nn.functional.conv_transpose2d(y, w, padding=-1),
+        RuntimeError,
+        "conv_transpose2d: padding must be non-negative, but is (-1, -1)",
+    ),
+    (
+        lambda nn: nn.functional.conv_transpose2d(y, w, output_padding=-1),
+        RuntimeError,
+        "conv_transpose2d: output_padding must be non-negative, but is (-1, -1)",
+    ),
+    (
+        lambda nn: nn.functional.conv_transpose2d(y, w, output_padding=1),
+        RuntimeError,
+        "conv_transpose2d: output_padding must be smaller than stride or dilation, but is (1, 1) with stride (1, 1) and dilation (1, 1)",
+    ),
+    (
+        lambda nn: nn.functional.conv_transpose2d(y, w, output_padding=(2, 0), stride=2, dilation=2),
+        RuntimeError,
+        "conv_transpose2d: output_padding must be smaller than stride or dilation, but is (2, 0) with stride (2, 2) and dilation (2, 2)",
+    ),
+    (
+        lambda nn: nn.functional.conv_transpose2d(y, w, output_padding=(1, 1, 1), stride=2),
+        RuntimeError,
+        "conv_transpose2d: output_padding must be an integer or 2 of them, one per spatial axis, but is (1, 1, 1)",
+    ),
+    (
+        lambda nn: nn.functional.conv_transpose2d(y, w, output_padding=0.5),
+        TypeError,
+        "conv_transpose2d: output_padding must be an integer or a sequence of integers, but is 0.5",
+    ),
+    (
+        lambda nn: nn.functional.conv_transpose2d(y, w, padding=(3, 1)),
+        RuntimeError,
+        "conv_transpose2d: the result must not be empty, but input (2, 6, 3, 3) gives size (-1, 3)",
+    ),
+    (
+        lambda nn: nn.functional.conv_transpose2d(ones(2, 6, 0, 3), w),
+        RuntimeError,
+        "conv_transpose2d: input may be empty in its batch or channels only, but has shape (2, 6, 0, 3)",
+    ),
+    (
+        lambda nn: nn.functional.conv_transpose2d(y, w, ones(6)),
+        RuntimeError,
+        "conv_transpose2d: bias must have shape (4,), but has (6,)",
+    ),
+    (
+        lambda nn: nn.functional.conv_transpose2d(y, w.double()),
+        RuntimeError,
+        "conv_transpose2d: input has dtype torch.float32, but weight has torch.float64",
+    ),
+    (
+        lambda nn: nn.functional.conv_transpose2d(None, w),
+        TypeError,
+        "conv_transpose2d: input must be a Tensor, but is NoneType",
+    ),
+    (
+        lambda nn: nn.ConvTranspose2d(6, 4, 3, groups=4),
+        ValueError,
+        "ConvTranspose2d: groups must divide in_channels, but 4 does not divide 6",
+    ),
+    (
+        lambda nn: nn.ConvTranspose2d(6, 4, 3, stride=2)(y, output_size=(6, 8)),
+        ValueError,
+        "ConvTranspose2d: output_size must be from (7, 7) to (8, 8), with or without batch and channels, for input (2, 6, 3, 3), but is (6, 8)",
+    ),
+    (
+        lambda nn: nn.ConvTranspose2d(6, 4, 3, stride=2)(y, output_size=(8,)),
+        ValueError,
+        "ConvTranspose2d: output_size must be from (7, 7) to (8, 8), with or without batch and channels, for input (2, 6, 3, 3), but is (8,)",
+    ),
+    (
+        lambda nn: nn.ConvTranspose2d(6, 4, 3, dilation=2)(y, output_size=(8, 8)),
+        ValueError,
+        "ConvTranspose2d: output_size must be from (7, 7) to (7, 7), with or without batch and channels, for input (2, 6, 3, 3), but is (8, 8)",
+    ),
+    (
+        lambda nn: nn.Conv2d(4, 6, 3, padding_mode="mirror"),
+        ValueError,
+        "Conv2d: padding_mode must be one of 'zeros', 'reflect', 'replicate', 'circular', but is 'mirror'",
+    ),
+    (
+        lambda nn: nn.Conv2d(4, 6, 3, padding=5, padding_mode="reflect")(x),
+        RuntimeError,
+        "Conv2d: padding must be less than the size for padding_mode 'reflect', but is ((5, 5), (5, 5)) for size (5, 5)",
+    ),
+    (
+        lambda nn: nn.Conv2d(4, 6, 3, padding=6, padding_mode="circular")(x),
+        RuntimeError,
+        "Conv2d: padding must be at most the size for padding_mode 'circular', but is ((6, 6), (6, 6)) for size (5, 5)",
+    ),
+    (
+        lambda nn: nn.functional.conv2d(x.bool(), w.bool()),
+        NotImplementedError,
+        "conv2d: dtype must be one of bfloat16, complex128, complex32, complex64, float16, float32, float64, int16, int32, int64, int8, uint8, but input has torch.bool",
+    ),
 ]
 
 # What torch does not have, or lets pass: it ignores a wrong device of a meta tensor, and its modules fail when called.
@@ -358,14 +488,194 @@ BEYOND_TORCH: list[tuple[Call, type[Exception], str]] = [
     ),
     (lambda nn: nn.Conv2d(4, 6, 3, dilation=0), ValueError, "Conv2d: dilation must be positive, but is (0, 0)"),
     (
-        lambda nn: nn.Conv2d(4, 6, 3, padding_mode="reflect"),
-        ValueError,
-        "Conv2d: padding_mode must be 'zeros', but is 'reflect'",
-    ),
-    (
         lambda nn: nn.Conv2d(4, 6, 3, lowering="fast"),
         ValueError,
         "Conv2d: lowering must be one of 'auto', 'reshape', 'taps', 'columns', 'window', but is 'fast'",
+    ),
+    (
+        lambda nn: nn.functional.conv_transposend(y, ones(6)),
+        RuntimeError,
+        "conv_transposend: weight must have at least 2 dimensions, but has 1: (6,)",
+    ),
+    (
+        lambda nn: nn.functional.conv_transpose2d(y, w, padding="full"),
+        RuntimeError,
+        "conv_transpose2d: padding must be a number or one of 'valid', 'same', 'causal', but is 'full'",
+    ),
+    (
+        lambda nn: nn.functional.conv_transpose2d(y, w, padding="same", stride=2, output_padding=1),
+        RuntimeError,
+        "conv_transpose2d: output_padding must be 0 with padding 'same', but is (1, 1)",
+    ),
+    (
+        lambda nn: nn.functional.conv_transpose2d(y, w, padding=((0, 1), (2, -1))),
+        RuntimeError,
+        "conv_transpose2d: padding must be non-negative, but is ((0, 1), (2, -1))",
+    ),
+    (
+        lambda nn: nn.functional.conv_transpose2d(y, w, padding="causal", padding_mode="replicate"),
+        RuntimeError,
+        "conv_transpose2d: padding 'causal' needs padding_mode 'zeros', but padding_mode is 'replicate'",
+    ),
+    (
+        lambda nn: nn.functional.conv_transpose2d(ones(1, 6, 1, 1), w, padding=1, padding_mode="reflect"),
+        RuntimeError,
+        "conv_transpose2d: padding must be less than the size for padding_mode 'reflect', but is ((1, 1), (1, 1)) for size (1, 1)",
+    ),
+    (
+        lambda nn: nn.functional.conv2d(x, w, padding=1, padding_mode="mirror"),
+        RuntimeError,
+        "conv2d: padding_mode must be one of 'zeros', 'reflect', 'replicate', 'circular', but is 'mirror'",
+    ),
+    (
+        lambda nn: nn.functional.conv2d(x, w, padding="causal", padding_mode="circular"),
+        RuntimeError,
+        "conv2d: padding 'causal' needs padding_mode 'zeros' or 'replicate', for no output may see a later input, but padding_mode is 'circular'",
+    ),
+    (
+        lambda nn: nn.functional.unfoldnd([1.0], 3),
+        TypeError,
+        "unfoldnd: input must be a Tensor, but is list",
+    ),
+    (
+        lambda nn: nn.functional.unfoldnd(ones(), 3),
+        RuntimeError,
+        "unfoldnd: input must have 1 (unbatched) or 2 dimensions, but has 0: ()",
+    ),
+    (
+        lambda nn: nn.functional.unfoldnd(x, 6),
+        RuntimeError,
+        "unfoldnd: kernel must fit into the padded input, but spans (6, 6), dilation included, of (5, 5)",
+    ),
+    (
+        lambda nn: nn.functional.unfoldnd(x, 3, stride=0),
+        RuntimeError,
+        "unfoldnd: stride must be positive, but is (0, 0)",
+    ),
+    (
+        lambda nn: nn.functional.unfoldnd(x, 0),
+        RuntimeError,
+        "unfoldnd: kernel_size must be positive, but is (0, 0)",
+    ),
+    (
+        lambda nn: nn.functional.foldnd(ones(2, 18, 9), 5, 3),
+        TypeError,
+        "foldnd: output_size must be a sequence of integers, but is 5",
+    ),
+    (
+        lambda nn: nn.functional.foldnd(ones(2, 18, 8), (5, 5), 3),
+        RuntimeError,
+        "foldnd: input must have a multiple of 9 channels at 9 positions, as kernel_size (3, 3) and output_size (5, 5) give, but has shape (2, 18, 8)",
+    ),
+    (
+        lambda nn: nn.functional.foldnd(ones(2, 17, 9), (5, 5), 3),
+        RuntimeError,
+        "foldnd: input must have a multiple of 9 channels at 9 positions, as kernel_size (3, 3) and output_size (5, 5) give, but has shape (2, 17, 9)",
+    ),
+    (
+        lambda nn: nn.functional.foldnd(x, (5, 5), 3),
+        RuntimeError,
+        "foldnd: input must have 2 (unbatched) or 3 dimensions, but has 4: (2, 4, 5, 5)",
+    ),
+    (
+        lambda nn: nn.functional.foldnd(ones(2, 18, 9), (2, 2), 3),
+        RuntimeError,
+        "foldnd: kernel must fit into the padded output_size, but spans (3, 3), dilation included, of (2, 2)",
+    ),
+    (
+        lambda nn: nn.grad.conv_transpose2d_input((2, 6, 3, 3), w, y),
+        RuntimeError,
+        "conv_transpose2d_input: grad_output must have shape (2, 4, 5, 5), as input_size (2, 6, 3, 3) and weight (6, 4, 3, 3) give, but has (2, 6, 3, 3)",
+    ),
+    (
+        lambda nn: nn.grad.conv_transpose2d_input((2, 4, 3, 3), w, x),
+        RuntimeError,
+        "conv_transpose2d_input: input_size has 4 channels, but weight expects weight.shape[0] = 6",
+    ),
+    (
+        lambda nn: nn.grad.conv_transpose2d_weight(y, (6, 4, 3, 3), y),
+        RuntimeError,
+        "conv_transpose2d_weight: grad_output must have shape (2, 4, 5, 5), as input (2, 6, 3, 3) and weight_size (6, 4, 3, 3) give, but has (2, 6, 3, 3)",
+    ),
+    (
+        lambda nn: nn.grad.conv2d_weight(x[0], (6, 4, 3, 3), y[0], per_sample=True),
+        RuntimeError,
+        "conv2d_weight: per_sample needs a batched input, but input has shape (4, 5, 5)",
+    ),
+    (
+        lambda nn: nn.grad.conv2d_bias(ones(2, 3)),
+        RuntimeError,
+        "conv2d_bias: grad_output must have 3 (unbatched) or 4 dimensions, but has 2: (2, 3)",
+    ),
+    (
+        lambda nn: nn.grad.conv2d_bias(y[0], per_sample=True),
+        RuntimeError,
+        "conv2d_bias: grad_output must have 4 dimensions, but has 3: (6, 3, 3)",
+    ),
+    (
+        lambda nn: nn.grad.convnd_bias(ones(2)),
+        RuntimeError,
+        "convnd_bias: grad_output must have at least 2 dimensions, but has 1: (2,)",
+    ),
+    (
+        lambda nn: nn.grad.convnd_bias(2),
+        TypeError,
+        "convnd_bias: grad_output must be a Tensor, but is int",
+    ),
+    (
+        lambda nn: nn.grad.convnd_backward(x, w, x),
+        RuntimeError,
+        "convnd_backward: grad_output must have shape (2, 6, 3, 3), as input (2, 4, 5, 5) and weight (6, 4, 3, 3) give, but has (2, 4, 5, 5)",
+    ),
+    (
+        lambda nn: nn.grad.conv_transposend_backward(y, w, y),
+        RuntimeError,
+        "conv_transposend_backward: grad_output must have shape (2, 4, 5, 5), as input (2, 6, 3, 3) and weight (6, 4, 3, 3) give, but has (2, 6, 3, 3)",
+    ),
+    (
+        lambda nn: nn.ConvTranspose2d(6, 4, 3, output_padding=-1),
+        ValueError,
+        "ConvTranspose2d: output_padding must be non-negative, but is (-1, -1)",
+    ),
+    (
+        lambda nn: nn.ConvTranspose2d(6, 4, 3)(y, output_size=5),
+        TypeError,
+        "ConvTranspose2d: output_size must be a sequence of integers, but is 5",
+    ),
+    (
+        lambda nn: nn.LazyConv2d(5, 3, groups=2),
+        ValueError,
+        "LazyConv2d: groups must divide out_channels, but 2 does not divide 5",
+    ),
+    (
+        lambda nn: nn.plan((2, 4, 5, 5), (6, 4, 3, 3), transposed=True),
+        RuntimeError,
+        "plan: input has 4 channels, but weight expects weight.shape[0] = 6",
+    ),
+    (
+        lambda nn: nn.convert(x),
+        TypeError,
+        "convert: model must be a torch.nn.Module, but is Tensor",
+    ),
+    (
+        lambda nn: nn.convert(torch.nn.Conv2d(1, 1, 1), only=3),
+        TypeError,
+        "convert: only must be a name, a module class, a function or several, but is 3",
+    ),
+    (
+        lambda nn: nn.convert(torch.nn.Conv2d(1, 1, 1), only="stem"),
+        ValueError,
+        "convert: only must name a module of the model, but is 'stem'",
+    ),
+    (
+        lambda nn: nn.convert(torch.nn.Conv2d(1, 1, 1), "fast"),
+        ValueError,
+        "convert: lowering must be one of 'auto', 'reshape', 'taps', 'columns', 'window', but is 'fast'",
+    ),
+    (
+        lambda nn: nn.revert(torch.nn.Sequential(), only="stem"),
+        ValueError,
+        "revert: only must name a module of the model, but is 'stem'",
     ),
     (lambda nn: nn.ConvNd(-1, 4, 6, 3), ValueError, "ConvNd: ndim must be non-negative, but is -1"),
     (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,16 @@ ROOT = PACKAGE.parent
 ORDER = [
     "_geometry", "_subscripts",
     "torch",
-    "_cache", "_workspace", "_windows", "_rules",
+    "_cache", "_workspace", "_autocast", "_windows", "_borders", "_rules._arguments", "_rules._calls", "_rules",
     "_lowerings._base", "_lowerings._products", "_lowerings._windowed",
-    "_lowerings.columns", "_lowerings.reshape", "_lowerings.taps", "_lowerings.window", "_lowerings", "_plan",
-    "_function",
-    "_explain", "functional", "grad",
-    "nn",
+    "_lowerings.columns", "_lowerings.reshape", "_lowerings.taps", "_lowerings.window", "_lowerings",
+    "_precision", "_plan", "_flops",
+    "_function", "_linear",
+    "_convolution", "_explain",
+    "functional._conv", "functional._conv_transpose", "functional._unfold", "functional",
+    "grad._conv", "grad._conv_transpose", "grad._bias", "grad._backward", "grad",
+    "nn._layer", "nn._conv", "nn._conv_transpose", "nn._lazy", "nn",
+    "_convert",
     "", "testing._oracle", "testing._cases", "testing._checks", "testing", "testing.__main__",
 ]  # fmt: skip
 
@@ -93,26 +98,52 @@ def _parameters(function: Any) -> list[tuple[str, object]]:
     ]
 
 
-@pytest.mark.parametrize("name", ndconv.functional.__all__)
+# torch documents these signatures; its built-in functions have none to inspect.
+DOCUMENTED = {
+    "conv": "(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1)",
+    "conv_transpose": "(input, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1)",
+}
+
+
+@pytest.mark.parametrize("name", [name for name in ndconv.functional.__all__ if "fold" not in name])
 def test_functions_take_torchs_arguments(name: str) -> None:
-    # torch documents this signature; its built-in function has none to inspect.
-    documented = "(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1)"
     theirs: dict[str, Any] = {}
-    exec(f"def conv{documented}: ...", theirs)
-    assert _parameters(getattr(ndconv.functional, name)) == _parameters(theirs["conv"])
+    exec(f"def function{DOCUMENTED[name[:-2]]}: ...", theirs)
+    assert _parameters(getattr(ndconv.functional, name)) == _parameters(theirs["function"])
 
 
-@pytest.mark.parametrize("name", ndconv.grad.__all__)
+@pytest.mark.parametrize("name", ["unfold", "fold"])
+def test_folds_take_torchs_arguments(name: str) -> None:
+    assert _parameters(getattr(ndconv.functional, f"{name}nd")) == _parameters(getattr(torch.nn.functional, name))
+
+
+@pytest.mark.parametrize("name", [name for name in ndconv.grad.__all__ if re.fullmatch(r"conv.d_(input|weight)", name)])
 def test_gradients_take_torchs_arguments(name: str) -> None:
     theirs = getattr(nn_grad, name.replace("nd", "2d"))
     assert _parameters(getattr(ndconv.grad, name)) == _parameters(theirs)
 
 
-@pytest.mark.parametrize("name", ["Conv1d", "Conv2d", "Conv3d"])
+@pytest.mark.parametrize("name", [name for name in ndconv.grad.__all__ if "transpose" in name])
+def test_gradients_of_transposed_convolutions_take_arguments_in_the_order_of_the_forward(name: str) -> None:
+    forward = _parameters(ndconv.functional.conv_transposend)
+    assert _parameters(getattr(ndconv.grad, name))[3:] == forward[3:]
+
+
+MODULES_OF_TORCH = [name for name in ndconv.nn.__all__ if "N" not in name]
+
+
+@pytest.mark.parametrize("name", MODULES_OF_TORCH)
 def test_modules_take_torchs_arguments(name: str) -> None:
     assert _parameters(getattr(ndconv, name)) == _parameters(getattr(torch.nn, name))
 
 
-def test_convnd_takes_the_number_of_axes_first() -> None:
-    assert _parameters(ndconv.ConvNd)[0] == ("ndim", inspect.Parameter.empty)
-    assert _parameters(ndconv.ConvNd)[1:] == _parameters(torch.nn.Conv2d)
+def test_every_convolution_of_torch_is_there() -> None:
+    assert {name for name in dir(torch.nn) if re.fullmatch(r"(Lazy)?Conv(Transpose)?\dd", name)} == set(
+        MODULES_OF_TORCH
+    )
+
+
+@pytest.mark.parametrize("name", [name for name in ndconv.nn.__all__ if "N" in name])
+def test_modules_of_any_ndim_take_the_number_of_axes_first(name: str) -> None:
+    assert _parameters(getattr(ndconv, name))[0] == ("ndim", inspect.Parameter.empty)
+    assert _parameters(getattr(ndconv, name))[1:] == _parameters(getattr(torch.nn, name.replace("N", "2")))

@@ -33,7 +33,9 @@ def input_product(w: Tensor, y: Tensor) -> Tensor:
 
 def weight_product(x: Tensor, y: Tensor) -> Tensor:
     """``w[g,d,r] = sum over n, l of y[n,g,d,l] * x[n,g,l,r]``."""
-    if is_compiling() or y.shape[3] < _LONG or x.shape[0] == 1:
+    # Half types must not be rounded after each sample.
+    half = x.dtype in (torch.float16, torch.bfloat16)
+    if half or is_compiling() or y.shape[3] < _LONG or x.shape[0] == 1:
         return torch.matmul(y.permute(1, 2, 0, 3).flatten(2), x.transpose(0, 1).flatten(1, 2))
     w = torch.bmm(y[0], x[0])
     for sample in range(1, x.shape[0]):

@@ -7,19 +7,15 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.modules.conv import _ConvNd as _TorchConvNd
 
-from ndconv import _rules
 from ndconv._explain import ConvPlan
 from ndconv._explain import plan as _plan
-from ndconv._plan import resolve
 from ndconv._rules import IntOrInts, Padding
-from ndconv.functional import _convolve
+from ndconv.functional._conv import convolve
+from ndconv.nn._layer import Layer
 
-__all__ = ["Conv1d", "Conv2d", "Conv3d", "ConvNd"]
 
-
-class ConvNd(_TorchConvNd):
+class ConvNd(Layer):
     """Convolution over any number of axes, with learnable weight and bias.
 
     Applies `ndconv.functional.convnd`. Arguments, parameters and their shapes and initial draws are those of
@@ -35,7 +31,7 @@ class ConvNd(_TorchConvNd):
         dilation: One positive integer or N.
         groups: Divides both channel counts.
         bias: Whether to add a learnable bias.
-        padding_mode: ``"zeros"``.
+        padding_mode: ``"zeros"``, ``"reflect"``, ``"replicate"`` or ``"circular"``.
         device: Where the parameters are made.
         dtype: Of the parameters.
         lowering: How to compute it; None takes the current one at every call.
@@ -72,44 +68,15 @@ class ConvNd(_TorchConvNd):
         *,
         lowering: str | None = None,
     ) -> None:
-        name = type(self).__name__
-        if padding_mode != "zeros":
-            raise ValueError(f"{name}: padding_mode must be 'zeros', but is {padding_mode!r}")
-        if lowering is not None:
-            resolve(name, lowering)
-        try:
-            _rules.positive(name, "ndim", ndim, least=0)
-            _rules.channels(name, in_channels, out_channels, groups)
-            kernel, strides, dilations = (
-                _rules.per_axis(name, argument, value, ndim)
-                for argument, value in (("kernel_size", kernel_size), ("stride", stride), ("dilation", dilation))
-            )
-            pads = _rules.padding_argument(name, padding, ndim)
-        except RuntimeError as error:
-            # torch's constructors raise ValueError where its functions raise RuntimeError.
-            raise ValueError(str(error)) from None
-        zeros = (0,) * ndim
-        _TorchConvNd.__init__(
-            self, in_channels, out_channels, kernel, strides, zeros, dilations, False, zeros, groups, bias,
-            "zeros", device, dtype,
+        self._construct(
+            False, ndim, in_channels, out_channels, kernel_size, stride, padding, dilation, 0, groups, bias,
+            padding_mode, device, dtype, lowering,
         )  # fmt: skip
-        # Not given to torch's constructor, which refuses what it cannot do itself: strided "same", "causal", pairs.
-        self.padding = pads  # type: ignore[assignment]
-        self.lowering = lowering
 
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        return _convolve(
-            type(self).__name__,
-            len(self.kernel_size),
-            input,
-            weight,
-            bias,
-            self.stride,
-            self.padding,
-            self.dilation,
-            self.groups,
-            self.lowering,
-        )
+        name, ndim = type(self).__name__, len(self.kernel_size)
+        arguments: Any = self.stride, self.padding, self.dilation, self.groups, self.padding_mode, self.lowering
+        return convolve(name, ndim, input, weight, bias, *arguments)
 
     def forward(self, input: Tensor) -> Tensor:
         """Convolve ``(batch, in_channels, *I)`` or ``(in_channels, *I)``."""
@@ -117,12 +84,8 @@ class ConvNd(_TorchConvNd):
 
     def plan(self, input: Tensor | Sequence[int]) -> ConvPlan:
         """What this layer will run on an input or an input of that shape: see `ndconv.plan`."""
-        return _plan(input, self.weight, self.stride, self.padding, self.dilation, self.groups, lowering=self.lowering)
-
-    def extra_repr(self) -> str:
-        """torch's, and the lowering if one was given."""
-        arguments: str = super().extra_repr()  # type: ignore[no-untyped-call]
-        return arguments + (f", lowering={self.lowering!r}" if self.lowering else "")
+        arguments: Any = self.stride, self.padding, self.dilation, self.groups
+        return _plan(input, self.weight, *arguments, padding_mode=self.padding_mode, lowering=self.lowering)
 
 
 class Conv1d(ConvNd, torch.nn.Conv1d):

@@ -1,36 +1,22 @@
-"""Convolution functions with torch's names and argument order, for any number of axes.
-
-Arguments that all functions share:
-
-- ``stride``, ``dilation``: one positive integer, or one per spatial axis.
-- ``padding``: one non-negative integer or one per axis; one ``(lo, hi)`` pair per axis; ``"valid"`` (none); ``"same"``
-  (the output has ``ceil(input / stride)`` elements, an odd total puts the extra element on the high side); ``"causal"``
-  (all on the low side, so that no output sees a later input).
-- ``groups``: positive, divides the channels of input and output.
-- ``lowering``: keyword-only; ``"auto"`` or the name of a lowering, see `ndconv.set_lowering`. Where the one named
-  does not apply to a slot, the cheapest that does is used, as `ndconv.plan` shows.
-
-Errors are torch's: `RuntimeError` for shapes, sizes and dtypes that do not fit, `TypeError` for values of a wrong type.
-"""
+"""Convolution functions, and the one way from their arguments to a result."""
 
 from __future__ import annotations
 
-from typing import TypeVar
-
-import torch
 from torch import Tensor
-from torch.amp.autocast_mode import is_autocast_available
 
 from ndconv import _rules
-from ndconv._function import trilinear
-from ndconv._geometry import Slot
+from ndconv._autocast import autocast_device, cast
+from ndconv._convolution import compute_output
 from ndconv._plan import resolve
 from ndconv._rules import IntOrInts, Padding
 
-__all__ = ["conv1d", "conv2d", "conv3d", "convnd"]
+
+def add_bias(output: Tensor, bias: Tensor | None, ndim: int) -> Tensor:
+    """Add one number per channel to a batched or unbatched output."""
+    return output if bias is None else output + bias.view(-1, *(1,) * ndim)
 
 
-def _convolve(
+def convolve(
     function: str,
     ndim: int | None,
     input: Tensor,
@@ -40,40 +26,20 @@ def _convolve(
     padding: Padding,
     dilation: IntOrInts,
     groups: int,
+    padding_mode: str,
     lowering: str | None,
 ) -> Tensor:
-    if _is_autocast(input):
-        kind = input.device.type
-        input, weight, bias = _autocast(input, kind), _autocast(weight, kind), _autocast(bias, kind)
-        with torch.autocast(kind, enabled=False):
-            return _convolve(function, ndim, input, weight, bias, stride, padding, dilation, groups, lowering)
-    _rules.tensors(function, input=input, weight=weight, **({} if bias is None else {"bias": bias}))
-    geometry = _rules.convolution(function, input.shape, weight.shape, stride, padding, dilation, groups, ndim=ndim)
+    """`convnd` under the name of a function or module, for N axes or as many as the weight has."""
+    if (kind := autocast_device(input)) is not None:
+        input, weight, bias = cast(input, kind), cast(weight, kind), cast(bias, kind)
+    _rules.tensors(function, input=input, weight=weight, bias=bias)
+    convolution = _rules.convolution(
+        function, input.shape, weight.shape, stride, padding, dilation, groups, mode=padding_mode, ndim=ndim
+    )
     if bias is not None:
         _rules.bias(function, weight.shape[0], bias.shape)
-    lowering = resolve(function, lowering)
-
-    batched = input.dim() == weight.dim()
-    x = input if batched else input.unsqueeze(0)
-    output = trilinear(Slot.OUTPUT, geometry, tuple(x.shape[2:]), lowering, x, weight)
-    if bias is not None:
-        output = output + bias.view(-1, *(1,) * geometry.ndim)
-    return output if batched else output.squeeze(0)
-
-
-_Operand = TypeVar("_Operand", Tensor, Tensor | None)
-
-
-def _is_autocast(input: object) -> bool:
-    kind = input.device.type if isinstance(input, Tensor) else None
-    return kind is not None and is_autocast_available(kind) and torch.is_autocast_enabled(kind)
-
-
-def _autocast(operand: _Operand, device_type: str) -> _Operand:
-    """Cast as torch's autocast casts the operands of its convolutions: all floats but float64."""
-    if not isinstance(operand, Tensor) or not operand.is_floating_point() or operand.dtype == torch.float64:
-        return operand
-    return operand.to(torch.get_autocast_dtype(device_type))
+    output = compute_output(convolution, resolve(function, lowering), input, weight)
+    return add_bias(output, bias, convolution.geometry.ndim)
 
 
 def convnd(
@@ -85,6 +51,7 @@ def convnd(
     dilation: IntOrInts = 1,
     groups: int = 1,
     *,
+    padding_mode: str = "zeros",
     lowering: str | None = None,
 ) -> Tensor:
     """Convolve over ``N = weight.dim() - 2`` axes.
@@ -100,6 +67,7 @@ def convnd(
         padding: ``(lo, hi)``.
         dilation: D.
         groups: Number of groups.
+        padding_mode: How padding is filled.
         lowering: How to compute it; None takes the current one.
 
     Returns:
@@ -117,7 +85,8 @@ def convnd(
         >>> convnd(light_field, weight, stride=(1, 1, 2, 2), padding="same").shape
         torch.Size([1, 4, 5, 5, 4, 4])
     """
-    return _convolve("convnd", None, input, weight, bias, stride, padding, dilation, groups, lowering)
+    arguments = stride, padding, dilation, groups, padding_mode
+    return convolve("convnd", None, input, weight, bias, *arguments, lowering)
 
 
 def conv1d(
@@ -129,6 +98,7 @@ def conv1d(
     dilation: IntOrInts = 1,
     groups: int = 1,
     *,
+    padding_mode: str = "zeros",
     lowering: str | None = None,
 ) -> Tensor:
     """As `convnd` with N = 1; drop-in for `torch.nn.functional.conv1d`.
@@ -139,7 +109,8 @@ def conv1d(
         >>> conv1d(torch.tensor([[[1.0, 2.0, 4.0, 8.0]]]), torch.tensor([[[1.0, -1.0]]]), padding="causal")
         tensor([[[-1., -1., -2., -4.]]])
     """
-    return _convolve("conv1d", 1, input, weight, bias, stride, padding, dilation, groups, lowering)
+    arguments = stride, padding, dilation, groups, padding_mode
+    return convolve("conv1d", 1, input, weight, bias, *arguments, lowering)
 
 
 def conv2d(
@@ -151,6 +122,7 @@ def conv2d(
     dilation: IntOrInts = 1,
     groups: int = 1,
     *,
+    padding_mode: str = "zeros",
     lowering: str | None = None,
 ) -> Tensor:
     """As `convnd` with N = 2; drop-in for `torch.nn.functional.conv2d`.
@@ -163,7 +135,8 @@ def conv2d(
                   [6., 9., 6.],
                   [4., 6., 4.]]]])
     """
-    return _convolve("conv2d", 2, input, weight, bias, stride, padding, dilation, groups, lowering)
+    arguments = stride, padding, dilation, groups, padding_mode
+    return convolve("conv2d", 2, input, weight, bias, *arguments, lowering)
 
 
 def conv3d(
@@ -175,6 +148,7 @@ def conv3d(
     dilation: IntOrInts = 1,
     groups: int = 1,
     *,
+    padding_mode: str = "zeros",
     lowering: str | None = None,
 ) -> Tensor:
     """As `convnd` with N = 3; drop-in for `torch.nn.functional.conv3d`.
@@ -185,4 +159,5 @@ def conv3d(
         >>> conv3d(torch.ones(2, 4, 8, 8, 8), torch.ones(6, 2, 3, 3, 3), stride=2, groups=2).shape
         torch.Size([2, 6, 3, 3, 3])
     """
-    return _convolve("conv3d", 3, input, weight, bias, stride, padding, dilation, groups, lowering)
+    arguments = stride, padding, dilation, groups, padding_mode
+    return convolve("conv3d", 3, input, weight, bias, *arguments, lowering)

@@ -1,8 +1,4 @@
-"""Gradients of convolutions without autograd's bookkeeping: `torch.nn.grad` for any number of axes.
-
-Names, arguments and their order are those of `torch.nn.grad`; the shared arguments are those of `ndconv.functional`.
-All functions are differentiable in both operands, and take unbatched inputs.
-"""
+"""Gradients of convolutions."""
 
 from __future__ import annotations
 
@@ -11,21 +7,9 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from ndconv import _rules
-from ndconv._function import trilinear
-from ndconv._geometry import Slot
+from ndconv._convolution import compute_input, compute_weight
 from ndconv._plan import resolve
 from ndconv._rules import IntOrInts, Padding
-
-__all__ = [
-    "conv1d_input",
-    "conv1d_weight",
-    "conv2d_input",
-    "conv2d_weight",
-    "conv3d_input",
-    "conv3d_weight",
-    "convnd_input",
-    "convnd_weight",
-]
 
 
 def _input(
@@ -38,18 +22,19 @@ def _input(
     padding: Padding,
     dilation: IntOrInts,
     groups: int,
+    padding_mode: str,
     lowering: str | None,
 ) -> Tensor:
     _rules.tensors(function, weight=weight, grad_output=grad_output)
     shape, names = _rules.sizes(function, "input_size", input_size), ("input_size", "weight")
-    geometry = _rules.convolution(
-        function, shape, weight.shape, stride, padding, dilation, groups, ndim=ndim, names=names
+    arguments = stride, padding, dilation, groups
+    convolution = _rules.convolution(
+        function, shape, weight.shape, *arguments, mode=padding_mode, ndim=ndim, names=names
     )
-    _rules.grad_output(function, geometry, shape, tuple(weight.shape), grad_output.shape, names)
-    lowering, space = resolve(function, lowering), shape[len(shape) - geometry.ndim :]
-    if len(shape) == weight.dim():
-        return trilinear(Slot.INPUT, geometry, space, lowering, weight, grad_output)
-    return trilinear(Slot.INPUT, geometry, space, lowering, weight, grad_output.unsqueeze(0)).squeeze(0)
+    _rules.grad_output(
+        function, names, (shape, weight.shape), convolution.output_shape(shape, weight.shape), grad_output.shape
+    )
+    return compute_input(convolution, resolve(function, lowering), weight, grad_output)
 
 
 def _weight(
@@ -62,18 +47,21 @@ def _weight(
     padding: Padding,
     dilation: IntOrInts,
     groups: int,
+    padding_mode: str,
     lowering: str | None,
+    per_sample: bool,
 ) -> Tensor:
     _rules.tensors(function, input=input, grad_output=grad_output)
     shape, names = _rules.sizes(function, "weight_size", weight_size), ("input", "weight_size")
-    geometry = _rules.convolution(
-        function, input.shape, shape, stride, padding, dilation, groups, ndim=ndim, names=names
+    arguments = stride, padding, dilation, groups
+    convolution = _rules.convolution(
+        function, input.shape, shape, *arguments, mode=padding_mode, ndim=ndim, names=names
     )
-    _rules.grad_output(function, geometry, tuple(input.shape), shape, grad_output.shape, names)
-    lowering = resolve(function, lowering)
-    if input.dim() != len(shape):
-        input, grad_output = input.unsqueeze(0), grad_output.unsqueeze(0)
-    return trilinear(Slot.WEIGHT, geometry, tuple(input.shape[2:]), lowering, input, grad_output)
+    _rules.grad_output(
+        function, names, (input.shape, shape), convolution.output_shape(input.shape, shape), grad_output.shape
+    )
+    _rules.per_sample(function, per_sample, input.shape, shape)
+    return compute_weight(convolution, resolve(function, lowering), input, grad_output, per_sample=per_sample)
 
 
 def convnd_input(
@@ -85,6 +73,7 @@ def convnd_input(
     dilation: IntOrInts = 1,
     groups: int = 1,
     *,
+    padding_mode: str = "zeros",
     lowering: str | None = None,
 ) -> Tensor:
     """Gradient of a convolution with respect to its input, N = ``weight.dim() - 2``.
@@ -100,6 +89,7 @@ def convnd_input(
         padding: ``(lo, hi)``.
         dilation: D.
         groups: Number of groups.
+        padding_mode: How the convolution fills its padding.
         lowering: How to compute it; None takes the current one.
 
     Returns:
@@ -116,7 +106,8 @@ def convnd_input(
         >>> convnd_input((1, 1, 6), torch.tensor([[[1.0, 2.0, 3.0]]]), torch.tensor([[[1.0, 10.0]]]), stride=2)
         tensor([[[ 1.,  2., 13., 20., 30.,  0.]]])
     """
-    return _input("convnd_input", None, input_size, weight, grad_output, stride, padding, dilation, groups, lowering)
+    arguments = stride, padding, dilation, groups, padding_mode
+    return _input("convnd_input", None, input_size, weight, grad_output, *arguments, lowering)
 
 
 def convnd_weight(
@@ -128,6 +119,8 @@ def convnd_weight(
     dilation: IntOrInts = 1,
     groups: int = 1,
     *,
+    per_sample: bool = False,
+    padding_mode: str = "zeros",
     lowering: str | None = None,
 ) -> Tensor:
     """Gradient of a convolution with respect to its weight, N = ``len(weight_size) - 2``.
@@ -142,10 +135,12 @@ def convnd_weight(
         padding: ``(lo, hi)``.
         dilation: D.
         groups: Number of groups.
+        per_sample: Whether to keep the sum over ``n`` apart: one gradient for each sample.
+        padding_mode: How the convolution fills its padding.
         lowering: How to compute it; None takes the current one.
 
     Returns:
-        Tensor of shape ``weight_size``.
+        Tensor of shape ``weight_size``; ``(batch, *weight_size)`` if per sample.
 
     Raises:
         RuntimeError: If shapes, dtypes, devices or hyper-parameters do not fit.
@@ -157,8 +152,12 @@ def convnd_weight(
         >>> from ndconv.grad import convnd_weight
         >>> convnd_weight(torch.tensor([[[1.0, 2.0, 3.0, 4.0]]]), (1, 1, 3), torch.tensor([[[1.0, 10.0]]]))
         tensor([[[21., 32., 43.]]])
+        >>> x, y = torch.rand(8, 6, 9, 9), torch.rand(8, 4, 7, 7)
+        >>> convnd_weight(x, (4, 3, 3, 3), y, groups=2, per_sample=True).shape
+        torch.Size([8, 4, 3, 3, 3])
     """
-    return _weight("convnd_weight", None, input, weight_size, grad_output, stride, padding, dilation, groups, lowering)
+    arguments = stride, padding, dilation, groups, padding_mode
+    return _weight("convnd_weight", None, input, weight_size, grad_output, *arguments, lowering, per_sample)
 
 
 def conv1d_input(
@@ -170,10 +169,12 @@ def conv1d_input(
     dilation: IntOrInts = 1,
     groups: int = 1,
     *,
+    padding_mode: str = "zeros",
     lowering: str | None = None,
 ) -> Tensor:
     """As `convnd_input` with N = 1; drop-in for `torch.nn.grad.conv1d_input`."""
-    return _input("conv1d_input", 1, input_size, weight, grad_output, stride, padding, dilation, groups, lowering)
+    arguments = stride, padding, dilation, groups, padding_mode
+    return _input("conv1d_input", 1, input_size, weight, grad_output, *arguments, lowering)
 
 
 def conv1d_weight(
@@ -185,10 +186,13 @@ def conv1d_weight(
     dilation: IntOrInts = 1,
     groups: int = 1,
     *,
+    per_sample: bool = False,
+    padding_mode: str = "zeros",
     lowering: str | None = None,
 ) -> Tensor:
     """As `convnd_weight` with N = 1; drop-in for `torch.nn.grad.conv1d_weight`."""
-    return _weight("conv1d_weight", 1, input, weight_size, grad_output, stride, padding, dilation, groups, lowering)
+    arguments = stride, padding, dilation, groups, padding_mode
+    return _weight("conv1d_weight", 1, input, weight_size, grad_output, *arguments, lowering, per_sample)
 
 
 def conv2d_input(
@@ -200,10 +204,12 @@ def conv2d_input(
     dilation: IntOrInts = 1,
     groups: int = 1,
     *,
+    padding_mode: str = "zeros",
     lowering: str | None = None,
 ) -> Tensor:
     """As `convnd_input` with N = 2; drop-in for `torch.nn.grad.conv2d_input`."""
-    return _input("conv2d_input", 2, input_size, weight, grad_output, stride, padding, dilation, groups, lowering)
+    arguments = stride, padding, dilation, groups, padding_mode
+    return _input("conv2d_input", 2, input_size, weight, grad_output, *arguments, lowering)
 
 
 def conv2d_weight(
@@ -215,10 +221,13 @@ def conv2d_weight(
     dilation: IntOrInts = 1,
     groups: int = 1,
     *,
+    per_sample: bool = False,
+    padding_mode: str = "zeros",
     lowering: str | None = None,
 ) -> Tensor:
     """As `convnd_weight` with N = 2; drop-in for `torch.nn.grad.conv2d_weight`."""
-    return _weight("conv2d_weight", 2, input, weight_size, grad_output, stride, padding, dilation, groups, lowering)
+    arguments = stride, padding, dilation, groups, padding_mode
+    return _weight("conv2d_weight", 2, input, weight_size, grad_output, *arguments, lowering, per_sample)
 
 
 def conv3d_input(
@@ -230,10 +239,12 @@ def conv3d_input(
     dilation: IntOrInts = 1,
     groups: int = 1,
     *,
+    padding_mode: str = "zeros",
     lowering: str | None = None,
 ) -> Tensor:
     """As `convnd_input` with N = 3; drop-in for `torch.nn.grad.conv3d_input`."""
-    return _input("conv3d_input", 3, input_size, weight, grad_output, stride, padding, dilation, groups, lowering)
+    arguments = stride, padding, dilation, groups, padding_mode
+    return _input("conv3d_input", 3, input_size, weight, grad_output, *arguments, lowering)
 
 
 def conv3d_weight(
@@ -245,7 +256,10 @@ def conv3d_weight(
     dilation: IntOrInts = 1,
     groups: int = 1,
     *,
+    per_sample: bool = False,
+    padding_mode: str = "zeros",
     lowering: str | None = None,
 ) -> Tensor:
     """As `convnd_weight` with N = 3; drop-in for `torch.nn.grad.conv3d_weight`."""
-    return _weight("conv3d_weight", 3, input, weight_size, grad_output, stride, padding, dilation, groups, lowering)
+    arguments = stride, padding, dilation, groups, padding_mode
+    return _weight("conv3d_weight", 3, input, weight_size, grad_output, *arguments, lowering, per_sample)

@@ -1,0 +1,74 @@
+"""The three operations on tensors as users hold them: with or without a batch axis, and with borders of every mode."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+
+from torch import Tensor
+
+from ndconv._borders import extend, retract
+from ndconv._function import trilinear
+from ndconv._geometry import Convolution, Slot
+from ndconv._linear import Map, linear
+
+
+def _border(convolution: Convolution) -> tuple[Map, Map]:
+    """Adding the border, and its adjoint."""
+    border, mode = convolution.border, convolution.mode
+    return partial(extend, border=border, mode=mode), partial(retract, border=border, mode=mode)
+
+
+def _framed(convolution: Convolution, x: Tensor) -> Tensor:
+    """The input with its border."""
+    if convolution.mode == "zeros":
+        return x
+    add, remove = _border(convolution)
+    return linear(add, remove, x)
+
+
+def _unframed(convolution: Convolution, x: Tensor) -> Tensor:
+    """Adjoint of `_framed`."""
+    if convolution.mode == "zeros":
+        return x
+    add, remove = _border(convolution)
+    return linear(remove, add, x)
+
+
+def _open(slot: Slot, convolution: Convolution, lowering: str, first: Tensor, second: Tensor) -> Tensor:
+    return trilinear(slot, convolution.geometry, convolution.framed_size, lowering, first, second)
+
+
+def compute_output(convolution: Convolution, lowering: str, x: Tensor, w: Tensor) -> Tensor:
+    """Convolve ``(n, g*c, *I)`` or unbatched with ``(g*d, c, *K)``."""
+    if x.dim() < w.dim():
+        return compute_output(convolution, lowering, x.unsqueeze(0), w).squeeze(0)
+    return _open(Slot.OUTPUT, convolution, lowering, _framed(convolution, x), w)
+
+
+def compute_input(convolution: Convolution, lowering: str, w: Tensor, y: Tensor) -> Tensor:
+    """Gradient of the input from ``(g*d, c, *K)`` and ``(n, g*d, *O)`` or unbatched."""
+    if y.dim() < w.dim():
+        return compute_input(convolution, lowering, w, y.unsqueeze(0)).squeeze(0)
+    return _unframed(convolution, _open(Slot.INPUT, convolution, lowering, w, y))
+
+
+def compute_weight(
+    convolution: Convolution, lowering: str, x: Tensor, y: Tensor, *, per_sample: bool = False
+) -> Tensor:
+    """Gradient of the weight from ``(n, g*c, *I)`` and ``(n, g*d, *O)``, both batched or not.
+
+    One gradient per sample is the gradient of one sample in which every sample is so many groups.
+    """
+    if x.dim() == convolution.geometry.ndim + 1:
+        return compute_weight(convolution, lowering, x.unsqueeze(0), y.unsqueeze(0))
+    x = _framed(convolution, x)
+    if not per_sample:
+        return _open(Slot.WEIGHT, convolution, lowering, x, y)
+    batch, geometry = x.shape[0], convolution.geometry
+    if batch == 0:
+        channels = x.shape[1] // geometry.groups
+        return x.new_zeros(0, y.shape[1], channels, *geometry.kernel)
+    apart = replace(convolution, geometry=replace(geometry, groups=batch * geometry.groups))
+    x, y = (tensor.flatten(0, 1).unsqueeze(0) for tensor in (x, y))
+    return _open(Slot.WEIGHT, apart, lowering, x, y).unflatten(0, (batch, -1))  # type: ignore[no-any-return]

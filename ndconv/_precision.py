@@ -1,0 +1,107 @@
+"""The dtype in which a lowering computes: wide enough that partial sums lose nothing.
+
+Half types are summed in float32 and rounded once. Integers go through floats that hold every sum exactly: few devices
+multiply integer matrices, and none does it nearly as fast.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from ndconv._geometry import Problem, Slot
+from ndconv._lowerings import Lowering
+from ndconv._workspace import chunks
+
+_WIDE = {torch.float16: torch.float32, torch.bfloat16: torch.float32, torch.complex32: torch.complex64}
+# Integers up to this size are exact in the dtype.
+_EXACT = {torch.float32: 2**24, torch.float64: 2**53}
+_DIGIT = 16
+"""Bits of a digit: integers of more are multiplied like written numbers."""
+
+
+def run(lowering: Lowering, problem: Problem, a: Tensor, b: Tensor) -> Tensor:
+    """Run a lowering on operands of any dtype.
+
+    Args:
+        lowering: What computes.
+        problem: What to compute.
+        a: Operand ``problem.slot.operands[0]``, groups apart.
+        b: Operand ``problem.slot.operands[1]``.
+
+    Returns:
+        The open slot's tensor in the operands' dtype; integers wrap around.
+
+    Raises:
+        NotImplementedError: If the device can neither multiply such integers nor hold their sums in a float.
+    """
+    if a.dtype in _WIDE and (lowering.accumulates or a.is_complex()):
+        wide = _WIDE[a.dtype]
+        return _by_samples(problem, a, b, wide, lambda part, a, b: lowering.run(part, a.to(wide), b.to(wide)))
+    if a.is_floating_point() or a.is_complex():
+        return lowering.run(problem, a, b)
+
+    exact = _float(problem, a)
+    if exact is not None:
+        return _by_samples(problem, a, b, torch.int64, lambda part, a, b: _digit_by_digit(lowering, part, a, b, exact))
+    try:
+        return lowering.run(problem, a, b)
+    except RuntimeError as error:
+        raise NotImplementedError(
+            f"convolution of {a.dtype} with sums of {problem.terms} products on {a.device.type}: its matrix product "
+            f"lacks the dtype, and no float there holds such sums exactly"
+        ) from error
+
+
+def _float(problem: Problem, a: Tensor) -> torch.dtype | None:
+    """The smallest float that holds every sum of products of digits, if the device has one."""
+    bits = min(_DIGIT, 8 * a.itemsize)
+    unsigned = a.itemsize * 8 > _DIGIT or not a.dtype.is_signed
+    largest = problem.terms * 2 ** (2 * bits - (0 if unsigned else 2))
+    floats = [torch.float32] if a.device.type == "mps" else list(_EXACT)
+    return next((dtype for dtype in floats if largest <= _EXACT[dtype]), None)
+
+
+def _digits(tensor: Tensor) -> list[Tensor]:
+    """Digits from the lowest on; all but the highest are non-negative."""
+    count = max(1, 8 * tensor.itemsize // _DIGIT)
+    shifted = [tensor >> (_DIGIT * place) for place in range(count)]
+    return [digit & (2**_DIGIT - 1) for digit in shifted[:-1]] + shifted[-1:]
+
+
+def _digit_by_digit(lowering: Lowering, problem: Problem, a: Tensor, b: Tensor, exact: torch.dtype) -> Tensor:
+    """Products of all digits that the result still shows, each exact."""
+    high, low = ([digit.to(exact) for digit in _digits(operand)] for operand in (a, b))
+    total = torch.zeros(problem.shape(problem.slot), dtype=torch.int64, device=a.device)
+    for i, first in enumerate(high):
+        for j, second in enumerate(low[: len(low) - i]):
+            total += lowering.run(problem, first, second).to(torch.int64) << (_DIGIT * (i + j))
+    return total
+
+
+def _by_samples(
+    problem: Problem, a: Tensor, b: Tensor, wide: torch.dtype, compute: Callable[[Problem, Tensor, Tensor], Tensor]
+) -> Tensor:
+    """Compute as many samples at a time as fit the workspace in the wide dtype, and round each part once."""
+    operands = tuple(zip(problem.slot.operands, (a, b), strict=True))
+    whole = sum(math.prod(problem.shape(slot)) for slot in Slot if slot is not Slot.WEIGHT)
+    parts = chunks(problem.batch, whole // problem.batch * wide.itemsize)
+
+    def part(samples: slice) -> Tensor:
+        some = [tensor if slot is Slot.WEIGHT else tensor[samples] for slot, tensor in operands]
+        single = len(parts) == 1
+        sub = problem if single else replace(problem, batch=samples.stop - samples.start)
+        return compute(sub, *some)
+
+    if len(parts) == 1:
+        return part(parts[0]).to(a.dtype)
+    if problem.slot is Slot.WEIGHT:
+        return sum((part(samples) for samples in parts[1:]), part(parts[0])).to(a.dtype)
+    result = a.new_empty(problem.shape(problem.slot))
+    for samples in parts:
+        result[samples] = part(samples)
+    return result

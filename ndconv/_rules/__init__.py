@@ -1,0 +1,40 @@
+"""What every call must satisfy: the one place that refuses bad input, before any work is done.
+
+A message names the function, the rule and both values. Types are torch's for the same mistake: `TypeError` for a value
+of the wrong type, `RuntimeError` for everything else. Modules turn the latter into the `ValueError` of torch's
+constructors.
+"""
+
+from ndconv._rules._arguments import (
+    IntOrInts,
+    Padding,
+    channels,
+    padding_argument,
+    padding_mode,
+    per_axis,
+    positive,
+    sizes,
+    tensor,
+    tensors,
+)
+from ndconv._rules._calls import bias, biased, convolution, grad_output, per_sample, transposed, unfolding
+
+__all__ = [
+    "IntOrInts",
+    "Padding",
+    "bias",
+    "biased",
+    "channels",
+    "convolution",
+    "grad_output",
+    "padding_argument",
+    "padding_mode",
+    "per_axis",
+    "per_sample",
+    "positive",
+    "sizes",
+    "tensor",
+    "tensors",
+    "transposed",
+    "unfolding",
+]

@@ -1,0 +1,42 @@
+"""Convolution functions with torch's names and argument order, for any number of axes.
+
+Arguments that all functions share:
+
+- ``stride``, ``dilation``: one positive integer, or one per spatial axis.
+- ``padding``: one non-negative integer or one per axis; one ``(lo, hi)`` pair per axis; ``"valid"`` (none); ``"same"``
+  (the output has ``ceil(input / stride)`` elements, an odd total puts the extra element on the high side); ``"causal"``
+  (all on the low side, so that no output sees a later input).
+- ``groups``: positive, divides the channels of input and output.
+- ``padding_mode``: keyword-only; ``"zeros"``, ``"reflect"`` (less padding than elements), ``"replicate"`` or
+  ``"circular"`` (at most as much padding as elements), as in torch's modules.
+- ``lowering``: keyword-only; ``"auto"`` or the name of a lowering, see `ndconv.set_lowering`. Where the one named
+  does not apply to a slot, the cheapest that does is used, as `ndconv.plan` shows.
+
+Tensors are of one floating, complex or integer dtype. Half types are summed in float32 and rounded once; integers are
+exact and wrap around.
+
+Errors are torch's: `RuntimeError` for shapes, sizes and dtypes that do not fit, `TypeError` for values of a wrong type,
+`NotImplementedError` for dtypes that cannot be convolved.
+"""
+
+from ndconv.functional._conv import conv1d, conv2d, conv3d, convnd
+from ndconv.functional._conv_transpose import (
+    conv_transpose1d,
+    conv_transpose2d,
+    conv_transpose3d,
+    conv_transposend,
+)
+from ndconv.functional._unfold import foldnd, unfoldnd
+
+__all__ = [
+    "conv1d",
+    "conv2d",
+    "conv3d",
+    "conv_transpose1d",
+    "conv_transpose2d",
+    "conv_transpose3d",
+    "conv_transposend",
+    "convnd",
+    "foldnd",
+    "unfoldnd",
+]

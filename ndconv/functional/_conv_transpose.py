@@ -1,0 +1,175 @@
+"""Transposed convolution functions: the gradient of a convolution with respect to its input, as an operation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from ndconv import _rules
+from ndconv._autocast import autocast_device, cast
+from ndconv._convolution import compute_input
+from ndconv._plan import resolve
+from ndconv._rules import IntOrInts, Padding
+from ndconv.functional._conv import add_bias
+
+
+def convolve_transposed(
+    function: str,
+    ndim: int | None,
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: IntOrInts,
+    padding: Padding,
+    output_padding: IntOrInts,
+    groups: int,
+    dilation: IntOrInts,
+    padding_mode: str,
+    lowering: str | None,
+    output_size: Sequence[int] | None = None,
+) -> Tensor:
+    """`conv_transposend` under the name of a function or module, for N axes or as many as the weight has."""
+    if (kind := autocast_device(input)) is not None:
+        input, weight, bias = cast(input, kind), cast(weight, kind), cast(bias, kind)
+    _rules.tensors(function, input=input, weight=weight, bias=bias)
+    arguments = stride, padding, output_padding, groups, dilation
+    convolution = _rules.transposed(
+        function, input.shape, weight.shape, *arguments, output_size=output_size, mode=padding_mode, ndim=ndim
+    )
+    if bias is not None:
+        _rules.bias(function, groups * weight.shape[1], bias.shape)
+    output = compute_input(convolution, resolve(function, lowering), weight, input)
+    return add_bias(output, bias, convolution.geometry.ndim)
+
+
+def conv_transposend(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: IntOrInts = 1,
+    padding: Padding = 0,
+    output_padding: IntOrInts = 0,
+    groups: int = 1,
+    dilation: IntOrInts = 1,
+    *,
+    padding_mode: str = "zeros",
+    lowering: str | None = None,
+) -> Tensor:
+    """Transposed convolution over ``N = weight.dim() - 2`` axes; note that ``groups`` comes before ``dilation``.
+
+    ``output[n, c, i] = bias[c] + sum over d, k, o with i = S*o + D*k - lo of weight[d, c, k] * input[n, d, o]`` in each
+    group: the gradient of `convnd`, with the same stride, padding and dilation, with respect to its input.
+
+    Args:
+        input: ``(batch, in_channels, *O)`` or unbatched ``(in_channels, *O)``.
+        weight: ``(in_channels, out_channels / groups, *K)``.
+        bias: ``(out_channels,)`` or None.
+        stride: S, by which the output is larger than the input.
+        padding: ``(lo, hi)``, what the convolution pads and what is therefore missing at the two ends of the output.
+            ``"same"`` gives ``I = S*O``; so does ``"causal"``, with all that is missing on the high side, so that no
+            output sees a later input.
+        output_padding: Elements added on the high side, less than S or D: with a stride the input does not tell the
+            size of the output.
+        groups: Number of groups.
+        dilation: D.
+        padding_mode: How the convolution fills its padding. Any other than ``"zeros"`` adds what would be cut off to
+            the elements that the convolution's padding shows.
+        lowering: How to compute it; None takes the current one.
+
+    Returns:
+        ``(batch, out_channels, *I)`` with ``I = (O - 1)*S - lo - hi + D*(K - 1) + output_padding + 1``, unbatched if
+        the input is.
+
+    Raises:
+        RuntimeError: If shapes, dtypes, devices or hyper-parameters do not fit.
+        TypeError: If an argument has the wrong type.
+        ValueError: If there is no such lowering.
+
+    Example:
+        >>> import torch
+        >>> from ndconv.functional import conv_transposend
+        >>> conv_transposend(torch.tensor([[[1.0, 10.0]]]), torch.tensor([[[1.0, 2.0, 3.0]]]), stride=2)
+        tensor([[[ 1.,  2., 13., 20., 30.]]])
+    """
+    arguments = stride, padding, output_padding, groups, dilation, padding_mode
+    return convolve_transposed("conv_transposend", None, input, weight, bias, *arguments, lowering)
+
+
+def conv_transpose1d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: IntOrInts = 1,
+    padding: Padding = 0,
+    output_padding: IntOrInts = 0,
+    groups: int = 1,
+    dilation: IntOrInts = 1,
+    *,
+    padding_mode: str = "zeros",
+    lowering: str | None = None,
+) -> Tensor:
+    """As `conv_transposend` with N = 1; drop-in for `torch.nn.functional.conv_transpose1d`.
+
+    Example:
+        >>> import torch
+        >>> from ndconv.functional import conv_transpose1d
+        >>> conv_transpose1d(torch.ones(1, 1, 3), torch.tensor([[[1.0, 2.0]]]), stride=3, padding="causal")
+        tensor([[[1., 2., 0., 1., 2., 0., 1., 2., 0.]]])
+    """
+    arguments = stride, padding, output_padding, groups, dilation, padding_mode
+    return convolve_transposed("conv_transpose1d", 1, input, weight, bias, *arguments, lowering)
+
+
+def conv_transpose2d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: IntOrInts = 1,
+    padding: Padding = 0,
+    output_padding: IntOrInts = 0,
+    groups: int = 1,
+    dilation: IntOrInts = 1,
+    *,
+    padding_mode: str = "zeros",
+    lowering: str | None = None,
+) -> Tensor:
+    """As `conv_transposend` with N = 2; drop-in for `torch.nn.functional.conv_transpose2d`.
+
+    Example:
+        >>> import torch
+        >>> from ndconv.functional import conv_transpose2d
+        >>> conv_transpose2d(torch.ones(1, 1, 2, 2), torch.ones(1, 1, 2, 2))
+        tensor([[[[1., 2., 1.],
+                  [2., 4., 2.],
+                  [1., 2., 1.]]]])
+    """
+    arguments = stride, padding, output_padding, groups, dilation, padding_mode
+    return convolve_transposed("conv_transpose2d", 2, input, weight, bias, *arguments, lowering)
+
+
+def conv_transpose3d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: IntOrInts = 1,
+    padding: Padding = 0,
+    output_padding: IntOrInts = 0,
+    groups: int = 1,
+    dilation: IntOrInts = 1,
+    *,
+    padding_mode: str = "zeros",
+    lowering: str | None = None,
+) -> Tensor:
+    """As `conv_transposend` with N = 3; drop-in for `torch.nn.functional.conv_transpose3d`.
+
+    Example:
+        >>> import torch
+        >>> from ndconv.functional import conv_transpose3d
+        >>> conv_transpose3d(
+        ...     torch.ones(2, 4, 3, 3, 3), torch.ones(4, 2, 2, 2, 2), stride=2, output_padding=1, groups=2
+        ... ).shape
+        torch.Size([2, 4, 7, 7, 7])
+    """
+    arguments = stride, padding, output_padding, groups, dilation, padding_mode
+    return convolve_transposed("conv_transpose3d", 3, input, weight, bias, *arguments, lowering)

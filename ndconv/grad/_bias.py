@@ -1,0 +1,55 @@
+"""Gradients of biases: sums over everything but the channels."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from ndconv import _rules
+
+
+def _bias(function: str, ndim: int | None, grad_output: Tensor, per_sample: bool) -> Tensor:
+    _rules.tensor(function, "grad_output", grad_output)
+    _rules.biased(function, tuple(grad_output.shape), ndim, per_sample)
+    batched = ndim is None or grad_output.dim() == ndim + 2
+    apart = grad_output.flatten(int(batched) + 1) if grad_output.dim() > 1 + batched else grad_output.unsqueeze(-1)
+    return apart.sum(-1) if per_sample or not batched else apart.sum((0, -1))
+
+
+def convnd_bias(grad_output: Tensor, *, per_sample: bool = False) -> Tensor:
+    """Gradient of a convolution, transposed or not, with respect to its bias.
+
+    ``grad_bias[d] = sum over n, o of grad_output[n, d, o]``; no other argument of the convolution matters.
+
+    Args:
+        grad_output: ``(batch, out_channels, *O)`` with any number of axes.
+        per_sample: Whether to keep the sum over ``n`` apart: one gradient for each sample.
+
+    Returns:
+        ``(out_channels,)``; ``(batch, out_channels)`` if per sample.
+
+    Raises:
+        RuntimeError: If the shape does not fit.
+        TypeError: If an argument has the wrong type.
+
+    Example:
+        >>> import torch
+        >>> from ndconv.grad import convnd_bias
+        >>> convnd_bias(torch.ones(2, 3, 4, 4, 4, 4))
+        tensor([512., 512., 512.])
+    """
+    return _bias("convnd_bias", None, grad_output, per_sample)
+
+
+def conv1d_bias(grad_output: Tensor, *, per_sample: bool = False) -> Tensor:
+    """As `convnd_bias` with N = 1, unbatched too."""
+    return _bias("conv1d_bias", 1, grad_output, per_sample)
+
+
+def conv2d_bias(grad_output: Tensor, *, per_sample: bool = False) -> Tensor:
+    """As `convnd_bias` with N = 2, unbatched too."""
+    return _bias("conv2d_bias", 2, grad_output, per_sample)
+
+
+def conv3d_bias(grad_output: Tensor, *, per_sample: bool = False) -> Tensor:
+    """As `convnd_bias` with N = 3, unbatched too."""
+    return _bias("conv3d_bias", 3, grad_output, per_sample)

@@ -1,0 +1,273 @@
+"""Gradients of transposed convolutions: a convolution, and a weight gradient with the two tensors exchanged."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from ndconv import _rules
+from ndconv._convolution import compute_output, compute_weight
+from ndconv._plan import resolve
+from ndconv._rules import IntOrInts, Padding
+
+
+def _input(
+    function: str,
+    ndim: int | None,
+    input_size: Sequence[int],
+    weight: Tensor,
+    grad_output: Tensor,
+    stride: IntOrInts,
+    padding: Padding,
+    output_padding: IntOrInts,
+    groups: int,
+    dilation: IntOrInts,
+    padding_mode: str,
+    lowering: str | None,
+) -> Tensor:
+    _rules.tensors(function, weight=weight, grad_output=grad_output)
+    shape, names = _rules.sizes(function, "input_size", input_size), ("input_size", "weight")
+    arguments = stride, padding, output_padding, groups, dilation
+    convolution = _rules.transposed(
+        function, shape, weight.shape, *arguments, mode=padding_mode, ndim=ndim, names=names
+    )
+    _rules.grad_output(
+        function, names, (shape, weight.shape), convolution.input_shape(shape, weight.shape), grad_output.shape
+    )
+    return compute_output(convolution, resolve(function, lowering), grad_output, weight)
+
+
+def _weight(
+    function: str,
+    ndim: int | None,
+    input: Tensor,
+    weight_size: Sequence[int],
+    grad_output: Tensor,
+    stride: IntOrInts,
+    padding: Padding,
+    output_padding: IntOrInts,
+    groups: int,
+    dilation: IntOrInts,
+    padding_mode: str,
+    lowering: str | None,
+    per_sample: bool,
+) -> Tensor:
+    _rules.tensors(function, input=input, grad_output=grad_output)
+    shape, names = _rules.sizes(function, "weight_size", weight_size), ("input", "weight_size")
+    arguments = stride, padding, output_padding, groups, dilation
+    convolution = _rules.transposed(function, input.shape, shape, *arguments, mode=padding_mode, ndim=ndim, names=names)
+    _rules.grad_output(
+        function, names, (input.shape, shape), convolution.input_shape(input.shape, shape), grad_output.shape
+    )
+    _rules.per_sample(function, per_sample, input.shape, shape)
+    return compute_weight(convolution, resolve(function, lowering), grad_output, input, per_sample=per_sample)
+
+
+def conv_transposend_input(
+    input_size: Sequence[int],
+    weight: Tensor,
+    grad_output: Tensor,
+    stride: IntOrInts = 1,
+    padding: Padding = 0,
+    output_padding: IntOrInts = 0,
+    groups: int = 1,
+    dilation: IntOrInts = 1,
+    *,
+    padding_mode: str = "zeros",
+    lowering: str | None = None,
+) -> Tensor:
+    """Gradient of a transposed convolution with respect to its input: a convolution; torch has no such function.
+
+    ``grad_input[n, d, o] = sum over c, k of weight[d, c, k] * grad_output[n, c, S*o + D*k - lo]`` in each group.
+
+    Args:
+        input_size: Shape of the input, ``(batch, in_channels, *O)``.
+        weight: ``(in_channels, out_channels / groups, *K)``.
+        grad_output: ``(batch, out_channels, *I)``, as the transposed convolution gives.
+        stride: S.
+        padding: ``(lo, hi)``.
+        output_padding: Elements added on the high side.
+        groups: Number of groups.
+        dilation: D.
+        padding_mode: How the convolution fills its padding.
+        lowering: How to compute it; None takes the current one.
+
+    Returns:
+        Tensor of shape ``input_size``.
+
+    Raises:
+        RuntimeError: If shapes, dtypes, devices or hyper-parameters do not fit.
+        TypeError: If an argument has the wrong type.
+        ValueError: If there is no such lowering.
+
+    Example:
+        >>> import torch
+        >>> from ndconv.grad import conv_transposend_input
+        >>> weight, grad_output = torch.tensor([[[1.0, 2.0, 3.0]]]), torch.tensor([[[1.0, 1.0, 2.0, 1.0, 1.0]]])
+        >>> conv_transposend_input((1, 1, 2), weight, grad_output, stride=2)
+        tensor([[[9., 7.]]])
+    """
+    arguments = stride, padding, output_padding, groups, dilation, padding_mode
+    return _input("conv_transposend_input", None, input_size, weight, grad_output, *arguments, lowering)
+
+
+def conv_transposend_weight(
+    input: Tensor,
+    weight_size: Sequence[int],
+    grad_output: Tensor,
+    stride: IntOrInts = 1,
+    padding: Padding = 0,
+    output_padding: IntOrInts = 0,
+    groups: int = 1,
+    dilation: IntOrInts = 1,
+    *,
+    per_sample: bool = False,
+    padding_mode: str = "zeros",
+    lowering: str | None = None,
+) -> Tensor:
+    """Gradient of a transposed convolution with respect to its weight; torch has no such function.
+
+    ``grad_weight[d, c, k] = sum over n, o of input[n, d, o] * grad_output[n, c, S*o + D*k - lo]`` in each group.
+
+    Args:
+        input: ``(batch, in_channels, *O)``.
+        weight_size: Shape of the weight, ``(in_channels, out_channels / groups, *K)``.
+        grad_output: ``(batch, out_channels, *I)``, as the transposed convolution gives.
+        stride: S.
+        padding: ``(lo, hi)``.
+        output_padding: Elements added on the high side.
+        groups: Number of groups.
+        dilation: D.
+        per_sample: Whether to keep the sum over ``n`` apart: one gradient for each sample.
+        padding_mode: How the convolution fills its padding.
+        lowering: How to compute it; None takes the current one.
+
+    Returns:
+        Tensor of shape ``weight_size``; ``(batch, *weight_size)`` if per sample.
+
+    Raises:
+        RuntimeError: If shapes, dtypes, devices or hyper-parameters do not fit.
+        TypeError: If an argument has the wrong type.
+        ValueError: If there is no such lowering.
+
+    Example:
+        >>> import torch
+        >>> from ndconv.grad import conv_transposend_weight
+        >>> input, grad_output = torch.tensor([[[1.0, 10.0]]]), torch.tensor([[[1.0, 2.0, 3.0, 4.0, 5.0]]])
+        >>> conv_transposend_weight(input, (1, 1, 3), grad_output, stride=2)
+        tensor([[[31., 42., 53.]]])
+    """
+    arguments = stride, padding, output_padding, groups, dilation, padding_mode
+    return _weight("conv_transposend_weight", None, input, weight_size, grad_output, *arguments, lowering, per_sample)
+
+
+def conv_transpose1d_input(
+    input_size: Sequence[int],
+    weight: Tensor,
+    grad_output: Tensor,
+    stride: IntOrInts = 1,
+    padding: Padding = 0,
+    output_padding: IntOrInts = 0,
+    groups: int = 1,
+    dilation: IntOrInts = 1,
+    *,
+    padding_mode: str = "zeros",
+    lowering: str | None = None,
+) -> Tensor:
+    """As `conv_transposend_input` with N = 1."""
+    arguments = stride, padding, output_padding, groups, dilation, padding_mode
+    return _input("conv_transpose1d_input", 1, input_size, weight, grad_output, *arguments, lowering)
+
+
+def conv_transpose1d_weight(
+    input: Tensor,
+    weight_size: Sequence[int],
+    grad_output: Tensor,
+    stride: IntOrInts = 1,
+    padding: Padding = 0,
+    output_padding: IntOrInts = 0,
+    groups: int = 1,
+    dilation: IntOrInts = 1,
+    *,
+    per_sample: bool = False,
+    padding_mode: str = "zeros",
+    lowering: str | None = None,
+) -> Tensor:
+    """As `conv_transposend_weight` with N = 1."""
+    arguments = stride, padding, output_padding, groups, dilation, padding_mode
+    return _weight("conv_transpose1d_weight", 1, input, weight_size, grad_output, *arguments, lowering, per_sample)
+
+
+def conv_transpose2d_input(
+    input_size: Sequence[int],
+    weight: Tensor,
+    grad_output: Tensor,
+    stride: IntOrInts = 1,
+    padding: Padding = 0,
+    output_padding: IntOrInts = 0,
+    groups: int = 1,
+    dilation: IntOrInts = 1,
+    *,
+    padding_mode: str = "zeros",
+    lowering: str | None = None,
+) -> Tensor:
+    """As `conv_transposend_input` with N = 2."""
+    arguments = stride, padding, output_padding, groups, dilation, padding_mode
+    return _input("conv_transpose2d_input", 2, input_size, weight, grad_output, *arguments, lowering)
+
+
+def conv_transpose2d_weight(
+    input: Tensor,
+    weight_size: Sequence[int],
+    grad_output: Tensor,
+    stride: IntOrInts = 1,
+    padding: Padding = 0,
+    output_padding: IntOrInts = 0,
+    groups: int = 1,
+    dilation: IntOrInts = 1,
+    *,
+    per_sample: bool = False,
+    padding_mode: str = "zeros",
+    lowering: str | None = None,
+) -> Tensor:
+    """As `conv_transposend_weight` with N = 2."""
+    arguments = stride, padding, output_padding, groups, dilation, padding_mode
+    return _weight("conv_transpose2d_weight", 2, input, weight_size, grad_output, *arguments, lowering, per_sample)
+
+
+def conv_transpose3d_input(
+    input_size: Sequence[int],
+    weight: Tensor,
+    grad_output: Tensor,
+    stride: IntOrInts = 1,
+    padding: Padding = 0,
+    output_padding: IntOrInts = 0,
+    groups: int = 1,
+    dilation: IntOrInts = 1,
+    *,
+    padding_mode: str = "zeros",
+    lowering: str | None = None,
+) -> Tensor:
+    """As `conv_transposend_input` with N = 3."""
+    arguments = stride, padding, output_padding, groups, dilation, padding_mode
+    return _input("conv_transpose3d_input", 3, input_size, weight, grad_output, *arguments, lowering)
+
+
+def conv_transpose3d_weight(
+    input: Tensor,
+    weight_size: Sequence[int],
+    grad_output: Tensor,
+    stride: IntOrInts = 1,
+    padding: Padding = 0,
+    output_padding: IntOrInts = 0,
+    groups: int = 1,
+    dilation: IntOrInts = 1,
+    *,
+    per_sample: bool = False,
+    padding_mode: str = "zeros",
+    lowering: str | None = None,
+) -> Tensor:
+    """As `conv_transposend_weight` with N = 3."""
+    arguments = stride, padding, output_padding, groups, dilation, padding_mode
+    return _weight("conv_transpose3d_weight", 3, input, weight_size, grad_output, *arguments, lowering, per_sample)

@@ -1,0 +1,196 @@
+"""Transposed convolution modules that take the place of torch's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.modules.conv import _ConvTransposeNd
+
+from ndconv._explain import ConvPlan
+from ndconv._explain import plan as _plan
+from ndconv._rules import IntOrInts, Padding
+from ndconv.functional._conv_transpose import convolve_transposed
+from ndconv.nn._layer import Layer
+
+
+class ConvTransposeNd(Layer, _ConvTransposeNd):
+    """Transposed convolution over any number of axes, with learnable weight and bias.
+
+    Applies `ndconv.functional.conv_transposend`. Arguments, parameters and their shapes and initial draws are those of
+    `torch.nn.ConvTranspose2d`, and the shared arguments those of `ndconv.functional`.
+
+    Args:
+        ndim: N, number of spatial axes.
+        in_channels: Channels of the input.
+        out_channels: Channels of the output.
+        kernel_size: One positive integer or N.
+        stride: One positive integer or N.
+        padding: An integer, N integers, N ``(lo, hi)`` pairs, or ``"valid"``, ``"same"``, ``"causal"``.
+        output_padding: One integer or N, less than stride or dilation.
+        groups: Divides both channel counts.
+        bias: Whether to add a learnable bias.
+        dilation: One positive integer or N.
+        padding_mode: ``"zeros"``, ``"reflect"``, ``"replicate"`` or ``"circular"``; torch has the first only.
+        device: Where the parameters are made.
+        dtype: Of the parameters.
+        lowering: How to compute it; None takes the current one at every call.
+
+    Attributes:
+        weight (Tensor): ``(in_channels, out_channels / groups, *kernel_size)``.
+        bias (Tensor): ``(out_channels,)`` or None.
+
+    Raises:
+        ValueError: If an argument breaks a rule.
+        TypeError: If an argument has the wrong type.
+
+    Example:
+        >>> import torch, ndconv
+        >>> layer = ndconv.ConvTransposeNd(4, 3, 8, kernel_size=2, stride=2)
+        >>> layer(torch.rand(2, 3, 3, 3, 4, 4)).shape
+        torch.Size([2, 8, 6, 6, 8, 8])
+    """
+
+    def __init__(
+        self,
+        ndim: int,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: IntOrInts,
+        stride: IntOrInts = 1,
+        padding: Padding = 0,
+        output_padding: IntOrInts = 0,
+        groups: int = 1,
+        bias: bool = True,
+        dilation: IntOrInts = 1,
+        padding_mode: str = "zeros",
+        device: Any = None,
+        dtype: torch.dtype | None = None,
+        *,
+        lowering: str | None = None,
+    ) -> None:
+        self._construct(
+            True, ndim, in_channels, out_channels, kernel_size, stride, padding, dilation, output_padding, groups, bias,
+            padding_mode, device, dtype, lowering,
+        )  # fmt: skip
+
+    def forward(self, input: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
+        """Convolve ``(batch, in_channels, *O)`` or ``(in_channels, *O)``.
+
+        Args:
+            input: The input.
+            output_size: Size of the output, with or without batch and channels; takes the place of ``output_padding``.
+
+        Raises:
+            ValueError: If no output padding less than the stride gives this size.
+        """
+        arguments: Any = (
+            *(self.stride, self.padding, self.output_padding if output_size is None else 0),
+            *(self.groups, self.dilation, self.padding_mode, self.lowering, output_size),
+        )
+        name, ndim = type(self).__name__, len(self.kernel_size)
+        return convolve_transposed(name, ndim, input, self.weight, self.bias, *arguments)
+
+    def plan(self, input: Tensor | Sequence[int]) -> ConvPlan:
+        """What this layer will run on an input or an input of that shape: see `ndconv.plan`."""
+        arguments: Any = self.stride, self.padding, self.dilation, self.groups
+        further: Any = {"output_padding": self.output_padding, "padding_mode": self.padding_mode}
+        return _plan(input, self.weight, *arguments, transposed=True, lowering=self.lowering, **further)
+
+
+class ConvTranspose1d(ConvTransposeNd, torch.nn.ConvTranspose1d):
+    """As `ConvTransposeNd` with N = 1; drop-in for `torch.nn.ConvTranspose1d`.
+
+    Example:
+        >>> import torch, ndconv
+        >>> ndconv.ConvTranspose1d(3, 8, 3, stride=2)(torch.rand(2, 3, 9)).shape
+        torch.Size([2, 8, 19])
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: IntOrInts,
+        stride: IntOrInts = 1,
+        padding: Padding = 0,
+        output_padding: IntOrInts = 0,
+        groups: int = 1,
+        bias: bool = True,
+        dilation: IntOrInts = 1,
+        padding_mode: str = "zeros",
+        device: Any = None,
+        dtype: torch.dtype | None = None,
+        *,
+        lowering: str | None = None,
+    ) -> None:
+        super().__init__(
+            1, in_channels, out_channels, kernel_size, stride, padding, output_padding, groups, bias, dilation,
+            padding_mode, device, dtype, lowering=lowering,
+        )  # fmt: skip
+
+
+class ConvTranspose2d(ConvTransposeNd, torch.nn.ConvTranspose2d):
+    """As `ConvTransposeNd` with N = 2; drop-in for `torch.nn.ConvTranspose2d`.
+
+    Example:
+        >>> import torch, ndconv
+        >>> ndconv.ConvTranspose2d(3, 8, 3, stride=2)(torch.rand(2, 3, 9, 9)).shape
+        torch.Size([2, 8, 19, 19])
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: IntOrInts,
+        stride: IntOrInts = 1,
+        padding: Padding = 0,
+        output_padding: IntOrInts = 0,
+        groups: int = 1,
+        bias: bool = True,
+        dilation: IntOrInts = 1,
+        padding_mode: str = "zeros",
+        device: Any = None,
+        dtype: torch.dtype | None = None,
+        *,
+        lowering: str | None = None,
+    ) -> None:
+        super().__init__(
+            2, in_channels, out_channels, kernel_size, stride, padding, output_padding, groups, bias, dilation,
+            padding_mode, device, dtype, lowering=lowering,
+        )  # fmt: skip
+
+
+class ConvTranspose3d(ConvTransposeNd, torch.nn.ConvTranspose3d):
+    """As `ConvTransposeNd` with N = 3; drop-in for `torch.nn.ConvTranspose3d`.
+
+    Example:
+        >>> import torch, ndconv
+        >>> ndconv.ConvTranspose3d(3, 8, 3, stride=2)(torch.rand(2, 3, 9, 9, 9)).shape
+        torch.Size([2, 8, 19, 19, 19])
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: IntOrInts,
+        stride: IntOrInts = 1,
+        padding: Padding = 0,
+        output_padding: IntOrInts = 0,
+        groups: int = 1,
+        bias: bool = True,
+        dilation: IntOrInts = 1,
+        padding_mode: str = "zeros",
+        device: Any = None,
+        dtype: torch.dtype | None = None,
+        *,
+        lowering: str | None = None,
+    ) -> None:
+        super().__init__(
+            3, in_channels, out_channels, kernel_size, stride, padding, output_padding, groups, bias, dilation,
+            padding_mode, device, dtype, lowering=lowering,
+        )  # fmt: skip

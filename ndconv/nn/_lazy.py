@@ -1,0 +1,269 @@
+"""Modules that learn their number of input channels from the first input, as torch's lazy ones do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch.nn.modules.conv import _LazyConvXdMixin
+from torch.nn.parameter import UninitializedParameter
+
+from ndconv._rules import IntOrInts, Padding
+from ndconv.nn._conv import Conv1d, Conv2d, Conv3d, ConvNd
+from ndconv.nn._conv_transpose import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d, ConvTransposeNd
+
+
+class _Lazy(_LazyConvXdMixin):
+    """Parameters that the first input completes; the module then becomes ``cls_to_become``."""
+
+    def _postpone(self, out_channels: int, bias: bool, device: Any, dtype: torch.dtype | None) -> None:
+        """Take channels and parameters back, which the constructor got none of."""
+        if out_channels % self.groups:
+            raise ValueError(
+                f"{type(self).__name__}: groups must divide out_channels, but {self.groups} does not divide "
+                f"{out_channels}"
+            )
+        factory: dict[str, Any] = {"device": device, "dtype": dtype}
+        self.out_channels = out_channels
+        self.weight = UninitializedParameter(**factory)
+        if bias:
+            self.bias = UninitializedParameter(**factory)
+
+    def _get_num_spatial_dims(self) -> int:
+        return len(self.kernel_size)
+
+
+class LazyConvNd(_Lazy, ConvNd):  # type: ignore[misc]
+    """`ConvNd` without ``in_channels``, which the first input tells.
+
+    Example:
+        >>> import torch, ndconv
+        >>> layer = ndconv.LazyConvNd(4, 8, kernel_size=3)
+        >>> layer(torch.rand(2, 5, 4, 4, 4, 4)).shape, layer.weight.shape
+        (torch.Size([2, 8, 2, 2, 2, 2]), torch.Size([8, 5, 3, 3, 3, 3]))
+    """
+
+    cls_to_become = ConvNd
+
+    def __init__(
+        self,
+        ndim: int,
+        out_channels: int,
+        kernel_size: IntOrInts,
+        stride: IntOrInts = 1,
+        padding: Padding = 0,
+        dilation: IntOrInts = 1,
+        groups: int = 1,
+        bias: bool = True,
+        padding_mode: str = "zeros",
+        device: Any = None,
+        dtype: torch.dtype | None = None,
+        *,
+        lowering: str | None = None,
+    ) -> None:
+        super().__init__(
+            ndim, 0, 0, kernel_size, stride, padding, dilation, groups, False, padding_mode,
+            device, dtype, lowering=lowering,
+        )  # fmt: skip
+        self._postpone(out_channels, bias, device, dtype)
+
+
+class LazyConv1d(_Lazy, Conv1d):  # type: ignore[misc]
+    """As `LazyConvNd` with N = 1; drop-in for `torch.nn.LazyConv1d`."""
+
+    cls_to_become = Conv1d
+
+    def __init__(
+        self,
+        out_channels: int,
+        kernel_size: IntOrInts,
+        stride: IntOrInts = 1,
+        padding: Padding = 0,
+        dilation: IntOrInts = 1,
+        groups: int = 1,
+        bias: bool = True,
+        padding_mode: str = "zeros",
+        device: Any = None,
+        dtype: torch.dtype | None = None,
+        *,
+        lowering: str | None = None,
+    ) -> None:
+        super().__init__(
+            0, 0, kernel_size, stride, padding, dilation, groups, False, padding_mode,
+            device, dtype, lowering=lowering,
+        )  # fmt: skip
+        self._postpone(out_channels, bias, device, dtype)
+
+
+class LazyConv2d(_Lazy, Conv2d):  # type: ignore[misc]
+    """As `LazyConvNd` with N = 2; drop-in for `torch.nn.LazyConv2d`."""
+
+    cls_to_become = Conv2d
+
+    def __init__(
+        self,
+        out_channels: int,
+        kernel_size: IntOrInts,
+        stride: IntOrInts = 1,
+        padding: Padding = 0,
+        dilation: IntOrInts = 1,
+        groups: int = 1,
+        bias: bool = True,
+        padding_mode: str = "zeros",
+        device: Any = None,
+        dtype: torch.dtype | None = None,
+        *,
+        lowering: str | None = None,
+    ) -> None:
+        super().__init__(
+            0, 0, kernel_size, stride, padding, dilation, groups, False, padding_mode,
+            device, dtype, lowering=lowering,
+        )  # fmt: skip
+        self._postpone(out_channels, bias, device, dtype)
+
+
+class LazyConv3d(_Lazy, Conv3d):  # type: ignore[misc]
+    """As `LazyConvNd` with N = 3; drop-in for `torch.nn.LazyConv3d`."""
+
+    cls_to_become = Conv3d
+
+    def __init__(
+        self,
+        out_channels: int,
+        kernel_size: IntOrInts,
+        stride: IntOrInts = 1,
+        padding: Padding = 0,
+        dilation: IntOrInts = 1,
+        groups: int = 1,
+        bias: bool = True,
+        padding_mode: str = "zeros",
+        device: Any = None,
+        dtype: torch.dtype | None = None,
+        *,
+        lowering: str | None = None,
+    ) -> None:
+        super().__init__(
+            0, 0, kernel_size, stride, padding, dilation, groups, False, padding_mode,
+            device, dtype, lowering=lowering,
+        )  # fmt: skip
+        self._postpone(out_channels, bias, device, dtype)
+
+
+class LazyConvTransposeNd(_Lazy, ConvTransposeNd):  # type: ignore[misc]
+    """`ConvTransposeNd` without ``in_channels``, which the first input tells.
+
+    Example:
+        >>> import torch, ndconv
+        >>> layer = ndconv.LazyConvTransposeNd(4, 8, kernel_size=3)
+        >>> layer(torch.rand(2, 5, 2, 2, 2, 2)).shape, layer.weight.shape
+        (torch.Size([2, 8, 4, 4, 4, 4]), torch.Size([5, 8, 3, 3, 3, 3]))
+    """
+
+    cls_to_become = ConvTransposeNd
+
+    def __init__(
+        self,
+        ndim: int,
+        out_channels: int,
+        kernel_size: IntOrInts,
+        stride: IntOrInts = 1,
+        padding: Padding = 0,
+        output_padding: IntOrInts = 0,
+        groups: int = 1,
+        bias: bool = True,
+        dilation: IntOrInts = 1,
+        padding_mode: str = "zeros",
+        device: Any = None,
+        dtype: torch.dtype | None = None,
+        *,
+        lowering: str | None = None,
+    ) -> None:
+        super().__init__(
+            ndim, 0, 0, kernel_size, stride, padding, output_padding, groups, False, dilation, padding_mode,
+            device, dtype, lowering=lowering,
+        )  # fmt: skip
+        self._postpone(out_channels, bias, device, dtype)
+
+
+class LazyConvTranspose1d(_Lazy, ConvTranspose1d):  # type: ignore[misc]
+    """As `LazyConvTransposeNd` with N = 1; drop-in for `torch.nn.LazyConvTranspose1d`."""
+
+    cls_to_become = ConvTranspose1d
+
+    def __init__(
+        self,
+        out_channels: int,
+        kernel_size: IntOrInts,
+        stride: IntOrInts = 1,
+        padding: Padding = 0,
+        output_padding: IntOrInts = 0,
+        groups: int = 1,
+        bias: bool = True,
+        dilation: IntOrInts = 1,
+        padding_mode: str = "zeros",
+        device: Any = None,
+        dtype: torch.dtype | None = None,
+        *,
+        lowering: str | None = None,
+    ) -> None:
+        super().__init__(
+            0, 0, kernel_size, stride, padding, output_padding, groups, False, dilation, padding_mode,
+            device, dtype, lowering=lowering,
+        )  # fmt: skip
+        self._postpone(out_channels, bias, device, dtype)
+
+
+class LazyConvTranspose2d(_Lazy, ConvTranspose2d):  # type: ignore[misc]
+    """As `LazyConvTransposeNd` with N = 2; drop-in for `torch.nn.LazyConvTranspose2d`."""
+
+    cls_to_become = ConvTranspose2d
+
+    def __init__(
+        self,
+        out_channels: int,
+        kernel_size: IntOrInts,
+        stride: IntOrInts = 1,
+        padding: Padding = 0,
+        output_padding: IntOrInts = 0,
+        groups: int = 1,
+        bias: bool = True,
+        dilation: IntOrInts = 1,
+        padding_mode: str = "zeros",
+        device: Any = None,
+        dtype: torch.dtype | None = None,
+        *,
+        lowering: str | None = None,
+    ) -> None:
+        super().__init__(
+            0, 0, kernel_size, stride, padding, output_padding, groups, False, dilation, padding_mode,
+            device, dtype, lowering=lowering,
+        )  # fmt: skip
+        self._postpone(out_channels, bias, device, dtype)
+
+
+class LazyConvTranspose3d(_Lazy, ConvTranspose3d):  # type: ignore[misc]
+    """As `LazyConvTransposeNd` with N = 3; drop-in for `torch.nn.LazyConvTranspose3d`."""
+
+    cls_to_become = ConvTranspose3d
+
+    def __init__(
+        self,
+        out_channels: int,
+        kernel_size: IntOrInts,
+        stride: IntOrInts = 1,
+        padding: Padding = 0,
+        output_padding: IntOrInts = 0,
+        groups: int = 1,
+        bias: bool = True,
+        dilation: IntOrInts = 1,
+        padding_mode: str = "zeros",
+        device: Any = None,
+        dtype: torch.dtype | None = None,
+        *,
+        lowering: str | None = None,
+    ) -> None:
+        super().__init__(
+            0, 0, kernel_size, stride, padding, output_padding, groups, False, dilation, padding_mode,
+            device, dtype, lowering=lowering,
+        )  # fmt: skip
+        self._postpone(out_channels, bias, device, dtype)
