@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 
+import torch
 from torch import Tensor
 
 from ndconv._borders import extend, retract
 from ndconv._function import trilinear
-from ndconv._geometry import Convolution, Slot
+from ndconv._geometry import Convolution, Form, Slot
 from ndconv._linear import Map, linear
+from ndconv._windows import unflatten
 
 
 def _border(convolution: Convolution) -> tuple[Map, Map]:
@@ -35,22 +37,31 @@ def _unframed(convolution: Convolution, x: Tensor) -> Tensor:
     return linear(remove, add, x)
 
 
-def _open(slot: Slot, convolution: Convolution, lowering: str, first: Tensor, second: Tensor) -> Tensor:
-    return trilinear(slot, convolution.geometry, convolution.framed_size, lowering, first, second)
+def _form(slot: Slot, convolution: Convolution, lowering: str, wide: bool = False) -> Form:
+    return Form(slot, convolution.geometry, convolution.framed_size, lowering, wide)
 
 
-def compute_output(convolution: Convolution, lowering: str, x: Tensor, w: Tensor) -> Tensor:
-    """Convolve ``(n, g*c, *I)`` or unbatched with ``(g*d, c, *K)``."""
+def compute_output(convolution: Convolution, lowering: str, x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Convolve ``(n, g*c, *I)`` or unbatched with ``(g*d, c, *K)``; add ``(g*d,)``."""
     if x.dim() < w.dim():
-        return compute_output(convolution, lowering, x.unsqueeze(0), w).squeeze(0)
-    return _open(Slot.OUTPUT, convolution, lowering, _framed(convolution, x), w)
+        return compute_output(convolution, lowering, x.unsqueeze(0), w, bias).squeeze(0)
+    form = _form(Slot.OUTPUT, convolution, lowering, wide=bias is not None)
+    return _rounded(trilinear(form, _framed(convolution, x), w), bias, w.dtype)
 
 
-def compute_input(convolution: Convolution, lowering: str, w: Tensor, y: Tensor) -> Tensor:
-    """Gradient of the input from ``(g*d, c, *K)`` and ``(n, g*d, *O)`` or unbatched."""
+def compute_input(convolution: Convolution, lowering: str, w: Tensor, y: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Gradient of the input from ``(g*d, c, *K)`` and ``(n, g*d, *O)`` or unbatched; plus ``(g*c,)``."""
     if y.dim() < w.dim():
-        return compute_input(convolution, lowering, w, y.unsqueeze(0)).squeeze(0)
-    return _unframed(convolution, _open(Slot.INPUT, convolution, lowering, w, y))
+        return compute_input(convolution, lowering, w, y.unsqueeze(0), bias).squeeze(0)
+    form = _form(Slot.INPUT, convolution, lowering, wide=bias is not None or convolution.mode != "zeros")
+    return _rounded(_unframed(convolution, trilinear(form, w, y)), bias, w.dtype)
+
+
+def _rounded(result: Tensor, bias: Tensor | None, dtype: torch.dtype) -> Tensor:
+    """Add one number per channel to a result that may be wide, and round the sum."""
+    if bias is not None:
+        result = result + bias.view(-1, *(1,) * (result.dim() - 2))
+    return result.to(dtype)
 
 
 def compute_weight(
@@ -64,11 +75,11 @@ def compute_weight(
         return compute_weight(convolution, lowering, x.unsqueeze(0), y.unsqueeze(0))
     x = _framed(convolution, x)
     if not per_sample:
-        return _open(Slot.WEIGHT, convolution, lowering, x, y)
+        return trilinear(_form(Slot.WEIGHT, convolution, lowering), x, y)
     batch, geometry = x.shape[0], convolution.geometry
     if batch == 0:
         channels = x.shape[1] // geometry.groups
         return x.new_zeros(0, y.shape[1], channels, *geometry.kernel)
     apart = replace(convolution, geometry=replace(geometry, groups=batch * geometry.groups))
     x, y = (tensor.flatten(0, 1).unsqueeze(0) for tensor in (x, y))
-    return _open(Slot.WEIGHT, apart, lowering, x, y).unflatten(0, (batch, -1))  # type: ignore[no-any-return]
+    return unflatten(trilinear(_form(Slot.WEIGHT, apart, lowering), x, y), 0, (batch, -1))

@@ -14,7 +14,7 @@ from torch.compiler import is_compiling
 from torch.utils import flop_counter
 from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 
-from ndconv._geometry import Geometry, Ints, Slot
+from ndconv._geometry import Form, Geometry, Ints, Slot
 from ndconv._plan import execute, problem_of
 
 # Up to torch 2.4 the counter was the mode itself.
@@ -23,33 +23,37 @@ _COUNTER = getattr(flop_counter, "_FlopCounterMode", flop_counter.FlopCounterMod
 _library = torch.library.Library("ndconv", "DEF")
 _library.define(
     "trilinear(Tensor first, Tensor second, str slot, int[] kernel, int[] stride, int[] lo, int[] hi, int[] dilation, "
-    "int groups, int[] input_size, str lowering) -> Tensor"
+    "int groups, int[] input_size, str lowering, bool wide) -> Tensor"
 )
 
 
-def compute(slot: Slot, geometry: Geometry, input_size: Ints, lowering: str, first: Tensor, second: Tensor) -> Tensor:
+def compute(form: Form, first: Tensor, second: Tensor) -> Tensor:
     """`ndconv._plan.execute`, by way of the operator if a counter watches."""
     if is_compiling() or not any(isinstance(mode, _COUNTER) for mode in _get_current_dispatch_mode_stack()):
-        return execute(slot, geometry, input_size, lowering, first, second)
+        return execute(form, first, second)
+    geometry = form.geometry
     lo, hi = ([pair[side] for pair in geometry.padding] for side in (0, 1))
     result: Tensor = torch.ops.ndconv.trilinear(
-        first, second, slot.value, geometry.kernel, geometry.stride, lo, hi, geometry.dilation, geometry.groups,
-        input_size, lowering,
+        first, second, form.slot.value, geometry.kernel, geometry.stride, lo, hi, geometry.dilation, geometry.groups,
+        form.input_size, form.lowering, form.wide,
     )  # fmt: skip
     return result
 
 
-def _geometry(kernel: Any, stride: Any, lo: Any, hi: Any, dilation: Any, groups: int) -> Geometry:
-    return Geometry(tuple(kernel), tuple(stride), tuple(zip(lo, hi, strict=True)), tuple(dilation), groups)
+def _form(
+    slot: str, kernel: Any, stride: Any, lo: Any, hi: Any, dilation: Any, groups: int, input_size: Any, *how: Any
+) -> Form:
+    """The operator's arguments put together again."""
+    padding = tuple(zip(lo, hi, strict=True))
+    geometry = Geometry(tuple(kernel), tuple(stride), padding, tuple(dilation), groups)
+    return Form(Slot(slot), geometry, tuple(input_size), *how)
 
 
 @torch.library.impl(_library, "trilinear", "CompositeExplicitAutograd")
-def _trilinear(first: Tensor, second: Tensor, slot: str, *arguments: Any) -> Tensor:
-    *geometry, input_size, lowering = arguments
-    return execute(Slot(slot), _geometry(*geometry), tuple(input_size), lowering, first, second)
+def _trilinear(first: Tensor, second: Tensor, *arguments: Any) -> Tensor:
+    return execute(_form(*arguments), first, second)
 
 
 @flop_counter.register_flop_formula(torch.ops.ndconv.trilinear)
-def _flops(first: Ints, second: Ints, slot: str, *arguments: Any, **_: Any) -> int:
-    *geometry, input_size, _ = arguments
-    return 2 * problem_of(Slot(slot), _geometry(*geometry), tuple(input_size), first, second, 1).multiply_adds
+def _flops(first: Ints, second: Ints, *arguments: Any, **_: Any) -> int:
+    return 2 * problem_of(_form(*arguments), first, second, 1).multiply_adds

@@ -15,27 +15,24 @@ from torch.autograd.function import Function
 from torch.compiler import is_compiling
 
 from ndconv._flops import compute
-from ndconv._geometry import Geometry, Ints, Slot
+from ndconv._geometry import Form, Slot
 from ndconv._windows import unflatten, ungroup
 
 
-def trilinear(slot: Slot, geometry: Geometry, input_size: Ints, lowering: str, first: Tensor, second: Tensor) -> Tensor:
+def trilinear(form: Form, first: Tensor, second: Tensor) -> Tensor:
     """Compute the open slot from its two operands, differentiably.
 
     Args:
-        slot: The open slot.
-        geometry: The convolution.
-        input_size: Spatial size of the input.
-        lowering: Name of a lowering or ``"auto"``, used by all derivatives too.
-        first: Operand ``slot.operands[0]``, groups folded into channels.
-        second: Operand ``slot.operands[1]``, likewise.
+        form: The form and its open slot.
+        first: Operand ``form.slot.operands[0]``, groups folded into channels.
+        second: Operand ``form.slot.operands[1]``, likewise.
 
     Returns:
         The tensor of the open slot.
     """
     # torch.compile refuses a Function with a jvp as soon as an operand requires grad; forward-mode AD needs the jvp.
     function = Trilinear if is_compiling() else ForwardTrilinear
-    result: Tensor = function.apply(slot, geometry, input_size, lowering, first, second)  # type: ignore[no-untyped-call]
+    result: Tensor = function.apply(form, first, second)  # type: ignore[no-untyped-call]
     return result
 
 
@@ -43,50 +40,50 @@ class Trilinear(Function):
     """Both gradients of an open slot are the form with the operand's slot open instead."""
 
     @staticmethod
-    def forward(
-        slot: Slot, geometry: Geometry, input_size: Ints, lowering: str, first: Tensor, second: Tensor
-    ) -> Tensor:
-        return compute(slot, geometry, input_size, lowering, first, second)
+    def forward(form: Form, first: Tensor, second: Tensor) -> Tensor:
+        return compute(form, first, second)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        ctx.slot, ctx.geometry, ctx.input_size, ctx.lowering, first, second = inputs
+        ctx.form, first, second = inputs
         ctx.set_materialize_grads(False)
         # An operand is kept only for the other one's gradient: a frozen weight keeps no input alive.
-        *_, need_first, need_second = ctx.needs_input_grad
+        _, need_first, need_second = ctx.needs_input_grad
         ctx.save_for_backward(first if need_second else None, second if need_first else None)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor | None) -> tuple[Tensor | None, ...]:
-        grads: dict[Slot, Tensor | None] = {}
+        form, grads = ctx.form, {}
         if grad is not None:
-            operands = dict(zip(ctx.slot.operands, ctx.saved_tensors, strict=True))
+            operands = dict(zip(form.slot.operands, ctx.saved_tensors, strict=True))
             # A compiler traces a Function's backward with it, and this one has itself in its backward without end.
             derive = compute if is_compiling() else trilinear
-            for wanted, other in (ctx.slot.operands, ctx.slot.operands[::-1]):
-                if operands[other] is not None:
-                    filled = {ctx.slot: grad, other: operands[other].conj()}
+            for wanted, other in (form.slot.operands, form.slot.operands[::-1]):
+                operand = operands[other]
+                if operand is not None:
+                    # A wide result was rounded later, and so its gradient fits the operands' dtype.
+                    filled = {form.slot: grad.to(operand.dtype), other: operand.conj()}
                     first, second = (filled[slot] for slot in wanted.operands)
-                    grads[wanted] = derive(wanted, ctx.geometry, ctx.input_size, ctx.lowering, first, second)
-        return None, None, None, None, *map(grads.get, ctx.slot.operands)
+                    grads[wanted] = derive(form.opening(wanted), first, second)
+        return None, *map(grads.get, form.slot.operands)
 
     @staticmethod
-    def vmap(info: Any, in_dims: tuple[Any, ...], *inputs: Any) -> tuple[Tensor, int]:
+    def vmap(info: Any, in_dims: tuple[Any, ...], form: Form, *operands: Any) -> tuple[Tensor, int]:
         """Fold the mapped axis into the index that only one operand has, or into the groups if both are mapped.
 
         With one operand mapped, its own index (n, c or d: the one it shares with the result alone) grows. With both
         mapped, the problems of the batch are so many groups that know nothing of one another.
         """
-        slot, geometry, input_size, lowering, *operands = inputs
-        mapped = [name for name, dim in zip(slot.operands, in_dims[4:], strict=True) if dim is not None]
+        slot, geometry = form.slot, form.geometry
+        mapped = [name for name, dim in zip(slot.operands, in_dims[1:], strict=True) if dim is not None]
         own = next(i for i in mapped[0].indices if i != "g" and i in slot.indices)
         index = "g" if len(mapped) == 2 else own
         folded = [
             operand if dim is None else _fold(operand.movedim(dim, 0), name, index, geometry.groups)
-            for name, operand, dim in zip(slot.operands, operands, in_dims[4:], strict=True)
+            for name, operand, dim in zip(slot.operands, operands, in_dims[1:], strict=True)
         ]
         grown = replace(geometry, groups=geometry.groups * info.batch_size) if index == "g" else geometry
-        result = trilinear(slot, grown, input_size, lowering, *folded)
+        result = trilinear(replace(form, geometry=grown), *folded)
         return _unfold(result, slot, index, grown.groups, info.batch_size), 0
 
 
@@ -111,16 +108,12 @@ class ForwardTrilinear(Trilinear):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
         Trilinear.setup_context(ctx, inputs, output)
-        ctx.save_for_forward(*inputs[4:])
+        ctx.save_for_forward(*inputs[1:])
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Tensor | None) -> Tensor | None:
         first, second = ctx.saved_tensors
-        first_tangent, second_tangent = tangents[4:]
+        _, first_tangent, second_tangent = tangents
         terms = [(first_tangent, second), (first, second_tangent)]
-        parts = [
-            trilinear(ctx.slot, ctx.geometry, ctx.input_size, ctx.lowering, a, b)
-            for a, b in terms
-            if a is not None and b is not None
-        ]
+        parts = [trilinear(ctx.form, a, b) for a, b in terms if a is not None and b is not None]
         return sum(parts[1:], parts[0]) if parts else None

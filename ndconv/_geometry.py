@@ -107,6 +107,29 @@ class Geometry:
 
 
 @dataclass(frozen=True)
+class Form:
+    """The trilinear form with one slot open, and how to compute it.
+
+    Args:
+        slot: The open slot.
+        geometry: The convolution.
+        input_size: Spatial size of the input.
+        lowering: Name of a lowering, or ``"auto"``; derivatives use it too.
+        wide: Whether the result of half types stays in the dtype of its sums, for somebody to round it later.
+    """
+
+    slot: Slot
+    geometry: Geometry
+    input_size: Ints
+    lowering: str
+    wide: bool = False
+
+    def opening(self, slot: Slot) -> Form:
+        """The same form with another slot open."""
+        return Form(slot, self.geometry, self.input_size, self.lowering)
+
+
+@dataclass(frozen=True)
 class Convolution:
     """A convolution of inputs of one size: a geometry, and the border that a padding mode fills first.
 

@@ -12,9 +12,9 @@ from torch import Tensor
 from torch.compiler import is_compiling
 
 from ndconv._autocast import autocast_device
-from ndconv._geometry import Geometry, Ints, Problem, Slot
+from ndconv._geometry import Form, Problem
 from ndconv._lowerings import LOWERINGS, Cost
-from ndconv._precision import run
+from ndconv._precision import run, wide_dtype
 from ndconv._windows import ungroup
 
 AUTO = "auto"
@@ -131,29 +131,26 @@ def _first_that_applies(problem: Problem, wanted: str) -> str:
     return next(name for name in names if LOWERINGS[name].refusal(problem) is None)
 
 
-def problem_of(
-    slot: Slot, geometry: Geometry, input_size: Ints, first: Sequence[int], second: Sequence[int], itemsize: int
-) -> Problem:
+def problem_of(form: Form, first: Sequence[int], second: Sequence[int], itemsize: int) -> Problem:
     """The problem that two operands pose, from their shapes with groups folded into channels."""
     sizes: dict[str, int] = {}
-    for filled, shape in zip(slot.operands, (first, second), strict=True):
-        lead = list(shape[:2])
-        lead[filled.group_axis : filled.group_axis + 1] = geometry.groups, lead[filled.group_axis] // geometry.groups
+    groups = form.geometry.groups
+    for filled, shape in zip(form.slot.operands, (first, second), strict=True):
+        lead, axis = list(shape[:2]), filled.group_axis
+        lead[axis : axis + 1] = groups, lead[axis] // groups
         sizes.update(zip(filled.indices, lead, strict=True))
-    output_size = geometry.output_size(input_size)
-    return Problem(slot, geometry, sizes["n"], sizes["c"], sizes["d"], input_size, output_size, itemsize)
+    output_size = form.geometry.output_size(form.input_size)
+    counts = sizes["n"], sizes["c"], sizes["d"]
+    return Problem(form.slot, form.geometry, *counts, form.input_size, output_size, itemsize)
 
 
-def execute(slot: Slot, geometry: Geometry, input_size: Ints, wanted: str, first: Tensor, second: Tensor) -> Tensor:
+def execute(form: Form, first: Tensor, second: Tensor) -> Tensor:
     """Compute the open slot from its two operands; groups are folded into channels, as torch lays tensors out.
 
     Args:
-        slot: The open slot.
-        geometry: The convolution.
-        input_size: Spatial size of the input.
-        wanted: Name of a lowering, or ``"auto"``.
-        first: Operand ``slot.operands[0]``.
-        second: Operand ``slot.operands[1]``.
+        form: The form and its open slot.
+        first: Operand ``form.slot.operands[0]``.
+        second: Operand ``form.slot.operands[1]``.
 
     Returns:
         The tensor of the open slot, contiguous or channels-last as torch has it: ``(n, g*c, *I)``, ``(g*d, c, *K)`` or
@@ -162,22 +159,21 @@ def execute(slot: Slot, geometry: Geometry, input_size: Ints, wanted: str, first
     kind = autocast_device(first)
     if kind is not None:
         with torch.autocast(kind, enabled=False):
-            return execute(slot, geometry, input_size, wanted, first, second)
+            return execute(form, first, second)
+    slot = form.slot
     a, b = (
-        ungroup(tensor.resolve_conj().resolve_neg(), filled.group_axis, geometry.groups)
+        ungroup(tensor.resolve_conj().resolve_neg(), filled.group_axis, form.geometry.groups)
         for filled, tensor in zip(slot.operands, (first, second), strict=True)
     )
-    problem = problem_of(slot, geometry, input_size, first.shape, second.shape, a.itemsize)
+    problem = problem_of(form, first.shape, second.shape, a.itemsize)
     # Operands without elements are an empty sum. Seen to here, so that no lowering has to care about them.
-    empty = a.numel() == 0 or b.numel() == 0
-    result = a.new_zeros(problem.shape(slot)) if empty else _run(problem, wanted, a, b)
+    if a.numel() == 0 or b.numel() == 0:
+        result = a.new_zeros(problem.shape(slot), dtype=wide_dtype(a.dtype) if form.wide else a.dtype)
+    else:
+        name = _first_that_applies(problem, form.lowering) if is_compiling() else _weighed(problem, form.lowering)
+        result = run(LOWERINGS[name], problem, a, b, wide=form.wide)
     joined = result.flatten(slot.group_axis, slot.group_axis + 1)
     return joined.contiguous(memory_format=_format(first, second, joined.dim()))
-
-
-def _run(problem: Problem, wanted: str, a: Tensor, b: Tensor) -> Tensor:
-    name = _first_that_applies(problem, wanted) if is_compiling() else _weighed(problem, wanted)
-    return run(LOWERINGS[name], problem, a, b)
 
 
 def _format(first: Tensor, second: Tensor, dim: int) -> torch.memory_format:

@@ -24,7 +24,12 @@ _DIGIT = 16
 """Bits of a digit: integers of more are multiplied like written numbers."""
 
 
-def run(lowering: Lowering, problem: Problem, a: Tensor, b: Tensor) -> Tensor:
+def wide_dtype(dtype: torch.dtype) -> torch.dtype:
+    """The dtype in which sums of this dtype are taken, itself unless it is a half type."""
+    return _WIDE.get(dtype, dtype)
+
+
+def run(lowering: Lowering, problem: Problem, a: Tensor, b: Tensor, *, wide: bool = False) -> Tensor:
     """Run a lowering on operands of any dtype.
 
     Args:
@@ -32,6 +37,7 @@ def run(lowering: Lowering, problem: Problem, a: Tensor, b: Tensor) -> Tensor:
         problem: What to compute.
         a: Operand ``problem.slot.operands[0]``, groups apart.
         b: Operand ``problem.slot.operands[1]``.
+        wide: Whether to leave the result of half types in `wide_dtype`.
 
     Returns:
         The open slot's tensor in the operands' dtype; integers wrap around.
@@ -39,15 +45,23 @@ def run(lowering: Lowering, problem: Problem, a: Tensor, b: Tensor) -> Tensor:
     Raises:
         NotImplementedError: If the device can neither multiply such integers nor hold their sums in a float.
     """
-    if a.dtype in _WIDE and (lowering.accumulates or a.is_complex()):
-        wide = _WIDE[a.dtype]
-        return _by_samples(problem, a, b, wide, lambda part, a, b: lowering.run(part, a.to(wide), b.to(wide)))
+    if a.dtype in _WIDE:
+        # Where products of half types are fast they sum in float32 themselves, and lose no more than one rounding.
+        widen = lowering.accumulates or a.is_complex() or (wide and a.device.type == "cpu")
+        large, result = _WIDE[a.dtype], _WIDE[a.dtype] if wide else a.dtype
+        if not widen:
+            return lowering.run(problem, a, b).to(result)
+        return _by_samples(
+            problem, a, b, (large, result), lambda part, a, b: lowering.run(part, a.to(large), b.to(large))
+        )
     if a.is_floating_point() or a.is_complex():
         return lowering.run(problem, a, b)
 
     exact = _float(problem, a)
     if exact is not None:
-        return _by_samples(problem, a, b, torch.int64, lambda part, a, b: _digit_by_digit(lowering, part, a, b, exact))
+        return _by_samples(
+            problem, a, b, (torch.int64, a.dtype), lambda part, a, b: _digit_by_digit(lowering, part, a, b, exact)
+        )
     try:
         return lowering.run(problem, a, b)
     except RuntimeError as error:
@@ -84,24 +98,27 @@ def _digit_by_digit(lowering: Lowering, problem: Problem, a: Tensor, b: Tensor, 
 
 
 def _by_samples(
-    problem: Problem, a: Tensor, b: Tensor, wide: torch.dtype, compute: Callable[[Problem, Tensor, Tensor], Tensor]
+    problem: Problem,
+    a: Tensor,
+    b: Tensor,
+    dtypes: tuple[torch.dtype, torch.dtype],
+    compute: Callable[[Problem, Tensor, Tensor], Tensor],
 ) -> Tensor:
-    """Compute as many samples at a time as fit the workspace in the wide dtype, and round each part once."""
+    """Compute as many samples at a time as fit the workspace in the first dtype, and round once, to the second."""
+    large, dtype = dtypes
     operands = tuple(zip(problem.slot.operands, (a, b), strict=True))
-    whole = sum(math.prod(problem.shape(slot)) for slot in Slot if slot is not Slot.WEIGHT)
-    parts = chunks(problem.batch, whole // problem.batch * wide.itemsize)
+    each = sum(math.prod(problem.shape(slot)[1:]) for slot in (Slot.INPUT, Slot.OUTPUT)) * large.itemsize
+    parts = chunks(problem.batch, each)
+    if len(parts) == 1:
+        return compute(problem, a, b).to(dtype)
 
     def part(samples: slice) -> Tensor:
         some = [tensor if slot is Slot.WEIGHT else tensor[samples] for slot, tensor in operands]
-        single = len(parts) == 1
-        sub = problem if single else replace(problem, batch=samples.stop - samples.start)
-        return compute(sub, *some)
+        return compute(replace(problem, batch=samples.stop - samples.start), *some)
 
-    if len(parts) == 1:
-        return part(parts[0]).to(a.dtype)
     if problem.slot is Slot.WEIGHT:
-        return sum((part(samples) for samples in parts[1:]), part(parts[0])).to(a.dtype)
-    result = a.new_empty(problem.shape(problem.slot))
+        return sum(map(part, parts[1:]), part(parts[0])).to(dtype)
+    result = a.new_empty(problem.shape(problem.slot), dtype=dtype)
     for samples in parts:
         result[samples] = part(samples)
     return result

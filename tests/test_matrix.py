@@ -9,7 +9,10 @@ from ndconv.testing import Case, failures, sample
 
 PLAIN = sample(80, (1, 2, 3, 4, 5), seed=10) + sample(9, (6, 7, 8), seed=11)
 SEPARATE = sample(80, (1, 2, 3, 4, 5), seed=12, overlap=False) + sample(9, (6, 7, 8), seed=13, overlap=False)
-CASES = [(case, name) for case in PLAIN for name in ("window", "columns", "taps", "auto")]
+MODES = ("reflect", "replicate", "circular")
+BORDERED = sample(60, (1, 2, 3, 4, 5), seed=14, modes=MODES) + sample(6, (6, 7, 8), seed=15, modes=MODES)
+CASES = [(case, name) for case in BORDERED for name in ("window", "columns", "taps", "auto")]
+CASES += [(case, name) for case in PLAIN for name in ("window", "columns", "taps", "auto")]
 CASES += [(case, name) for case in SEPARATE for name in ("window", "columns", "taps", "reshape")]
 
 
@@ -28,18 +31,9 @@ def test_sampled_cases_reach_every_kind() -> None:
     assert any(case.symmetric_padding is None for case in cases)
     assert any(set(case.kernel) == {1} for case in cases)
     assert any(set(case.output_size) == {1} and set(case.kernel) != {1} for case in cases)
-    assert any(_remainder(case) for case in cases)
-    assert all(Case.parse(case.id) == case for case in cases)
-
-
-def _remainder(case: Case) -> bool:
-    """Whether some input row is read by no window."""
-    return any(
-        (i + lo + hi - d * (k - 1) - 1) % s
-        for i, (lo, hi), d, k, s in zip(
-            case.input_size, case.padding, case.dilation, case.kernel, case.stride, strict=True
-        )
-    )
+    assert any(any(case.remainder) for case in cases)
+    assert {(case.ndim, case.mode) for case in BORDERED} >= {(ndim, mode) for ndim in range(1, 6) for mode in MODES}
+    assert all(Case.parse(case.id) == case for case in cases + BORDERED)
 
 
 def test_a_wrong_result_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,7 +28,8 @@ def refuse(function: str, rule: str, found: str) -> NoReturn:
 
 
 def _is_integer(value: object) -> bool:
-    return isinstance(value, int) or (hasattr(value, "__index__") and not isinstance(value, Tensor))
+    """Anything that can be an index, but for truth values and tensors."""
+    return not isinstance(value, bool | Tensor) and hasattr(value, "__index__")
 
 
 def positive(function: str, name: str, value: int, *, least: int = 1) -> None:

@@ -196,6 +196,8 @@ def transposed(
     if w_shape[0] < groups or w_shape[0] % groups:
         rule = f"{w_name} must have a positive number of input channels that groups divides"
         refuse(function, rule, f"has {w_shape[0]} with groups = {groups}")
+    if w_shape[1] < 1:
+        refuse(function, f"{w_name} must have a positive number of output channels", f"has shape {w_shape}")
     if features != w_shape[0]:
         factor = "weight.shape[0]" if w_name == "weight" else f"{w_name}[0]"
         refuse(function, f"{x_name} has {features} channels", f"{w_name} expects {factor} = {w_shape[0]}")

@@ -11,11 +11,6 @@ from ndconv._plan import resolve
 from ndconv._rules import IntOrInts, Padding
 
 
-def add_bias(output: Tensor, bias: Tensor | None, ndim: int) -> Tensor:
-    """Add one number per channel to a batched or unbatched output."""
-    return output if bias is None else output + bias.view(-1, *(1,) * ndim)
-
-
 def convolve(
     function: str,
     ndim: int | None,
@@ -38,8 +33,7 @@ def convolve(
     )
     if bias is not None:
         _rules.bias(function, weight.shape[0], bias.shape)
-    output = compute_output(convolution, resolve(function, lowering), input, weight)
-    return add_bias(output, bias, convolution.geometry.ndim)
+    return compute_output(convolution, resolve(function, lowering), input, weight, bias)
 
 
 def convnd(

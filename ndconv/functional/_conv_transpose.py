@@ -11,7 +11,6 @@ from ndconv._autocast import autocast_device, cast
 from ndconv._convolution import compute_input
 from ndconv._plan import resolve
 from ndconv._rules import IntOrInts, Padding
-from ndconv.functional._conv import add_bias
 
 
 def convolve_transposed(
@@ -39,8 +38,7 @@ def convolve_transposed(
     )
     if bias is not None:
         _rules.bias(function, groups * weight.shape[1], bias.shape)
-    output = compute_input(convolution, resolve(function, lowering), weight, input)
-    return add_bias(output, bias, convolution.geometry.ndim)
+    return compute_input(convolution, resolve(function, lowering), weight, input, bias)
 
 
 def conv_transposend(

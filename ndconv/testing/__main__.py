@@ -33,14 +33,15 @@ def _arguments() -> argparse.Namespace:
 
 def _cases(count: int, seed: int) -> list[Case]:
     """Half of the cases with windows that do not overlap, for the lowering that needs them."""
-    ndims = (1, 2, 3, 4, 5)
-    plain = sample(count * len(ndims) // 2, ndims, seed=seed)
-    return plain + sample(count * len(ndims) // 2, ndims, seed=seed + 1, overlap=False)
+    ndims, modes = (1, 2, 3, 4, 5), ("zeros", "reflect", "replicate", "circular")
+    plain = sample(count * len(ndims) // 2, ndims, seed=seed, modes=modes)
+    return plain + sample(count * len(ndims) // 2, ndims, seed=seed + 1, overlap=False, modes=modes)
 
 
 def _applies(lowering: str, case: Case) -> bool:
     rest = case.stride, case.padding, case.dilation, case.groups
-    return ndconv.plan(case.input_shape, case.weight_shape, *rest, lowering=lowering).output.lowering == lowering
+    plan = ndconv.plan(case.input_shape, case.weight_shape, *rest, padding_mode=case.mode, lowering=lowering)
+    return plan.output.lowering == lowering
 
 
 def main() -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 import re
+import zlib
 from dataclasses import dataclass
 
 import torch
@@ -16,7 +17,7 @@ Pairs = tuple[tuple[int, int], ...]
 # Integers up to this size are exact in the dtype.
 _EXACT = {torch.float64: 2**53, torch.float32: 2**24, torch.float16: 2**11, torch.bfloat16: 2**8}
 
-_ID = re.compile(r"n(\d+)g(\d+)c(\d+)d(\d+)-k([\dx]+)-s([\dx]+)-p([\d.x]+)-d([\dx]+)-i([\dx]+)")
+_ID = re.compile(r"n(\d+)g(\d+)c(\d+)d(\d+)-k([\dx]+)-s([\dx]+)-p([\d.x]+)-d([\dx]+)-i([\dx]+)(?:-(\w+))?")
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Case:
         padding: ``(lo, hi)`` per axis.
         dilation: Per axis.
         input_size: Per axis.
+        mode: How padding is filled, as ``padding_mode``.
 
     Example:
         >>> case = Case.parse("n2g1c3d4-k3x2-s2x1-p1.1x0.0-d1x2-i8x5")
@@ -49,6 +51,7 @@ class Case:
     padding: Pairs
     dilation: Ints
     input_size: Ints
+    mode: str = "zeros"
 
     @classmethod
     def parse(cls, id: str) -> Case:
@@ -60,11 +63,11 @@ class Case:
         match = _ID.fullmatch(id)
         if match is None:
             raise ValueError(f"not the id of a case: {id!r}, one looks like n2g1c3d4-k3x2-s2x1-p1.1x0.0-d1x2-i8x5")
-        *counts, kernel, stride, padding, dilation, size = match.groups()
+        *counts, kernel, stride, padding, dilation, size, mode = match.groups()
         pairs = tuple((int(lo), int(hi)) for lo, hi in (pair.split(".") for pair in padding.split("x")))
         kernel, stride, dilation, size = (tuple(map(int, axes.split("x"))) for axes in (kernel, stride, dilation, size))
         batch, groups, channels, features = map(int, counts)
-        return cls(batch, groups, channels, features, kernel, stride, pairs, dilation, size)
+        return cls(batch, groups, channels, features, kernel, stride, pairs, dilation, size, mode or "zeros")
 
     @property
     def id(self) -> str:
@@ -74,7 +77,7 @@ class Case:
             "x".join(map(str, axes)) for axes in (self.kernel, self.stride, self.dilation, self.input_size)
         )
         padding = "x".join(f"{lo}.{hi}" for lo, hi in self.padding)
-        return f"{counts}-k{kernel}-s{stride}-p{padding}-d{dilation}-i{size}"
+        return f"{counts}-k{kernel}-s{stride}-p{padding}-d{dilation}-i{size}" + f"-{self.mode}" * (self.mode != "zeros")
 
     @property
     def ndim(self) -> int:
@@ -86,6 +89,16 @@ class Case:
         """Spatial size of the output."""
         return tuple(
             (i + lo + hi - d * (k - 1) - 1) // s + 1
+            for i, (lo, hi), d, k, s in zip(
+                self.input_size, self.padding, self.dilation, self.kernel, self.stride, strict=True
+            )
+        )
+
+    @property
+    def remainder(self) -> Ints:
+        """Padded input elements after the last window, per axis: the output padding of the transposed convolution."""
+        return tuple(
+            (i + lo + hi - d * (k - 1) - 1) % s
             for i, (lo, hi), d, k, s in zip(
                 self.input_size, self.padding, self.dilation, self.kernel, self.stride, strict=True
             )
@@ -114,12 +127,14 @@ class Case:
     def largest_value(self, dtype: torch.dtype) -> int:
         """The largest operand value up to 4 with which every partial sum of every slot is exact, 0 if there is none."""
         kernel, positions = math.prod(self.kernel), self.batch * math.prod(self.output_size)
-        longest = max(self.channels * kernel, self.features * kernel, positions, 1)
+        # Besides itself an element of the input may be shown by all of the padding.
+        shown = 1 if self.mode == "zeros" else math.prod(1 + lo + hi for lo, hi in self.padding)
+        longest = max(self.channels * kernel, self.features * kernel * shown, positions, 1)
         return min(4, math.isqrt(_EXACT[dtype] // longest))
 
     def operands(self, dtype: torch.dtype, device: str | torch.device = "cpu") -> tuple[Tensor, Tensor, Tensor]:
         """Input, weight and output gradient of small integers, the same for every call and device."""
-        generator = torch.Generator().manual_seed(hash(self) % 2**31)
+        generator = torch.Generator().manual_seed(zlib.crc32(self.id.encode()))
         bound = self.largest_value(dtype)
         x, w, y = (
             torch.randint(-bound, bound + 1, shape, generator=generator).to(device, dtype)
@@ -128,7 +143,15 @@ class Case:
         return x, w, y
 
 
-def sample(count: int, ndims: Ints, *, seed: int = 0, overlap: bool = True, symmetric: bool = False) -> list[Case]:
+def sample(
+    count: int,
+    ndims: Ints,
+    *,
+    seed: int = 0,
+    overlap: bool = True,
+    symmetric: bool = False,
+    modes: tuple[str, ...] = ("zeros",),
+) -> list[Case]:
     """Draw distinct cases.
 
     The output size is drawn and the input built from it, so that every case is valid and every stride remainder occurs.
@@ -139,6 +162,7 @@ def sample(count: int, ndims: Ints, *, seed: int = 0, overlap: bool = True, symm
         seed: The same seed draws the same cases.
         overlap: Whether windows may overlap; if not, the `reshape` lowering applies to every case.
         symmetric: Whether both sides are padded alike, as torch can only do.
+        modes: Padding modes to draw from; zeros where a mode cannot pad so much.
 
     Returns:
         ``count`` cases.
@@ -146,11 +170,11 @@ def sample(count: int, ndims: Ints, *, seed: int = 0, overlap: bool = True, symm
     draw = random.Random(seed)
     cases: dict[Case, None] = {}
     while len(cases) < count:
-        cases[_draw(draw, ndims[len(cases) % len(ndims)], overlap, symmetric)] = None
+        cases[_draw(draw, ndims[len(cases) % len(ndims)], overlap, symmetric, modes)] = None
     return list(cases)
 
 
-def _draw(draw: random.Random, ndim: int, overlap: bool, symmetric: bool) -> Case:
+def _draw(draw: random.Random, ndim: int, overlap: bool, symmetric: bool, modes: tuple[str, ...]) -> Case:
     # Many axes need small ones, for the oracle's loop grows with the product of outputs and kernel elements.
     largest = {1: 5, 2: 4, 3: 3}.get(ndim, 2)
     kernel: list[int] = []
@@ -175,6 +199,9 @@ def _draw(draw: random.Random, ndim: int, overlap: bool, symmetric: bool) -> Cas
     channels = 1 if kind == "depthwise" else draw.randint(1, 3)
     batch = draw.choice((0, 1, 2, 3, 3))
     features = draw.randint(1, 3)
-    return Case(
-        batch, groups, channels, features, tuple(kernel), tuple(stride), tuple(padding), tuple(dilation), tuple(size)
-    )
+    mode = draw.choice(modes) if len(modes) > 1 else modes[0]
+    most = {"reflect": -1, "circular": 0}.get(mode)
+    if most is not None and any(max(pair) > n + most for pair, n in zip(padding, size, strict=True)):
+        mode = "zeros"
+    axes = tuple(kernel), tuple(stride), tuple(padding), tuple(dilation), tuple(size)
+    return Case(batch, groups, channels, features, *axes, mode)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -13,30 +15,49 @@ from ndconv.testing._cases import Case
 def reference(case: Case, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
     """Output, input gradient and weight gradient of a case by the NumPy loop, in int64 and so exact."""
     x, w, y = (operand.to(torch.int64).numpy() for operand in case.operands(dtype))
-    rest = case.stride, case.padding, case.dilation, case.groups
-    results = (
-        _oracle.output(x, w, case.output_size, *rest),
-        _oracle.grad_input(w, y, case.input_size, *rest),
-        _oracle.grad_weight(x, y, case.kernel, *rest),
-    )
-    output, grad_input, grad_weight = (torch.from_numpy(result) for result in results)
-    return output, grad_input, grad_weight
+    size, padding, indices = case.input_size, case.padding, None
+    if case.mode != "zeros":
+        indices = _oracle.shown(size, padding, case.mode)
+        x, size, padding = _oracle.extend(x, indices), indices.shape, ((0, 0),) * case.ndim
+    rest = case.stride, padding, case.dilation, case.groups
+    output = _oracle.output(x, w, case.output_size, *rest)
+    grad_input = _oracle.grad_input(w, y, size, *rest)
+    grad_weight = _oracle.grad_weight(x, y, case.kernel, *rest)
+    if indices is not None:
+        grad_input = _oracle.retract(grad_input, indices, case.input_size)
+    return torch.from_numpy(output), torch.from_numpy(grad_input), torch.from_numpy(grad_weight)
 
 
 def results(
     case: Case, dtype: torch.dtype, lowering: str, device: str = "cpu"
 ) -> dict[str, tuple[Tensor, Tensor, Tensor]]:
-    """Output and both gradients of a case: by the functions that compute one slot, and by autograd."""
+    """Output and both gradients of a case, each in four ways.
+
+    By the functions that compute one slot; by autograd; and by the same two from the transposed convolution, whose
+    output is the input gradient and whose input gradient is the output.
+    """
     x, w, y = case.operands(dtype, device)
     rest = case.stride, case.padding, case.dilation, case.groups
-    output = functional.convnd(x, w, None, *rest, lowering=lowering)
-    grad_input = grad.convnd_input(case.input_shape, w, y, *rest, lowering=lowering)
-    grad_weight = grad.convnd_weight(x, case.weight_shape, y, *rest, lowering=lowering)
+    back = case.stride, case.padding, case.remainder, case.groups, case.dilation
+    how: Any = {"padding_mode": case.mode, "lowering": lowering}
+    output = functional.convnd(x, w, None, *rest, **how)
+    grad_input = grad.convnd_input(case.input_shape, w, y, *rest, **how)
+    grad_weight = grad.convnd_weight(x, case.weight_shape, y, *rest, **how)
+    transposed = functional.conv_transposend(y, w, None, *back, **how)
+    transposed_input = grad.conv_transposend_input(case.output_shape, w, x, *back, **how)
+    transposed_weight = grad.conv_transposend_weight(y, case.weight_shape, x, *back, **how)
 
-    x, w = x.requires_grad_(), w.requires_grad_()
-    traced = functional.convnd(x, w, None, *rest, lowering=lowering)
-    by_input, by_weight = torch.autograd.grad(traced, (x, w), y)
-    return {"slot": (output, grad_input, grad_weight), "autograd": (traced.detach(), by_input, by_weight)}
+    x, w, y = x.requires_grad_(), w.requires_grad_(), y.requires_grad_()
+    traced = functional.convnd(x, w, None, *rest, **how)
+    by_input, by_weight = torch.autograd.grad(traced, (x, w), y.detach())
+    traced_back = functional.conv_transposend(y, w, None, *back, **how)
+    back_input, back_weight = torch.autograd.grad(traced_back, (y, w), x.detach())
+    return {
+        "slot": (output, grad_input, grad_weight),
+        "autograd": (traced.detach(), by_input, by_weight),
+        "the transposed slot": (transposed_input, transposed, transposed_weight),
+        "autograd of the transposed": (back_input, traced_back.detach(), back_weight),
+    }
 
 
 def failures(case: Case, dtype: torch.dtype, lowering: str, device: str = "cpu") -> list[str]:

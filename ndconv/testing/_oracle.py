@@ -1,11 +1,12 @@
 """The independent reference: the trilinear form as a loop over output and kernel indices, in NumPy.
 
-It shares no code with the library and knows no trick: no padding, no windows, no strides. An index that falls outside
-the input is left out. Integers in, integers out, so its sums are exact.
+It shares no code with the library and knows no trick: no windows, no strides, no zeros around the input. An index that
+falls outside the input is left out. Integers in, integers out, so its sums are exact.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -65,3 +66,23 @@ def grad_weight(x: Array, y: Array, kernel: Ints, stride: Ints, padding: Pairs, 
         for c, d in _blocks(groups, channels, features):
             w[(d, ALL, *k)] += y[(ALL, d, *o)].T @ x[(ALL, c, *i)]
     return w
+
+
+_MODES: Any = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
+
+
+def shown(input_size: Ints, padding: Pairs, mode: str) -> Array:
+    """The flat input index that every element of the padded input shows, as NumPy pads."""
+    return np.pad(np.arange(math.prod(input_size)).reshape(input_size), padding, _MODES[mode])
+
+
+def extend(x: Array, indices: Array) -> Array:
+    """Look ``x[n, c, *I]`` up at flat indices."""
+    return x.reshape(*x.shape[:2], math.prod(x.shape[2:]))[:, :, indices]
+
+
+def retract(x: Array, indices: Array, input_size: Ints) -> Array:
+    """Adjoint of `extend`: add every element to the one that it shows."""
+    flat = np.zeros((*x.shape[:2], math.prod(input_size)), x.dtype)
+    np.add.at(flat, (ALL, ALL, indices.ravel()), x.reshape(*x.shape[:2], indices.size))
+    return flat.reshape(*x.shape[:2], *input_size)
