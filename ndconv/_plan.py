@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -172,13 +173,18 @@ def execute(form: Form, first: Tensor, second: Tensor) -> Tensor:
     else:
         name = _first_that_applies(problem, form.lowering) if is_compiling() else _weighed(problem, form.lowering)
         result = run(LOWERINGS[name], problem, a, b, wide=form.wide)
-    joined = result.flatten(slot.group_axis, slot.group_axis + 1)
-    return joined.contiguous(memory_format=_format(first, second, joined.dim()))
+    return _laid_out(result.flatten(slot.group_axis, slot.group_axis + 1), first, second)
 
 
-def _format(first: Tensor, second: Tensor, dim: int) -> torch.memory_format:
-    """As torch has it: the result is channels-last if either operand is."""
-    last = _CHANNELS_LAST.get(dim)
+def _laid_out(result: Tensor, first: Tensor, second: Tensor) -> Tensor:
+    """In the format that torch gives it: channels-last if either operand is."""
+    last = _CHANNELS_LAST.get(result.dim())
     if last is None or not any(t.is_contiguous(memory_format=last) and not t.is_contiguous() for t in (first, second)):
-        return torch.contiguous_format
-    return last
+        return result.contiguous()
+    result = result.contiguous(memory_format=last)
+    if not is_compiling() and 1 in result.shape:
+        # On axes of one element any stride passes for channels-last, but DDP compares strides as numbers.
+        batch, channels, *space = result.shape
+        inner = [channels * math.prod(space[axis + 1 :]) for axis in range(len(space))]
+        result = result.as_strided(result.shape, (channels * math.prod(space), 1, *inner))
+    return result

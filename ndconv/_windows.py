@@ -131,7 +131,6 @@ def merge(tensor: Tensor, first: int, ndim: int) -> Tensor:
 
 def split(tensor: Tensor, first: int, steps: Ints) -> Tensor:
     """Adjoint of `merge`: ``(*A*B) -> (*A, *B)`` with ``B = steps``, as a view."""
-    ndim = len(steps)
-    for axis, step in reversed(tuple(enumerate(steps, start=first))):
-        tensor = unflatten(tensor, axis, (-1, step))
-    return tensor.permute(*range(first), *range(first, first + 2 * ndim, 2), *range(first + 1, first + 2 * ndim, 2))
+    for axis, step in enumerate(steps, start=first):
+        tensor = tensor.unfold(axis, step, step)
+    return tensor
