@@ -23,7 +23,8 @@ _COUNTER = getattr(flop_counter, "_FlopCounterMode", flop_counter.FlopCounterMod
 _library = torch.library.Library("ndconv", "DEF")
 _library.define(
     "trilinear(Tensor first, Tensor second, str slot, int[] kernel, int[] stride, int[] lo, int[] hi, int[] dilation, "
-    "int groups, int[] input_size, str lowering, bool wide) -> Tensor"
+    "int groups, int[] input_size, str lowering, bool wide, bool? channels_last) -> "
+    "Tensor"
 )
 
 
@@ -35,7 +36,7 @@ def compute(form: Form, first: Tensor, second: Tensor) -> Tensor:
     lo, hi = ([pair[side] for pair in geometry.padding] for side in (0, 1))
     result: Tensor = torch.ops.ndconv.trilinear(
         first, second, form.slot.value, geometry.kernel, geometry.stride, lo, hi, geometry.dilation, geometry.groups,
-        form.input_size, form.lowering, form.wide,
+        form.input_size, form.lowering, form.wide, form.channels_last,
     )  # fmt: skip
     return result
 

@@ -16,6 +16,7 @@ from torch.compiler import is_compiling
 
 from ndconv._flops import compute
 from ndconv._geometry import Form, Slot
+from ndconv._layout import is_channels_last
 from ndconv._windows import unflatten, ungroup
 
 
@@ -45,7 +46,14 @@ class Trilinear(Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        ctx.form, first, second = inputs
+        form, first, second = inputs
+        ctx.form = form
+        # Decided here, for the output's gradient may come expanded: a weight's gradient is laid out as the weight, so
+        # that nobody has to copy it, and the input's as the output, which is channels-last if input or weight is.
+        weight = {form.slot.operands[0]: first, form.slot.operands[1]: second}.get(Slot.WEIGHT)
+        ctx.channels_last = {slot: is_channels_last(output) for slot in form.slot.operands}
+        if weight is not None:
+            ctx.channels_last[Slot.WEIGHT] = is_channels_last(weight)
         ctx.set_materialize_grads(False)
         # An operand is kept only for the other one's gradient: a frozen weight keeps no input alive.
         _, need_first, need_second = ctx.needs_input_grad
@@ -64,7 +72,8 @@ class Trilinear(Function):
                     # A wide result was rounded later, and so its gradient fits the operands' dtype.
                     filled = {form.slot: grad.to(operand.dtype), other: operand.conj()}
                     first, second = (filled[slot] for slot in wanted.operands)
-                    grads[wanted] = derive(form.opening(wanted), first, second)
+                    rest = replace(form, slot=wanted, wide=False, channels_last=ctx.channels_last[wanted])
+                    grads[wanted] = derive(rest, first, second)
         return None, *map(grads.get, form.slot.operands)
 
     @staticmethod

@@ -116,6 +116,7 @@ class Form:
         input_size: Spatial size of the input.
         lowering: Name of a lowering, or ``"auto"``; derivatives use it too.
         wide: Whether the result of half types stays in the dtype of its sums, for somebody to round it later.
+        channels_last: Whether the result is laid out so; None if that is so as soon as an operand is.
     """
 
     slot: Slot
@@ -123,10 +124,7 @@ class Form:
     input_size: Ints
     lowering: str
     wide: bool = False
-
-    def opening(self, slot: Slot) -> Form:
-        """The same form with another slot open."""
-        return Form(slot, self.geometry, self.input_size, self.lowering)
+    channels_last: bool | None = None
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from torch.compiler import is_compiling
 
 from ndconv._autocast import autocast_device
 from ndconv._geometry import Form, Problem
+from ndconv._layout import is_channels_last, lay_out
 from ndconv._lowerings import LOWERINGS, Cost
 from ndconv._precision import run, wide_dtype
 from ndconv._windows import ungroup
@@ -27,8 +27,6 @@ _NS_PER_MULTIPLY_ADD = 1 / 130
 _NS_PER_BYTE = 1 / 12
 _NS_PER_CACHED_BYTE = 1 / 60
 _NS_PER_CALL = 4000.0
-
-_CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 _current = AUTO
 
@@ -154,7 +152,7 @@ def execute(form: Form, first: Tensor, second: Tensor) -> Tensor:
         second: Operand ``form.slot.operands[1]``.
 
     Returns:
-        The tensor of the open slot, contiguous or channels-last as torch has it: ``(n, g*c, *I)``, ``(g*d, c, *K)`` or
+        The tensor of the open slot, channels-last if an operand is: ``(n, g*c, *I)``, ``(g*d, c, *K)`` or
         ``(n, g*d, *O)``.
     """
     kind = autocast_device(first)
@@ -173,18 +171,7 @@ def execute(form: Form, first: Tensor, second: Tensor) -> Tensor:
     else:
         name = _first_that_applies(problem, form.lowering) if is_compiling() else _weighed(problem, form.lowering)
         result = run(LOWERINGS[name], problem, a, b, wide=form.wide)
-    return _laid_out(result.flatten(slot.group_axis, slot.group_axis + 1), first, second)
-
-
-def _laid_out(result: Tensor, first: Tensor, second: Tensor) -> Tensor:
-    """In the format that torch gives it: channels-last if either operand is."""
-    last = _CHANNELS_LAST.get(result.dim())
-    if last is None or not any(t.is_contiguous(memory_format=last) and not t.is_contiguous() for t in (first, second)):
-        return result.contiguous()
-    result = result.contiguous(memory_format=last)
-    if not is_compiling() and 1 in result.shape:
-        # On axes of one element any stride passes for channels-last, but DDP compares strides as numbers.
-        batch, channels, *space = result.shape
-        inner = [channels * math.prod(space[axis + 1 :]) for axis in range(len(space))]
-        result = result.as_strided(result.shape, (channels * math.prod(space), 1, *inner))
-    return result
+    channels_last = form.channels_last
+    if channels_last is None:
+        channels_last = is_channels_last(first) or is_channels_last(second)
+    return lay_out(result.flatten(slot.group_axis, slot.group_axis + 1), channels_last)

@@ -21,7 +21,8 @@ ROOT = PACKAGE.parent
 ORDER = [
     "_geometry", "_subscripts",
     "torch",
-    "_cache", "_workspace", "_autocast", "_windows", "_borders", "_rules._arguments", "_rules._calls", "_rules",
+    "_cache", "_workspace", "_autocast", "_layout", "_windows", "_borders",
+    "_rules._arguments", "_rules._calls", "_rules",
     "_lowerings._base", "_lowerings._products", "_lowerings._windowed",
     "_lowerings.columns", "_lowerings.reshape", "_lowerings.taps", "_lowerings.window", "_lowerings",
     "_precision", "_plan", "_flops",

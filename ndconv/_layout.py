@@ -1,0 +1,50 @@
+"""Channels-last, as torch means it: which tensors are, and making them so."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.compiler import is_compiling
+
+# The axes torch knows such a format for, by the number of dimensions.
+_FORMATS = {4: torch.channels_last, 5: torch.channels_last_3d}
+
+
+def is_channels_last(tensor: Tensor) -> bool:
+    """Whether torch calls the tensor channels-last rather than contiguous; its strides decide, also of single elements.
+
+    Example:
+        >>> is_channels_last(torch.rand(2, 3, 4, 4)), is_channels_last(torch.rand(2, 4, 4, 3).permute(0, 3, 1, 2))
+        (False, True)
+    """
+    last = _FORMATS.get(tensor.dim())
+    if last is None:
+        return False
+    if is_compiling():
+        return tensor.is_contiguous(memory_format=last) and not tensor.is_contiguous()
+    shape, stride = tensor.shape, tensor.stride()
+    if stride[1] != 1 or 0 in shape:
+        return False
+    least = shape[1]
+    for axis in range(tensor.dim() - 1, 1, -1):
+        if stride[axis] < least:
+            return False
+        least = stride[axis] * shape[axis]
+    # Where only channels have more than one element the two formats are one, and torch says contiguous.
+    return stride[0] >= least != 1
+
+
+def lay_out(tensor: Tensor, channels_last: bool) -> Tensor:
+    """Contiguous, or channels-last where torch has that."""
+    last = _FORMATS.get(tensor.dim())
+    if last is None or not channels_last:
+        return tensor.contiguous()
+    tensor = tensor.contiguous(memory_format=last)
+    if not is_compiling() and 1 in tensor.shape:
+        # On axes of one element any stride passes for channels-last, but torch and DDP compare strides as numbers.
+        _, channels, *space = tensor.shape
+        inner = [channels * math.prod(space[axis + 1 :]) for axis in range(len(space))]
+        tensor = tensor.as_strided(tensor.shape, (channels * math.prod(space), 1, *inner))
+    return tensor
