@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import io
 import weakref
 from collections.abc import Callable, Iterator
 from itertools import product
@@ -13,6 +14,7 @@ import torch
 import torch.nn.functional as F
 import torch.nn.grad as nn_grad
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.func import functional_call, grad, hessian, jacfwd, jacrev, jvp, vjp, vmap
 
 import ndconv
@@ -130,14 +132,14 @@ def graphs() -> Iterator[list[int]]:
     torch._dynamo.reset()
 
 
-def _compiled(layer: torch.nn.Module, graphs: list[int]) -> Callable[[Tensor], Tensor]:
+def _compiled(layer: torch.nn.Module, graphs: list[int], *, dynamic: bool | None = None) -> Callable[[Tensor], Tensor]:
     from torch._dynamo.backends.debugging import aot_eager
 
     def backend(graph: torch.fx.GraphModule, inputs: list[Tensor]) -> Any:
         graphs.append(len(graph.graph.nodes))
         return aot_eager(graph, inputs)
 
-    return torch.compile(layer, fullgraph=True, backend=backend)
+    return torch.compile(layer, fullgraph=True, backend=backend, dynamic=dynamic)
 
 
 @pytest.mark.parametrize("lowering", LOWERINGS)
@@ -243,3 +245,107 @@ def test_only_the_gradients_asked_for_are_computed(device: str) -> None:
         counts[needs] = products.count
     assert counts[True, True] == counts[True, False] + counts[False, True]
     assert min(counts.values()) > 0
+
+
+# What has further arguments, under the compiler and the exporter.
+KINDS: dict[str, Callable[..., torch.nn.Module]] = {
+    "strided": lambda **how: ndconv.Conv2d(4, 6, 3, stride=2, padding=1, groups=2, **how),
+    "causal": lambda **how: ndconv.Conv2d(4, 6, 3, padding="causal", dilation=2, **how),
+    "reflect": lambda **how: ndconv.Conv2d(4, 6, 3, padding=1, padding_mode="reflect", **how),
+    "transposed": lambda **how: ndconv.ConvTranspose2d(4, 6, 3, stride=2, padding=1, output_padding=1, **how),
+    "transposed circular": lambda **how: ndconv.ConvTranspose2d(
+        4, 6, 3, stride=2, padding="same", padding_mode="circular", **how
+    ),
+}
+TRACED = [(make, "auto") for make in KINDS.values()]
+TRACED += [(KINDS["transposed"], name) for name in ("window", "columns", "taps")] + [(KINDS["strided"], "columns")]
+TRACED_IDS = [*KINDS, "transposed-window", "transposed-columns", "transposed-taps", "strided-columns"]
+
+
+def _assert_same_step(one: Callable[[Tensor], Tensor], layer: torch.nn.Module, x: Tensor) -> None:
+    results = []
+    for function in (one, layer):
+        y = function(x)
+        results.append((y, *torch.autograd.grad(y.square().sum(), (x, *layer.parameters()))))
+    for got, want in zip(*results, strict=True):
+        torch.testing.assert_close(got, want, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize(("make", "lowering"), TRACED, ids=TRACED_IDS)
+def test_compile_for_every_spatial_size(
+    make: Callable[..., torch.nn.Module], lowering: str, graphs: list[int], device: str
+) -> None:
+    layer = make(lowering=lowering, device=device, dtype=torch.float64)
+    compiled = _compiled(layer, graphs, dynamic=True)
+    for shape in ((2, 9, 8), (3, 10, 11), (5, 12, 13), (2, 15, 9), (4, 16, 16)):
+        batch, *size = shape
+        x = torch.randn(batch, 4, *size, device=device, dtype=torch.float64, requires_grad=True)
+        _assert_same_step(compiled, layer, x)
+    assert len(graphs) == 1
+
+
+def test_compiled_layers_are_differentiated_twice_without_the_compiler(graphs: list[int], device: str) -> None:
+    """Torch's compiler says that it cannot; the same layer, called eagerly, can."""
+    layer = ndconv.ConvTranspose2d(2, 3, 3, device=device)
+    x = torch.randn(1, 2, 4, 4, device=device, requires_grad=True)
+    (first,) = torch.autograd.grad(_compiled(layer, graphs)(x).pow(3).sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="double backward"):
+        first.sum().backward()
+    (first,) = torch.autograd.grad(layer(x).pow(3).sum(), x, create_graph=True)
+    first.sum().backward()
+    assert x.grad is not None
+
+
+@pytest.mark.parametrize(("make", "lowering"), TRACED, ids=TRACED_IDS)
+def test_export_with_dynamic_sizes_and_reload(
+    make: Callable[..., torch.nn.Module], lowering: str, graphs: list[int], device: str
+) -> None:
+    layer, auto = make(lowering=lowering, device=device), torch.export.Dim.AUTO
+    program = torch.export.export(
+        layer, (torch.randn(2, 4, 9, 8, device=device),), dynamic_shapes=({0: auto, 2: auto, 3: auto},)
+    )
+    memory = io.BytesIO()
+    torch.export.save(program, memory)
+    memory.seek(0)
+    module = torch.export.load(memory).module()
+    for shape in ((2, 9, 8), (5, 12, 15), (3, 16, 7)):
+        batch, *size = shape
+        x = torch.randn(batch, 4, *size, device=device)
+        torch.testing.assert_close(module(x), layer(x))
+
+
+@pytest.mark.parametrize("make", KINDS.values(), ids=KINDS)
+def test_fake_tensors(make: Callable[..., torch.nn.Module]) -> None:
+    with FakeTensorMode():
+        layer = make()
+        x = torch.empty(2, 4, 9, 8, requires_grad=True)
+        y = layer(x)
+        grads = torch.autograd.grad(y.sum(), (x, *layer.parameters()))
+    shape = make()(torch.zeros(2, 4, 9, 8)).shape
+    assert y.shape == shape
+    assert [grad.shape for grad in grads] == [x.shape, *(parameter.shape for parameter in layer.parameters())]
+
+
+@pytest.mark.parametrize("make", KINDS.values(), ids=KINDS)
+def test_functions_of_whole_layers(make: Callable[..., torch.nn.Module], device: str) -> None:
+    """Mapped with and without chunks, Jacobians both ways, a Hessian, an ensemble."""
+    layer = make(device=device, dtype=torch.float64)
+    x = torch.randn(5, 4, 5, 4, device=device, dtype=torch.float64)
+    close: Any = {"rtol": 1e-9, "atol": 1e-9}
+    torch.testing.assert_close(vmap(layer)(x), layer(x), **close)
+    torch.testing.assert_close(vmap(layer, chunk_size=2)(x), layer(x), **close)
+    backward = jacrev(layer, chunk_size=7)(x[0])
+    torch.testing.assert_close(backward, jacrev(layer)(x[0]), **close)
+    torch.testing.assert_close(backward, jacfwd(layer)(x[0]), **close)
+
+    def loss(weight: Tensor) -> Tensor:
+        output: Tensor = functional_call(layer, {"weight": weight}, (x[:1],))
+        return (output**3).sum()
+
+    weight = layer.weight.detach()[:, :1, :1, :1].expand_as(layer.weight).clone()  # type: ignore[index, operator, arg-type]
+    torch.testing.assert_close(jacrev(grad(loss))(weight), hessian(loss)(weight), **close)
+    layers = [make(device=device, dtype=torch.float64) for _ in range(3)]
+    states, _ = torch.func.stack_module_state(layers)
+    together = vmap(lambda state: functional_call(layers[0], state, (x,)))(states)
+    for output, each in zip(together, layers, strict=True):
+        torch.testing.assert_close(output, each(x), **close)

@@ -32,6 +32,8 @@ from ndconv._workspace import chunks, per_chunk
 
 # Packed operands of about this size stay in a core's cache while the taps pass over them.
 _CACHE_BYTES = 2 * 2**20
+# Of more than this many products, even listing them would take longer than the convolution by other means.
+_MOST_TAPS = 2**14
 
 
 class Run(NamedTuple):
@@ -111,6 +113,10 @@ class Taps(Lowering):
     """Shifted flat views, one matrix product per run of taps. Buffers are the size of the operands, not times K."""
 
     name = "taps"
+
+    def refusal(self, problem: Problem) -> str | None:
+        taps = math.prod(problem.geometry.kernel)
+        return f"the kernel has {taps} taps, more than {_MOST_TAPS}" if taps > _MOST_TAPS else None
 
     def cost(self, problem: Problem) -> Cost:
         geometry, plan = problem.geometry, _layout(problem)
