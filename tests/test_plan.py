@@ -132,3 +132,25 @@ def test_chunks_do_not_change_results(lowering: str, request: pytest.FixtureRequ
 def test_chunks_bound_the_workspace(tiny_workspace: None) -> None:
     # A row of windows is the least that window can take: 4 channels, 9 kernel elements, 7 positions.
     assert ndconv.plan(*OVERLAPPING, lowering="window").output.workspace == 4 * 9 * 7 * 4
+
+
+def test_a_transposed_convolution_is_the_input_slot() -> None:
+    plan = ndconv.plan((2, 6, 4, 4), (6, 4, 3, 3), 2, 1, transposed=True, output_padding=1)
+    assert plan.transposed
+    assert plan.output_shape == (2, 4, 8, 8)
+    assert plan.output.equation == "gdckl,ngdop->ngcopkl"
+    assert plan.grad_input.equation == "ngcopkl,gdckl->ngdop"
+    assert str(plan).startswith("2-D transposed convolution  (2, 6, 4, 4) * (6, 4, 3, 3) -> (2, 4, 8, 8)")
+    assert [line for line in str(plan).splitlines() if line[0] != " "][2:] == ["output", "grad input", "grad weight"]
+    assert ndconv.ConvTranspose2d(6, 4, 3, 2, 1, 1).plan((2, 6, 4, 4)) == plan
+
+
+def test_a_border_is_shown() -> None:
+    plan = ndconv.plan(*OVERLAPPING, padding=1, padding_mode="reflect")
+    assert "padding ((0, 0), (0, 0))  reflect border ((1, 1), (1, 1))" in str(plan)
+    assert plan == ndconv.Conv2d(4, 6, 3, padding=1, padding_mode="reflect").plan(OVERLAPPING[0])
+
+
+def test_kernels_of_very_many_taps_are_not_weighed_tap_by_tap() -> None:
+    plan = ndconv.plan((1, 1, 10**6), (1, 1, 10**5))
+    assert plan.output.choice.refusals["taps"] == "the kernel has 100000 taps, more than 16384"

@@ -342,7 +342,7 @@ def test_functions_of_whole_layers(make: Callable[..., torch.nn.Module], device:
         output: Tensor = functional_call(layer, {"weight": weight}, (x[:1],))
         return (output**3).sum()
 
-    weight = layer.weight.detach()[:, :1, :1, :1].expand_as(layer.weight).clone()  # type: ignore[index, operator, arg-type]
+    weight = layer.weight.detach()[:, :1, :1, :1].expand_as(layer.weight).clone()  # type: ignore[operator, arg-type]
     torch.testing.assert_close(jacrev(grad(loss))(weight), hessian(loss)(weight), **close)
     layers = [make(device=device, dtype=torch.float64) for _ in range(3)]
     states, _ = torch.func.stack_module_state(layers)
