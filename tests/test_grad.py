@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import Any
 
 import pytest
@@ -148,3 +149,33 @@ def test_transposed_gradients_equal_autograd_of_torch(ndim: int, device: str) ->
         assert torch.equal(getattr(module, f"{names}_weight")(y, w.shape, x, *arguments), by_weight)
         one = getattr(module, f"{names}_input")(y.shape[1:], w, x[0], *arguments)
         assert torch.equal(one, by_input[0])
+
+
+class Peak(TorchDispatchMode):
+    """Bytes of all storages that operators made and that are still alive, at the worst moment."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.live: dict[int, weakref.ref[Any]] = {}
+        self.bytes = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **kwargs or {})
+        if isinstance(result, Tensor):
+            storage = result.untyped_storage()
+            self.live[storage.data_ptr()] = weakref.ref(storage)
+        self.live = {pointer: alive for pointer, alive in self.live.items() if alive() is not None}
+        self.bytes = max(self.bytes, sum(alive().nbytes() for alive in self.live.values()))  # type: ignore[union-attr]
+        return result
+
+
+@pytest.mark.parametrize("lowering", ["window", "columns", "taps"])
+def test_both_gradients_use_one_workspace_in_turn(lowering: str) -> None:
+    x, w, y = torch.randn(2, 8, 30, 30), torch.randn(8, 8, 3, 3), torch.randn(2, 8, 28, 28)
+    peaks = []
+    for mask in ((True, False, False), (False, True, False), (True, True, False)):
+        with Peak() as peak:
+            ndconv.grad.convnd_backward(x, w, y, output_mask=mask, lowering=lowering)
+        peaks.append(peak.bytes)
+    results = 4 * (x.numel() + w.numel())
+    assert peaks[2] <= max(peaks[:2]) + results < sum(peaks[:2])
