@@ -46,18 +46,13 @@ class Trilinear(Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        form, first, second = inputs
-        ctx.form = form
-        # Decided here, for the output's gradient may come expanded: a weight's gradient is laid out as the weight, so
-        # that nobody has to copy it, and the input's as the output, which is channels-last if input or weight is.
-        weight = {form.slot.operands[0]: first, form.slot.operands[1]: second}.get(Slot.WEIGHT)
-        ctx.channels_last = {slot: is_channels_last(output) for slot in form.slot.operands}
-        if weight is not None:
-            ctx.channels_last[Slot.WEIGHT] = is_channels_last(weight)
+        ctx.form, first, second = inputs
         ctx.set_materialize_grads(False)
         # An operand is kept only for the other one's gradient: a frozen weight keeps no input alive.
         _, need_first, need_second = ctx.needs_input_grad
         ctx.save_for_backward(first if need_second else None, second if need_first else None)
+        if need_first or need_second:
+            ctx.channels_last = _layouts(ctx.form.slot, first, second, output)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor | None) -> tuple[Tensor | None, ...]:
@@ -94,6 +89,18 @@ class Trilinear(Function):
         grown = replace(geometry, groups=geometry.groups * info.batch_size) if index == "g" else geometry
         result = trilinear(replace(form, geometry=grown), *folded)
         return _unfold(result, slot, index, grown.groups, info.batch_size), 0
+
+
+def _layouts(slot: Slot, first: Tensor, second: Tensor, output: Tensor) -> dict[Slot, bool]:
+    """Whether the operands' gradients are to be channels-last; the output's gradient cannot tell, if it is expanded.
+
+    A weight's gradient is laid out as the weight, so that nobody has to copy it, and an input's as the output, which is
+    channels-last if input or weight is.
+    """
+    operands = dict(zip(slot.operands, (first, second), strict=True))
+    return {
+        filled: is_channels_last(tensor if filled is Slot.WEIGHT else output) for filled, tensor in operands.items()
+    }
 
 
 def _fold(tensor: Tensor, slot: Slot, index: str, groups: int) -> Tensor:

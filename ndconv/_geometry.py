@@ -35,6 +35,9 @@ class Slot(Enum):
     WEIGHT = "weight"
     OUTPUT = "output"
 
+    # Members are single objects. Enum would hash their names, in Python, some twenty times per convolution.
+    __hash__ = object.__hash__
+
     @property
     def operands(self) -> tuple[Slot, Slot]:
         """The two slots that are filled, in the order INPUT, WEIGHT, OUTPUT."""
