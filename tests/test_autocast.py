@@ -11,18 +11,22 @@ import torch.nn.functional as F
 import ndconv
 
 
+@pytest.mark.parametrize("inside", [False, True], ids=["backward outside", "backward inside"])
+@pytest.mark.parametrize("name", ["conv2d", "conv_transpose2d"])
 @pytest.mark.parametrize("lowering", ["window", "columns", "taps", "reshape"])
-def test_dtypes_are_those_of_torch(lowering: str, device: str) -> None:
+def test_dtypes_are_those_of_torch(lowering: str, name: str, inside: bool, device: str) -> None:
     x = torch.randint(-2, 3, (2, 3, 9, 9), device=device).float().requires_grad_()
-    w = torch.randint(-1, 2, (4, 3, 3, 3), device=device).float().requires_grad_()
+    shape = (4, 3, 3, 3) if name == "conv2d" else (3, 4, 3, 3)
+    w = torch.randint(-1, 2, shape, device=device).float().requires_grad_()
     bias = torch.arange(4.0, device=device, requires_grad=True)
     results = []
-    convolution: Any
-    for convolution in (ndconv.functional.conv2d, F.conv2d):
-        keywords: dict[str, Any] = {"lowering": lowering} if convolution is ndconv.functional.conv2d else {}
+    for lib in (ndconv.functional, F):
+        convolution: Any = getattr(lib, name)
+        keywords: dict[str, Any] = {"lowering": lowering} if lib is ndconv.functional else {}
         with torch.autocast(device, dtype=torch.bfloat16):
             y = convolution(x, w, bias, stride=3, **keywords)
-        results.append((y, *torch.autograd.grad(y.sum(), (x, w, bias))))
+            with torch.autocast(device, dtype=torch.bfloat16, enabled=inside):
+                results.append((y, *torch.autograd.grad(y.sum(), (x, w, bias))))
     for got, want in zip(*results, strict=True):
         assert got.dtype == want.dtype
         assert torch.equal(got, want)
