@@ -1,4 +1,12 @@
-"""Convolution and its gradients in any number of dimensions, as einsum and matmul on PyTorch."""
+"""Convolution and its gradients in any number of dimensions, as einsum and matmul on PyTorch.
+
+- `Conv1d`, `ConvTranspose2d`, `LazyConv3d`, ..., `ConvNd`, `ConvTransposeNd`: modules that take the place of torch's.
+- `convert`, `revert`: all convolutions of a model, in place and back.
+- `ndconv.functional`: `convnd`, `conv_transposend`, `unfoldnd`, `foldnd` and their kin of 1, 2 and 3 axes.
+- `ndconv.grad`: gradients as plain functions, also per sample.
+- `plan`: what a convolution will run, and why; `set_lowering`, `lowering`: what it shall run.
+- `ndconv.testing`: exact checks, to be run on a device of yours.
+"""
 
 from ndconv import functional as functional
 from ndconv import grad as grad

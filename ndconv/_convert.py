@@ -72,7 +72,7 @@ class Conversion:
         return "\n".join([*lines, f"{len(self)} of {len(self.changes)} convolutions changed"])
 
 
-def convert(model: Module, lowering: str | None = None, only: Only | Iterable[Only] | None = None) -> Conversion:
+def convert(model: Module, *, lowering: str | None = None, only: Only | Iterable[Only] | None = None) -> Conversion:
     """Make every convolution module of a model ndconv's, in place.
 
     Classes are exchanged: ``torch.nn.Conv2d`` becomes ``ndconv.Conv2d``, and so on for 1 to 3 axes, transposed and lazy
@@ -89,7 +89,7 @@ def convert(model: Module, lowering: str | None = None, only: Only | Iterable[On
         A printable `Conversion`.
 
     Raises:
-        ValueError: If there is no such lowering.
+        ValueError: If there is no such lowering, or no module of a name in ``only``.
         TypeError: If ``model`` is no module or ``only`` none of the above.
 
     Example:
@@ -113,7 +113,7 @@ def convert(model: Module, lowering: str | None = None, only: Only | Iterable[On
     return Conversion(tuple(changes))
 
 
-def revert(model: Module, only: Only | Iterable[Only] | None = None) -> Conversion:
+def revert(model: Module, *, only: Only | Iterable[Only] | None = None) -> Conversion:
     """Make every convolution module of a model torch's again, in place.
 
     A module that torch cannot express is left alone: more than three axes, padding by pairs, ``"causal"``, strided
@@ -127,6 +127,7 @@ def revert(model: Module, only: Only | Iterable[Only] | None = None) -> Conversi
         A printable `Conversion`.
 
     Raises:
+        ValueError: If there is no module of a name in ``only``.
         TypeError: If ``model`` is no module or ``only`` is none of what it may be.
 
     Example:
@@ -223,9 +224,9 @@ def _choices(function: str, model: Module, only: Only | Iterable[Only] | None) -
         return [lambda name, module: _is_below(name, only)]
     if isinstance(only, type) and issubclass(only, Module):
         return [lambda name, module: isinstance(module, only)]
-    if isinstance(only, Iterable):
+    if isinstance(only, Iterable) and not isinstance(only, Module):
         return [choice for each in only for choice in _choices(function, model, each)]
-    if callable(only) and not isinstance(only, type):
+    if callable(only) and not isinstance(only, type | Module):
         return [only]
     raise TypeError(f"{function}: only must be a name, a module class, a function or several, but is {only!r}")
 

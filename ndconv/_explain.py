@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ndconv import _rules
 from ndconv._geometry import Convolution, Geometry, Ints, Problem, Slot
-from ndconv._plan import Choice, choose, estimate, resolve
+from ndconv._plan import AUTO, Choice, choose, estimate, resolve
 from ndconv._rules import IntOrInts, Padding
 from ndconv._subscripts import equation
 
@@ -61,10 +61,11 @@ class SlotPlan:
         return self.choice.costs[self.lowering].workspace * self.problem.itemsize
 
     def __str__(self) -> str:
+        wanted, met = self.choice.wanted, (AUTO, self.lowering)
         lines = [
             self.title,
             f"  equation        {self.equation}",
-            f"  lowering        {self.lowering}",
+            f"  lowering        {self.lowering}" + (f", as {wanted} does not apply" if wanted not in met else ""),
             f"  matmuls         {self.matmuls}",
             f"  multiply-adds   {_count(self.multiply_adds)}  ({_count(self.problem.multiply_adds)} in the sum)",
             f"  bytes moved     {_bytes(self.bytes_moved)}",
@@ -154,6 +155,8 @@ def plan(
     dtype: torch.dtype | None = None,
 ) -> ConvPlan:
     """Explain what a convolution will run: equations, lowerings and why, matrix products, multiply-adds and memory.
+
+    Modules have a method ``plan(input)`` that does the same with their own arguments.
 
     Args:
         input: The input or its shape, batched or not.

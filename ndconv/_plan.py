@@ -34,6 +34,9 @@ _current = AUTO
 def set_lowering(name: str) -> None:
     """Set the lowering of every convolution that is not given one, in all threads of the process.
 
+    Where it does not apply to an operation (`reshape` to windows that overlap), the cheapest that does runs instead;
+    `ndconv.plan` says so.
+
     Args:
         name: ``"auto"`` (picks by cost, the start), ``"window"``, ``"columns"``, ``"reshape"`` or ``"taps"``.
 
@@ -48,7 +51,7 @@ def set_lowering(name: str) -> None:
         >>> ndconv.set_lowering("auto")
     """
     global _current
-    _current = resolve("set_lowering", name)
+    _current = resolve("set_lowering", str(name))
 
 
 def get_lowering() -> str:
@@ -59,6 +62,9 @@ def get_lowering() -> str:
 @contextmanager
 def lowering(name: str) -> Iterator[None]:
     """Use a lowering inside a ``with`` block; backward passes of what was computed inside use it too.
+
+    It sets the process's lowering and sets it back, so blocks in several threads must not overlap; give functions and
+    modules a ``lowering=`` there.
 
     Args:
         name: As in `set_lowering`.
@@ -95,11 +101,13 @@ class Choice:
 
     Args:
         name: The lowering that runs.
+        wanted: The one that was asked for, or ``"auto"``.
         costs: What each lowering that applies would spend.
         refusals: Why the others do not apply.
     """
 
     name: str
+    wanted: str
     costs: dict[str, Cost]
     refusals: dict[str, str]
 
@@ -116,7 +124,7 @@ def choose(problem: Problem, wanted: str) -> Choice:
     refusals = {name: reason for name, lowering in LOWERINGS.items() if (reason := lowering.refusal(problem))}
     costs = {name: lowering.cost(problem) for name, lowering in LOWERINGS.items() if name not in refusals}
     cheapest = min(costs, key=lambda name: estimate(costs[name], problem.itemsize))
-    return Choice(wanted if wanted in costs else cheapest, costs, refusals)
+    return Choice(wanted if wanted in costs else cheapest, wanted, costs, refusals)
 
 
 @lru_cache(maxsize=4096)

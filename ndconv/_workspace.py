@@ -14,7 +14,8 @@ def set_workspace_limit(limit: int) -> None:
         limit: Positive number of bytes, for the whole process; 256 MiB at the start.
 
     Raises:
-        ValueError: If ``limit`` is not positive.
+        TypeError: If ``limit`` is no integer.
+        ValueError: If it is not positive.
 
     Example:
         >>> import ndconv
@@ -24,6 +25,8 @@ def set_workspace_limit(limit: int) -> None:
         >>> ndconv.set_workspace_limit(256 * 2**20)
     """
     global _limit
+    if not isinstance(limit, int):
+        raise TypeError(f"set_workspace_limit: limit must be an integer, but is {limit!r}")
     if limit < 1:
         raise ValueError(f"set_workspace_limit: limit must be positive, but is {limit}")
     _limit = limit

@@ -668,7 +668,7 @@ BEYOND_TORCH: list[tuple[Call, type[Exception], str]] = [
         "convert: only must name a module of the model, but is 'stem'",
     ),
     (
-        lambda nn: nn.convert(torch.nn.Conv2d(1, 1, 1), "fast"),
+        lambda nn: nn.convert(torch.nn.Conv2d(1, 1, 1), lowering="fast"),
         ValueError,
         "convert: lowering must be one of 'auto', 'reshape', 'taps', 'columns', 'window', but is 'fast'",
     ),
@@ -676,6 +676,36 @@ BEYOND_TORCH: list[tuple[Call, type[Exception], str]] = [
         lambda nn: nn.revert(torch.nn.Sequential(), only="stem"),
         ValueError,
         "revert: only must name a module of the model, but is 'stem'",
+    ),
+    (
+        lambda nn: nn.convert(torch.nn.Sequential(), only=torch.nn.Conv2d(1, 1, 1)),
+        TypeError,
+        "convert: only must be a name, a module class, a function or several, but is Conv2d(1, 1, kernel_size=(1, 1), stride=(1, 1))",
+    ),
+    (
+        lambda nn: nn.grad.convnd_backward(x, w, y, output_mask=(True,)),
+        TypeError,
+        "convnd_backward: output_mask must be three truth values, but is (True,)",
+    ),
+    (
+        lambda nn: nn.grad.conv2d_weight(x, w, y),
+        TypeError,
+        "conv2d_weight: weight_size must be a sequence of integers, but is a Tensor",
+    ),
+    (
+        lambda nn: nn.functional.conv2d(x.to_sparse(), w),
+        RuntimeError,
+        "conv2d: input must be a dense tensor, but has layout torch.sparse_coo",
+    ),
+    (
+        lambda nn: nn.set_workspace_limit("1GB"),
+        TypeError,
+        "set_workspace_limit: limit must be an integer, but is '1GB'",
+    ),
+    (
+        lambda nn: nn.set_lowering(None),
+        ValueError,
+        "set_lowering: lowering must be one of 'auto', 'reshape', 'taps', 'columns', 'window', but is 'None'",
     ),
     (lambda nn: nn.ConvNd(-1, 4, 6, 3), ValueError, "ConvNd: ndim must be non-negative, but is -1"),
     (

@@ -6,6 +6,7 @@ import copy
 import pickle
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -127,3 +128,19 @@ def test_weight_norm() -> None:
     layer = nn.utils.parametrizations.weight_norm(ndconv.Conv2d(3, 4, 3))
     layer(torch.randn(2, 3, 5, 5)).sum().backward()
     assert all(parameter.grad is not None for parameter in layer.parameters())
+
+
+def test_integers_of_every_kind() -> None:
+    """What torch takes as an integer: NumPy's, and tensors of one element and no axis."""
+    x = torch.randn(2, 4, 7, 7)
+    for two in (np.int64(2), np.uint8(2), torch.tensor(2)):
+        arguments: Any = {"stride": two, "padding": two, "dilation": (two, 1), "groups": int(two)}
+        torch.manual_seed(0)
+        ours = ndconv.Conv2d(4, np.int64(6), two, **arguments)
+        torch.manual_seed(0)
+        theirs = nn.Conv2d(4, 6, int(two), **{**arguments, "stride": 2, "padding": 2, "dilation": (2, 1)})
+        torch.testing.assert_close(ours(x), theirs(x))
+        assert {type(size) for size in (*ours.stride, *ours.kernel_size, ours.out_channels)} == {int}
+        assert ours.plan((two, 4, 7, 7)).output_shape == ours(x).shape
+        pairs: Any = ((two, 0), (two, two))
+        assert ndconv.functional.conv2d(x, x, None, two, pairs, 1).shape == (2, 2, 2, 3)

@@ -41,6 +41,8 @@ def test_a_wanted_lowering_that_does_not_apply_gives_way() -> None:
     plan = ndconv.plan(*OVERLAPPING, lowering="reshape")
     assert plan.output.lowering != "reshape"
     assert plan.output.lowering == ndconv.plan(*OVERLAPPING).output.lowering
+    assert f"lowering        {plan.output.lowering}, as reshape does not apply" in str(plan)
+    assert "does not apply" not in str(ndconv.plan(*OVERLAPPING, lowering="taps"))
 
 
 def test_patches_and_pointwise_kernels_are_reshaped() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.fx
 import torch.nn.functional as F
 import torch.nn.grad as nn_grad
 from torch import Tensor
@@ -349,3 +350,16 @@ def test_functions_of_whole_layers(make: Callable[..., torch.nn.Module], device:
     together = vmap(lambda state: functional_call(layers[0], state, (x,)))(states)
     for output, each in zip(together, layers, strict=True):
         torch.testing.assert_close(output, each(x), **close)
+
+
+@pytest.mark.parametrize("make", KINDS.values(), ids=KINDS)
+def test_fx_sees_one_node(make: Callable[..., torch.nn.Module], device: str) -> None:
+    layer = make(device=device)
+    model = torch.nn.Sequential(layer, torch.nn.ReLU())
+    traced = torch.fx.symbolic_trace(model)
+    assert [node.op for node in traced.graph.nodes].count("call_function") == 1
+    x = torch.randn(2, 4, 7, 6, device=device)
+    assert torch.equal(traced(x), model(x))
+    function = torch.fx.symbolic_trace(lambda x, w: ndconv.functional.conv2d(x, w, stride=2).relu())
+    w = torch.randn(3, 4, 3, 3, device=device)
+    assert torch.equal(function(x, w), ndconv.functional.conv2d(x, w, stride=2).relu())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import index
 from typing import NoReturn
 
 import torch
@@ -27,32 +28,60 @@ def refuse(function: str, rule: str, found: str) -> NoReturn:
     raise RuntimeError(f"{function}: {rule}, but {found}")
 
 
-def _is_integer(value: object) -> bool:
-    """Anything that can be an index, but for truth values and tensors."""
-    return not isinstance(value, bool | Tensor) and hasattr(value, "__index__")
+def _integer(value: object) -> int | None:
+    """What can be an index, a truth value excepted, as an integer; None otherwise. A compiler's symbol stays one."""
+    if isinstance(value, int | torch.SymInt):
+        return None if isinstance(value, bool) else value  # type: ignore[return-value]
+    if isinstance(value, Tensor) and (value.dim() or value.dtype == torch.bool):
+        return None
+    try:
+        return index(value)  # type: ignore[arg-type]
+    except TypeError:
+        return None
 
 
-def positive(function: str, name: str, value: int, *, least: int = 1) -> None:
+def _integers(value: object) -> Ints | None:
+    """A sequence of them as a tuple; None otherwise."""
+    if not isinstance(value, Sequence) or isinstance(value, str):
+        return None
+    entries = tuple(map(_integer, value))
+    return None if None in entries else entries  # type: ignore[return-value]
+
+
+def _shown(value: object) -> str:
+    return "a Tensor" if isinstance(value, Tensor) else repr(value)
+
+
+def positive(function: str, name: str, value: int, *, least: int = 1) -> int:
     """One integer, not below ``least``."""
-    if not _is_integer(value):
-        raise TypeError(f"{function}: {name} must be an integer, but is {value!r}")
-    if value < least:
-        refuse(function, f"{name} must be {'positive' if least else 'non-negative'}", f"is {value}")
+    number = _integer(value)
+    if number is None:
+        raise TypeError(f"{function}: {name} must be an integer, but is {_shown(value)}")
+    if number < least:
+        refuse(function, f"{name} must be {'positive' if least else 'non-negative'}", f"is {number}")
+    return number
 
 
-def channels(function: str, in_channels: int, out_channels: int, groups: int) -> None:
-    """Groups divide the channels of input and output."""
-    positive(function, "groups", groups)
-    for name, count in (("in_channels", in_channels), ("out_channels", out_channels)):
+def channels(function: str, in_channels: int, out_channels: int, groups: int) -> Ints:
+    """Both channel counts and the groups that divide them; no channels are for a later call to tell."""
+    groups = positive(function, "groups", groups)
+    counts = []
+    for name, value in (("in_channels", in_channels), ("out_channels", out_channels)):
+        count = _integer(value)
+        if count is None:
+            raise TypeError(f"{function}: {name} must be an integer, but is {_shown(value)}")
         if count % groups:
             refuse(function, f"groups must divide {name}", f"{groups} does not divide {count}")
+        counts.append(count)
+    return *counts, groups
 
 
 def integers(function: str, name: str, value: Sequence[int]) -> Ints:
     """A tuple of integers."""
-    if not isinstance(value, Sequence) or not all(map(_is_integer, value)):
-        raise TypeError(f"{function}: {name} must be a sequence of integers, but is {value!r}")
-    return tuple(value)
+    given = _integers(value)
+    if given is None:
+        raise TypeError(f"{function}: {name} must be a sequence of integers, but is {_shown(value)}")
+    return given
 
 
 def sizes(function: str, name: str, value: Sequence[int]) -> Ints:
@@ -76,12 +105,13 @@ def _entries(function: str, name: str, value: Sequence[object], ndim: int) -> li
 
 def per_axis(function: str, name: str, value: IntOrInts, ndim: int, *, least: int = 1) -> Ints:
     """One integer per axis from an integer for all axes or a sequence, none below ``least``."""
-    if _is_integer(value):
-        axes: Ints = (value,) * ndim  # type: ignore[assignment]
-    elif isinstance(value, Sequence) and not isinstance(value, str) and all(map(_is_integer, value)):
-        axes = tuple(_entries(function, name, value, ndim))  # type: ignore[arg-type]
+    single, several = _integer(value), _integers(value)
+    if single is not None:
+        axes = (single,) * ndim
+    elif several is not None:
+        axes = tuple(_entries(function, name, several, ndim))  # type: ignore[arg-type]
     else:
-        raise TypeError(f"{function}: {name} must be an integer or a sequence of integers, but is {value!r}")
+        raise TypeError(f"{function}: {name} must be an integer or a sequence of integers, but is {_shown(value)}")
     if any(size < least for size in axes):
         refuse(function, f"{name} must be {'positive' if least else 'non-negative'}", f"is {axes}")
     return axes
@@ -95,17 +125,26 @@ def padding_argument(function: str, value: Padding, ndim: int) -> str | Ints | P
                 function, f"padding must be a number or one of {', '.join(map(repr, PADDING_NAMES))}", f"is {value!r}"
             )
         return value
-    if _is_integer(value) or not isinstance(value, Sequence) or all(map(_is_integer, value)):
+    if not isinstance(value, Sequence) or _integers(value) is not None:
         return per_axis(function, "padding", value, ndim, least=0)  # type: ignore[arg-type]
     pairs = []
     for entry in _entries(function, "padding", value, ndim):
-        pair = (entry, entry) if _is_integer(entry) else entry
-        if not isinstance(pair, Sequence) or isinstance(pair, str) or len(pair) != 2 or not all(map(_is_integer, pair)):
-            raise TypeError(f"{function}: padding must hold integers or (lo, hi) pairs, but holds {entry!r}")
+        single = _integer(entry)
+        pair = _integers(entry) if single is None else (single, single)
+        if pair is None or len(pair) != 2:
+            raise TypeError(f"{function}: padding must hold integers or (lo, hi) pairs, but holds {_shown(entry)}")
         if min(pair) < 0:
             refuse(function, "padding must be non-negative", f"is {tuple(value)}")
-        pairs.append(tuple(pair))
-    return tuple(pairs)
+        pairs.append(pair)
+    return tuple(pairs)  # type: ignore[return-value]
+
+
+def mask(function: str, name: str, value: object) -> tuple[bool, bool, bool]:
+    """Three truth values."""
+    if not isinstance(value, Sequence) or len(value) != 3 or not all(isinstance(each, bool) for each in value):
+        raise TypeError(f"{function}: {name} must be three truth values, but is {_shown(value)}")
+    first, second, third = value
+    return first, second, third
 
 
 def padding_mode(function: str, value: str) -> str:
@@ -126,6 +165,8 @@ def tensors(function: str, *, bias: Tensor | None = None, **operands: Tensor) ->
     given = operands if bias is None else {**operands, "bias": bias}
     for name, value in given.items():
         tensor(function, name, value)
+        if value.layout is not torch.strided:
+            refuse(function, f"{name} must be a dense tensor", f"has layout {value.layout}")
     (first, reference), *others = given.items()
     if reference.dtype not in _DTYPES:
         names = ", ".join(sorted(str(dtype).removeprefix("torch.") for dtype in _DTYPES))

@@ -126,7 +126,7 @@ def convolution(
     strides = per_axis(function, "stride", stride, ndim)
     dilations = per_axis(function, "dilation", dilation, ndim)
     padding = padding_argument(function, padding, ndim)
-    positive(function, "groups", groups)
+    groups = positive(function, "groups", groups)
     padding_mode(function, mode)
 
     if w_shape[0] < groups or w_shape[0] % groups:
@@ -190,7 +190,7 @@ def transposed(
     dilations = per_axis(function, "dilation", dilation, ndim)
     padding = padding_argument(function, padding, ndim)
     extra = per_axis(function, "output_padding", output_padding, ndim, least=0)
-    positive(function, "groups", groups)
+    groups = positive(function, "groups", groups)
     padding_mode(function, mode)
 
     if w_shape[0] < groups or w_shape[0] % groups:

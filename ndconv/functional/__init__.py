@@ -12,12 +12,14 @@ Arguments that all functions share:
 - ``lowering``: keyword-only; ``"auto"`` or the name of a lowering, see `ndconv.set_lowering`. Where the one named
   does not apply to a slot, the cheapest that does is used, as `ndconv.plan` shows.
 
-Tensors are of one floating, complex or integer dtype. Half types are summed in float32 and rounded once; integers are
-exact and wrap around.
+Tensors are of one floating, complex or integer dtype, which the result has too. Half types are summed in float32 and
+rounded once; sums of integers are exact and wrap around, so int8 wants to be made int32 first if they are large.
 
 Errors are torch's: `RuntimeError` for shapes, sizes and dtypes that do not fit, `TypeError` for values of a wrong type,
 `NotImplementedError` for dtypes that cannot be convolved.
 """
+
+import torch.fx
 
 from ndconv.functional._conv import conv1d, conv2d, conv3d, convnd
 from ndconv.functional._conv_transpose import (
@@ -40,3 +42,7 @@ __all__ = [
     "foldnd",
     "unfoldnd",
 ]
+
+# torch.fx records a call instead of looking inside, as it does for torch's own functions.
+for _name in __all__:
+    torch.fx.wrap(_name)

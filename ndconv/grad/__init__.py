@@ -1,10 +1,10 @@
 """Gradients of convolutions without autograd's bookkeeping: `torch.nn.grad` for any number of axes, and what it lacks.
 
 Names, arguments and their order are those of `torch.nn.grad`; the shared arguments are those of `ndconv.functional`.
-All functions are differentiable in both operands, and take unbatched inputs.
+All functions are differentiable in both operands, and take unbatched inputs (but `convnd_bias`, which knows no N).
 """
 
-from ndconv.grad._backward import conv_transposend_backward, convnd_backward
+from ndconv.grad._backward import Gradients, conv_transposend_backward, convnd_backward
 from ndconv.grad._bias import conv1d_bias, conv2d_bias, conv3d_bias, convnd_bias
 from ndconv.grad._conv import (
     conv1d_input,
@@ -28,6 +28,7 @@ from ndconv.grad._conv_transpose import (
 )
 
 __all__ = [
+    "Gradients",
     "conv1d_bias",
     "conv1d_input",
     "conv1d_weight",

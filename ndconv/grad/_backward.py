@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from torch import Tensor
 
 from ndconv import _rules
@@ -10,7 +12,13 @@ from ndconv._plan import resolve
 from ndconv._rules import IntOrInts, Padding
 from ndconv.grad._bias import _bias
 
-Gradients = tuple[Tensor | None, Tensor | None, Tensor | None]
+
+class Gradients(NamedTuple):
+    """Gradients of a convolution, None where none was asked for."""
+
+    input: Tensor | None
+    weight: Tensor | None
+    bias: Tensor | None
 
 
 def convnd_backward(
@@ -45,7 +53,8 @@ def convnd_backward(
         lowering: How to compute it; None takes the current one.
 
     Returns:
-        What `convnd_input`, `convnd_weight` and `convnd_bias` return, None where the mask is false.
+        Named tuple ``(input, weight, bias)`` of what `convnd_input`, `convnd_weight` and `convnd_bias` return, None
+        where the mask is false.
 
     Raises:
         RuntimeError: If shapes, dtypes, devices or hyper-parameters do not fit.
@@ -60,13 +69,14 @@ def convnd_backward(
         [torch.Size([2, 3, 9, 9]), torch.Size([4, 3, 3, 3]), torch.Size([4])]
     """
     function, names = "convnd_backward", ("input", "weight")
+    need_input, need_weight, need_bias = _rules.mask(function, "output_mask", output_mask)
     _rules.tensors(function, input=input, weight=weight, grad_output=grad_output)
     shapes = tuple(input.shape), tuple(weight.shape)
     convolution = _rules.convolution(function, *shapes, stride, padding, dilation, groups, mode=padding_mode)
     _rules.grad_output(function, names, shapes, convolution.output_shape(*shapes), grad_output.shape)
     _rules.per_sample(function, per_sample, *shapes)
-    lowering, (need_input, need_weight, need_bias) = resolve(function, lowering), output_mask
-    return (
+    lowering = resolve(function, lowering)
+    return Gradients(
         compute_input(convolution, lowering, weight, grad_output) if need_input else None,
         compute_weight(convolution, lowering, input, grad_output, per_sample=per_sample) if need_weight else None,
         _bias(function, weight.dim() - 2, grad_output, per_sample) if need_bias else None,
@@ -98,6 +108,7 @@ def conv_transposend_backward(
         [torch.Size([2, 4, 7, 7]), torch.Size([4, 3, 3, 3]), torch.Size([3])]
     """
     function, names = "conv_transposend_backward", ("input", "weight")
+    need_input, need_weight, need_bias = _rules.mask(function, "output_mask", output_mask)
     _rules.tensors(function, input=input, weight=weight, grad_output=grad_output)
     shapes = tuple(input.shape), tuple(weight.shape)
     x_shape, w_shape = shapes
@@ -105,8 +116,8 @@ def conv_transposend_backward(
     convolution = _rules.transposed(function, x_shape, w_shape, *arguments, mode=padding_mode)
     _rules.grad_output(function, names, shapes, convolution.input_shape(*shapes), grad_output.shape)
     _rules.per_sample(function, per_sample, *shapes)
-    lowering, (need_input, need_weight, need_bias) = resolve(function, lowering), output_mask
-    return (
+    lowering = resolve(function, lowering)
+    return Gradients(
         compute_output(convolution, lowering, grad_output, weight) if need_input else None,
         compute_weight(convolution, lowering, grad_output, input, per_sample=per_sample) if need_weight else None,
         _bias(function, weight.dim() - 2, grad_output, per_sample) if need_bias else None,

@@ -21,7 +21,8 @@ def convnd_bias(grad_output: Tensor, *, per_sample: bool = False) -> Tensor:
     ``grad_bias[d] = sum over n, o of grad_output[n, d, o]``; no other argument of the convolution matters.
 
     Args:
-        grad_output: ``(batch, out_channels, *O)`` with any number of axes.
+        grad_output: ``(batch, out_channels, *O)`` with any number of axes; never unbatched, which cannot be told from
+            one axis less.
         per_sample: Whether to keep the sum over ``n`` apart: one gradient for each sample.
 
     Returns:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+import torch.fx
 from torch import Tensor
 
 from ndconv._explain import ConvPlan
@@ -13,6 +14,9 @@ from ndconv._explain import plan as _plan
 from ndconv._rules import IntOrInts, Padding
 from ndconv.functional._conv import convolve
 from ndconv.nn._layer import Layer
+
+# torch.fx does not look inside, as it does not look inside torch's own modules.
+torch.fx.wrap("convolve")
 
 
 class ConvNd(Layer):

@@ -37,8 +37,8 @@ class Layer(_ConvNd):
         if lowering is not None:
             resolve(name, lowering)
         try:
-            _rules.positive(name, "ndim", ndim, least=0)
-            _rules.channels(name, in_channels, out_channels, groups)
+            ndim = _rules.positive(name, "ndim", ndim, least=0)
+            in_channels, out_channels, groups = _rules.channels(name, in_channels, out_channels, groups)
             kernel, strides, dilations = (
                 _rules.per_axis(name, argument, value, ndim)
                 for argument, value in (("kernel_size", kernel_size), ("stride", stride), ("dilation", dilation))

@@ -26,9 +26,28 @@ def _arguments() -> argparse.Namespace:
         "--dtype", choices=_DTYPES, nargs="+", default=list(_DTYPES), help="element types (default: all)"
     )
     parser.add_argument("--lowering", choices=LOWERINGS, nargs="+", default=list(LOWERINGS), help="default: all")
-    parser.add_argument("--case", type=Case.parse, nargs="+", metavar="ID", help="run these cases only")
+    parser.add_argument(
+        "--case",
+        type=Case.parse,
+        nargs="+",
+        metavar="ID",
+        help="run these cases only; an id looks like n2g1c3d4-k3x2-s2x1-p1.1x0.0-d1x2-i8x5-reflect and is printed with "
+        "every failure",
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the cases (default: 0)")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if fault := _unusable(arguments.device):
+        parser.error(f"device {arguments.device!r} cannot be used: {fault}")
+    return arguments
+
+
+def _unusable(device: str) -> str | None:
+    """Why nothing can be computed on a device, or None."""
+    try:
+        number = torch.ones(2, device=device).sum()
+    except Exception as error:  # a missing driver has many kinds
+        return str(error).splitlines()[0]
+    return "it holds no numbers" if number.is_meta else None
 
 
 def _cases(count: int, seed: int) -> list[Case]:
