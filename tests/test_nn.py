@@ -133,10 +133,12 @@ def test_weight_norm() -> None:
 def test_integers_of_every_kind() -> None:
     """What torch takes as an integer: NumPy's, and tensors of one element and no axis."""
     x = torch.randn(2, 4, 7, 7)
+    two: Any
     for two in (np.int64(2), np.uint8(2), torch.tensor(2)):
         arguments: Any = {"stride": two, "padding": two, "dilation": (two, 1), "groups": int(two)}
         torch.manual_seed(0)
-        ours = ndconv.Conv2d(4, np.int64(6), two, **arguments)
+        six: Any = np.int64(6)
+        ours = ndconv.Conv2d(4, six, two, **arguments)
         torch.manual_seed(0)
         theirs = nn.Conv2d(4, 6, int(two), **{**arguments, "stride": 2, "padding": 2, "dilation": (2, 1)})
         torch.testing.assert_close(ours(x), theirs(x))

@@ -136,7 +136,7 @@ def padding_argument(function: str, value: Padding, ndim: int) -> str | Ints | P
         if min(pair) < 0:
             refuse(function, "padding must be non-negative", f"is {tuple(value)}")
         pairs.append(pair)
-    return tuple(pairs)  # type: ignore[return-value]
+    return tuple(pairs)
 
 
 def mask(function: str, name: str, value: object) -> tuple[bool, bool, bool]:
