@@ -90,6 +90,13 @@ def matrix(session: nox.Session, device: str, level: str) -> None:
 
 
 @nox.session
+def oracle(session: nox.Session) -> None:
+    """Check the oracle itself, the NumPy loop, against JAX."""
+    provide(session, "oracle")
+    session.run("python", "-m", "pytest", "tests/against_jax.py", *session.posargs)
+
+
+@nox.session
 @nox.parametrize("device", ["cpu", "cuda"], ids=["cpu", "cuda"])
 def bench(session: nox.Session, device: str) -> None:
     """Measure time and memory against torch."""
