@@ -1,8 +1,8 @@
 """The oracle's own oracle: the NumPy loop against JAX's convolution, both gradients and the transposed one included.
 
-Run by `nox -s oracle`, which installs JAX; the name keeps it out of the ordinary tests. JAX derives the gradients by its
-own transposition rules, and the transposed convolution is written as it defines it: with a dilated input and a flipped
-kernel. So three programs that share nothing must agree to the last bit.
+Run by `nox -s oracle`, which installs JAX; the name keeps it out of the ordinary tests. JAX derives the gradients by
+its own transposition rules, and the transposed convolution is written as it defines it: with a dilated input and a
+flipped kernel. So three programs that share nothing must agree to the last bit.
 """
 
 from __future__ import annotations
