@@ -7,6 +7,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 from torch.amp.autocast_mode import is_autocast_available
+from torch.compiler import is_compiling
 
 Operand = TypeVar("Operand")
 
@@ -16,7 +17,9 @@ def autocast_device(tensor: object) -> str | None:
     if not isinstance(tensor, Tensor):
         return None
     kind = tensor.device.type
-    return kind if is_autocast_available(kind) and torch.is_autocast_enabled(kind) else None
+    # Up to torch 2.6 a compiler cannot trace the question; then only meta tensors, which have no autocast, are met.
+    available = kind != "meta" if is_compiling() else is_autocast_available(kind)
+    return kind if available and torch.is_autocast_enabled(kind) else None
 
 
 def cast(operand: Operand, device_type: str) -> Operand:

@@ -80,6 +80,6 @@ def compute_weight(
     if batch == 0:
         channels = x.shape[1] // geometry.groups
         return x.new_zeros(0, y.shape[1], channels, *geometry.kernel)
-    apart = replace(convolution, geometry=replace(geometry, groups=batch * geometry.groups))
+    apart = replace(convolution, geometry=geometry.grouped(batch * geometry.groups))
     x, y = (tensor.flatten(0, 1).unsqueeze(0) for tensor in (x, y))
     return unflatten(trilinear(_form(Slot.WEIGHT, apart, lowering), x, y), 0, (batch, -1))

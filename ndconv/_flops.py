@@ -17,7 +17,7 @@ from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 from ndconv._geometry import Form, Geometry, Ints, Slot
 from ndconv._plan import execute, problem_of
 
-# Up to torch 2.4 the counter was the mode itself.
+# In older releases the counter is the mode itself.
 _COUNTER = getattr(flop_counter, "_FlopCounterMode", flop_counter.FlopCounterMode)
 
 _library = torch.library.Library("ndconv", "DEF")

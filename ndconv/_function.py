@@ -67,8 +67,7 @@ class Trilinear(Function):
                     # A wide result was rounded later, and so its gradient fits the operands' dtype.
                     filled = {form.slot: grad.to(operand.dtype), other: operand.conj()}
                     first, second = (filled[slot] for slot in wanted.operands)
-                    rest = replace(form, slot=wanted, wide=False, channels_last=ctx.channels_last[wanted])
-                    grads[wanted] = derive(rest, first, second)
+                    grads[wanted] = derive(form.derivative(wanted, ctx.channels_last[wanted]), first, second)
         return None, *map(grads.get, form.slot.operands)
 
     @staticmethod
@@ -86,7 +85,7 @@ class Trilinear(Function):
             operand if dim is None else _fold(operand.movedim(dim, 0), name, index, geometry.groups)
             for name, operand, dim in zip(slot.operands, operands, in_dims[1:], strict=True)
         ]
-        grown = replace(geometry, groups=geometry.groups * info.batch_size) if index == "g" else geometry
+        grown = geometry.grouped(geometry.groups * info.batch_size) if index == "g" else geometry
         result = trilinear(replace(form, geometry=grown), *folded)
         return _unfold(result, slot, index, grown.groups, info.batch_size), 0
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
 
 Ints = tuple[int, ...]
@@ -81,6 +81,15 @@ class Geometry:
     dilation: Ints
     groups: int = 1
 
+    # `dataclasses.replace` would do for both, but older compilers cannot trace it.
+    def padded(self, padding: Pairs) -> Geometry:
+        """The same with another padding."""
+        return Geometry(self.kernel, self.stride, padding, self.dilation, self.groups)
+
+    def grouped(self, groups: int) -> Geometry:
+        """The same with another number of groups."""
+        return Geometry(self.kernel, self.stride, self.padding, self.dilation, groups)
+
     @property
     def ndim(self) -> int:
         """Number of spatial axes."""
@@ -129,6 +138,10 @@ class Form:
     wide: bool = False
     channels_last: bool | None = None
 
+    def derivative(self, slot: Slot, channels_last: bool) -> Form:
+        """The form with an operand's slot open instead, as a derivative needs it."""
+        return Form(slot, self.geometry, self.input_size, self.lowering, False, channels_last)
+
 
 @dataclass(frozen=True)
 class Convolution:
@@ -152,7 +165,7 @@ class Convolution:
         if mode == "zeros" or not any(map(any, sides)):
             return cls(geometry, input_size, ((0, 0),) * geometry.ndim, "zeros")
         rest = tuple((a - lo, b - hi) for (a, b), (lo, hi) in zip(geometry.padding, sides, strict=True))
-        return cls(replace(geometry, padding=rest), input_size, sides, mode)
+        return cls(geometry.padded(rest), input_size, sides, mode)
 
     @property
     def framed_size(self) -> Ints:

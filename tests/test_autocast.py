@@ -40,6 +40,7 @@ def test_operands_of_two_dtypes_meet_in_the_autocast_dtype(device: str) -> None:
         assert layer.double()(torch.ones(1, 3, 5, 5, dtype=torch.float64, device=device)).dtype == torch.float64
 
 
+@pytest.mark.compiler
 def test_it_compiles(device: str) -> None:
     torch._dynamo.reset()
     layer = ndconv.Conv2d(3, 4, 3, device=device)

@@ -84,8 +84,18 @@ def worker(rank: int, folder: str, kind: str, layout: torch.memory_format) -> No
 @pytest.mark.skipif(not dist.is_gloo_available(), reason="this torch was built without gloo")
 @pytest.mark.parametrize(
     ("kind", "layout"),
-    [("ddp", torch.contiguous_format), ("ddp", torch.channels_last), ("fsdp2", torch.contiguous_format)],
-    ids=["ddp", "ddp-channels_last", "fsdp2"],
+    [
+        pytest.param("ddp", torch.contiguous_format, id="ddp"),
+        pytest.param("ddp", torch.channels_last, id="ddp-channels_last"),
+        pytest.param(
+            "fsdp2",
+            torch.contiguous_format,
+            id="fsdp2",
+            marks=pytest.mark.skipif(
+                not hasattr(torch.cpu.Stream, "record_event"), reason="this torch has no FSDP2 for the CPU"
+            ),
+        ),
+    ],
 )
 def test_two_processes_train_as_one(kind: str, layout: torch.memory_format, tmp_path: Path) -> None:
     context: Any = spawn(worker, (str(tmp_path), kind, layout), nprocs=PROCESSES, join=False)

@@ -419,11 +419,6 @@ AS_TORCH: list[tuple[Call, type[Exception], str]] = [
         RuntimeError,
         "Conv2d: padding must be at most the size for padding_mode 'circular', but is ((6, 6), (6, 6)) for size (5, 5)",
     ),
-    (
-        lambda nn: nn.functional.conv2d(x.bool(), w.bool()),
-        NotImplementedError,
-        "conv2d: dtype must be one of bfloat16, complex128, complex32, complex64, float16, float32, float64, int16, int32, int64, int8, uint8, but input has torch.bool",
-    ),
 ]
 
 # What torch does not have, or lets pass: it ignores a wrong device of a meta tensor, and its modules fail when called.
@@ -706,6 +701,11 @@ BEYOND_TORCH: list[tuple[Call, type[Exception], str]] = [
         lambda nn: nn.set_lowering(None),
         ValueError,
         "set_lowering: lowering must be one of 'auto', 'reshape', 'taps', 'columns', 'window', but is 'None'",
+    ),
+    (
+        lambda nn: nn.functional.conv2d(x.bool(), w.bool()),
+        NotImplementedError,
+        "conv2d: dtype must be one of bfloat16, complex128, complex32, complex64, float16, float32, float64, int16, int32, int64, int8, uint8, but input has torch.bool",
     ),
     (lambda nn: nn.ConvNd(-1, 4, 6, 3), ValueError, "ConvNd: ndim must be non-negative, but is -1"),
     (

@@ -143,6 +143,7 @@ def _compiled(layer: torch.nn.Module, graphs: list[int], *, dynamic: bool | None
     return torch.compile(layer, fullgraph=True, backend=backend, dynamic=dynamic)
 
 
+@pytest.mark.compiler
 @pytest.mark.parametrize("lowering", LOWERINGS)
 def test_compile_forward_and_backward_for_every_batch_size(lowering: str, graphs: list[int], device: str) -> None:
     layer = ndconv.Conv2d(4, 6, 3, stride=3, padding=1, groups=2, lowering=lowering, device=device, dtype=torch.double)
@@ -160,6 +161,7 @@ def test_compile_forward_and_backward_for_every_batch_size(lowering: str, graphs
     assert len(graphs) == 2  # one for the first size, one for all others
 
 
+@pytest.mark.compiler
 @pytest.mark.parametrize("ndim", [1, 2, 3, 4])
 @pytest.mark.parametrize("lowering", ["window", "columns", "taps"])
 def test_compile_any_number_of_axes(ndim: int, lowering: str, graphs: list[int], device: str) -> None:
@@ -170,6 +172,7 @@ def test_compile_any_number_of_axes(ndim: int, lowering: str, graphs: list[int],
     torch.testing.assert_close(torch.autograd.grad(got.sum(), x), torch.autograd.grad(want.sum(), x))
 
 
+@pytest.mark.compiler
 def test_compile_with_inductor(graphs: list[int], device: str) -> None:
     layer = ndconv.Conv2d(3, 4, 3, padding=1, device=device)
     x = torch.randn(2, 3, 6, 7, device=device, requires_grad=True)
@@ -183,6 +186,7 @@ def test_compile_with_inductor(graphs: list[int], device: str) -> None:
         torch.testing.assert_close(a, b)
 
 
+@pytest.mark.compiler
 @pytest.mark.parametrize("lowering", LOWERINGS)
 def test_export_with_a_dynamic_batch(lowering: str, graphs: list[int], device: str) -> None:
     layer = ndconv.Conv2d(4, 6, 3, stride=3, padding=1, groups=2, lowering=lowering, device=device)
@@ -272,6 +276,7 @@ def _assert_same_step(one: Callable[[Tensor], Tensor], layer: torch.nn.Module, x
         torch.testing.assert_close(got, want, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.compiler
 @pytest.mark.parametrize(("make", "lowering"), TRACED, ids=TRACED_IDS)
 def test_compile_for_every_spatial_size(
     make: Callable[..., torch.nn.Module], lowering: str, graphs: list[int], device: str
@@ -285,6 +290,7 @@ def test_compile_for_every_spatial_size(
     assert len(graphs) == 1
 
 
+@pytest.mark.compiler
 def test_compiled_layers_are_differentiated_twice_without_the_compiler(graphs: list[int], device: str) -> None:
     """Torch's compiler says that it cannot; the same layer, called eagerly, can."""
     layer = ndconv.ConvTranspose2d(2, 3, 3, device=device)
@@ -297,6 +303,7 @@ def test_compiled_layers_are_differentiated_twice_without_the_compiler(graphs: l
     assert x.grad is not None
 
 
+@pytest.mark.compiler
 @pytest.mark.parametrize(("make", "lowering"), TRACED, ids=TRACED_IDS)
 def test_export_with_dynamic_sizes_and_reload(
     make: Callable[..., torch.nn.Module], lowering: str, graphs: list[int], device: str

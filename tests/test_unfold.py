@@ -87,6 +87,7 @@ def test_derivatives_of_every_kind(function: Callable[[Tensor], Tensor], device:
     assert torch.equal(vmap(function)(torch.stack([x, 2 * x]))[1], 2 * function(x))
 
 
+@pytest.mark.compiler
 def test_it_compiles(device: str) -> None:
     torch._dynamo.reset()
 

@@ -30,9 +30,9 @@ def refuse(function: str, rule: str, found: str) -> NoReturn:
 
 def _integer(value: object) -> int | None:
     """What can be an index, a truth value excepted, as an integer; None otherwise. A compiler's symbol stays one."""
-    if isinstance(value, int | torch.SymInt):
+    if isinstance(value, (int, torch.SymInt)):  # not a union, which older compilers cannot trace
         return None if isinstance(value, bool) else value  # type: ignore[return-value]
-    if isinstance(value, Tensor) and (value.dim() or value.dtype == torch.bool):
+    if isinstance(value, Sequence) or (isinstance(value, Tensor) and (value.dim() or value.dtype == torch.bool)):
         return None
     try:
         return index(value)  # type: ignore[arg-type]

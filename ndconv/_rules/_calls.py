@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 
 from ndconv._geometry import Convolution, Geometry, Ints, Pairs
 from ndconv._rules._arguments import (
@@ -69,7 +68,7 @@ def _windows(
         rule = f"kernel must fit into the padded {name}"
         refuse(function, rule, f"spans {extent}, dilation included, of {padded}")
     _border(function, mode, padding, sides, input_size)
-    return Convolution.of(replace(bare, padding=sides), input_size, sides, mode)
+    return Convolution.of(bare.padded(sides), input_size, sides, mode)
 
 
 def _border(function: str, mode: str, padding: str | Ints | Pairs, sides: Pairs, input_size: Ints) -> None:
@@ -241,7 +240,7 @@ def transposed(
     _border(function, mode, padding, sides, result)
     # With this padding the windows end where the padded result ends: a negative amount is output that no window makes.
     exact = tuple((lo, span - lo - n) for (lo, _), span, n in zip(sides, spans, result, strict=True))
-    return Convolution.of(replace(bare, padding=exact), result, sides, mode)
+    return Convolution.of(bare.padded(exact), result, sides, mode)
 
 
 def bias(function: str, features: int, shape: Sequence[int]) -> None:
