@@ -17,6 +17,9 @@ extensions = [
 ]
 exclude_patterns = ["_build"]
 html_theme = "furo"
+html_static_path = ["_static"]
+html_css_files = ["wrap.css"]
+default_role = "py:obj"  # a name in single backquotes is a link where the name has a place here
 
 myst_enable_extensions = ["colon_fence", "dollarmath"]
 myst_heading_anchors = 3
