@@ -139,6 +139,23 @@ def convolution(
     return _windows(function, Geometry(kernel, strides, (), dilations, groups), padding, input_size, "input", mode)
 
 
+def _chosen_size(
+    function: str, output_size: Sequence[int], smallest: Ints, largest: Ints, name: str, shape: Ints
+) -> Ints:
+    """The spatial part of an ``output_size``, which must be one that the stride leaves open."""
+    given, ndim = integers(function, "output_size", output_size), len(smallest)
+    size = given[len(given) - ndim :]
+    fits = len(given) in (ndim, len(shape)) and all(
+        lo <= n <= hi for lo, n, hi in zip(smallest, size, largest, strict=True)
+    )
+    if not fits:
+        raise ValueError(
+            f"{function}: output_size must be from {smallest} to {largest}, with or without batch and channels, for "
+            f"{name} {shape}, but is {given}"
+        )
+    return size
+
+
 def transposed(
     function: str,
     input_shape: Sequence[int],
@@ -220,14 +237,7 @@ def transposed(
         largest = tuple(n + s - 1 for n, s in zip(smallest, strides, strict=True))
         result = tuple(n + p for n, p in zip(smallest, extra, strict=True))
     if output_size is not None:
-        given = integers(function, "output_size", output_size)
-        result = given[len(given) - ndim :] if len(given) in (ndim, len(y_shape)) else ()
-        fits = (lo <= n <= hi for lo, n, hi in zip(smallest, result, largest, strict=False))
-        if len(result) != ndim or not all(fits):
-            raise ValueError(
-                f"{function}: output_size must be from {smallest} to {largest}, with or without batch and channels, "
-                f"for {x_name} {y_shape}, but is {given}"
-            )
+        result = _chosen_size(function, output_size, smallest, largest, x_name, y_shape)
     if any(n < 1 for n in result):
         refuse(function, "the result must not be empty", f"{x_name} {y_shape} gives size {result}")
 
