@@ -130,7 +130,7 @@ def typecheck(session: nox.Session) -> None:
 @nox.session
 def docs(session: nox.Session) -> None:
     """Build the docs into docs/_build/html; a broken reference, or a page that needs a network, fails."""
-    provide(session, "docs")
+    provide(session, "docs", package=".[testing]")
     for builder in ("html", "doctest"):
         session.run("sphinx-build", "-n", "-W", "--keep-going", "-b", builder, "docs", f"docs/_build/{builder}")
     remote = re.compile(r'<(?:script|link)\b[^>]*\b(?:src|href)="(?:https?:)?//')
