@@ -11,6 +11,7 @@ from torch import Tensor
 from ndconv._borders import extend, retract
 from ndconv._function import trilinear
 from ndconv._geometry import Convolution, Form, Slot
+from ndconv._layout import is_channels_last
 from ndconv._linear import Map, linear
 from ndconv._windows import unflatten
 
@@ -37,15 +38,19 @@ def _unframed(convolution: Convolution, x: Tensor) -> Tensor:
     return linear(remove, add, x)
 
 
-def _form(slot: Slot, convolution: Convolution, lowering: str, wide: bool = False) -> Form:
-    return Form(slot, convolution.geometry, convolution.framed_size, lowering, wide)
+def _form(
+    slot: Slot, convolution: Convolution, lowering: str, wide: bool = False, laid_out_as: tuple[Tensor, ...] = ()
+) -> Form:
+    """The form of a convolution; where a border may have changed an operand's layout, it needs the operands before."""
+    channels_last = None if convolution.mode == "zeros" else any(map(is_channels_last, laid_out_as))
+    return Form(slot, convolution.geometry, convolution.framed_size, lowering, wide, channels_last)
 
 
 def compute_output(convolution: Convolution, lowering: str, x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
     """Convolve ``(n, g*c, *I)`` or unbatched with ``(g*d, c, *K)``; add ``(g*d,)``."""
     if x.dim() < w.dim():
         return compute_output(convolution, lowering, x.unsqueeze(0), w, bias).squeeze(0)
-    form = _form(Slot.OUTPUT, convolution, lowering, wide=bias is not None)
+    form = _form(Slot.OUTPUT, convolution, lowering, bias is not None, (x, w))
     return _rounded(trilinear(form, _framed(convolution, x), w), bias, w.dtype)
 
 
@@ -53,7 +58,7 @@ def compute_input(convolution: Convolution, lowering: str, w: Tensor, y: Tensor,
     """Gradient of the input from ``(g*d, c, *K)`` and ``(n, g*d, *O)`` or unbatched; plus ``(g*c,)``."""
     if y.dim() < w.dim():
         return compute_input(convolution, lowering, w, y.unsqueeze(0), bias).squeeze(0)
-    form = _form(Slot.INPUT, convolution, lowering, wide=bias is not None or convolution.mode != "zeros")
+    form = _form(Slot.INPUT, convolution, lowering, bias is not None or convolution.mode != "zeros", (w, y))
     return _rounded(_unframed(convolution, trilinear(form, w, y)), bias, w.dtype)
 
 
@@ -73,13 +78,13 @@ def compute_weight(
     """
     if x.dim() == convolution.geometry.ndim + 1:
         return compute_weight(convolution, lowering, x.unsqueeze(0), y.unsqueeze(0))
-    x = _framed(convolution, x)
+    form, x = _form(Slot.WEIGHT, convolution, lowering, laid_out_as=(x, y)), _framed(convolution, x)
     if not per_sample:
-        return trilinear(_form(Slot.WEIGHT, convolution, lowering), x, y)
+        return trilinear(form, x, y)
     batch, geometry = x.shape[0], convolution.geometry
     if batch == 0:
         channels = x.shape[1] // geometry.groups
         return x.new_zeros(0, y.shape[1], channels, *geometry.kernel)
-    apart = replace(convolution, geometry=geometry.grouped(batch * geometry.groups))
+    apart = replace(form, geometry=geometry.grouped(batch * geometry.groups))
     x, y = (tensor.flatten(0, 1).unsqueeze(0) for tensor in (x, y))
-    return unflatten(trilinear(_form(Slot.WEIGHT, apart, lowering), x, y), 0, (batch, -1))
+    return unflatten(trilinear(apart, x, y), 0, (batch, -1))

@@ -52,7 +52,7 @@ class Trilinear(Function):
         _, need_first, need_second = ctx.needs_input_grad
         ctx.save_for_backward(first if need_second else None, second if need_first else None)
         if need_first or need_second:
-            ctx.channels_last = _layouts(ctx.form.slot, first, second, output)
+            ctx.channels_last = _layouts(ctx.form, first, second)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor | None) -> tuple[Tensor | None, ...]:
@@ -90,16 +90,15 @@ class Trilinear(Function):
         return _unfold(result, slot, index, grown.groups, info.batch_size), 0
 
 
-def _layouts(slot: Slot, first: Tensor, second: Tensor, output: Tensor) -> dict[Slot, bool]:
-    """Whether the operands' gradients are to be channels-last; the output's gradient cannot tell, if it is expanded.
+def _layouts(form: Form, first: Tensor, second: Tensor) -> dict[Slot, bool]:
+    """Whether the operands' gradients are to be channels-last; the result's gradient cannot tell, if it is expanded.
 
-    A weight's gradient is laid out as the weight, so that nobody has to copy it, and an input's as the output, which is
-    channels-last if input or weight is.
+    A weight's gradient is laid out as the weight, so that nobody has to copy it, and an input's as the result, which is
+    channels-last if an operand is.
     """
-    operands = dict(zip(slot.operands, (first, second), strict=True))
-    return {
-        filled: is_channels_last(tensor if filled is Slot.WEIGHT else output) for filled, tensor in operands.items()
-    }
+    own = {slot: is_channels_last(tensor) for slot, tensor in zip(form.slot.operands, (first, second), strict=True)}
+    result = any(own.values()) if form.channels_last is None else form.channels_last
+    return {slot: last if slot is Slot.WEIGHT else result for slot, last in own.items()}
 
 
 def _fold(tensor: Tensor, slot: Slot, index: str, groups: int) -> Tensor:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 from torch.compiler import is_compiling
@@ -38,13 +36,16 @@ def is_channels_last(tensor: Tensor) -> bool:
 
 def lay_out(tensor: Tensor, channels_last: bool) -> Tensor:
     """Contiguous, or channels-last where torch has that."""
-    last = _FORMATS.get(tensor.dim())
+    last, axes = _FORMATS.get(tensor.dim()), range(tensor.dim())
     if last is None or not channels_last:
-        return tensor.contiguous()
-    tensor = tensor.contiguous(memory_format=last)
+        tensor, order = tensor.contiguous(), [*axes]
+    else:
+        tensor, order = tensor.contiguous(memory_format=last), [0, *axes[2:], 1]
     if not is_compiling() and 1 in tensor.shape:
-        # On axes of one element any stride passes for channels-last, but torch and DDP compare strides as numbers.
-        _, channels, *space = tensor.shape
-        inner = [channels * math.prod(space[axis + 1 :]) for axis in range(len(space))]
-        tensor = tensor.as_strided(tensor.shape, (channels * math.prod(space), 1, *inner))
+        # On axes of one element any stride passes for either, but torch and DDP compare strides as numbers.
+        strides, length = [0] * tensor.dim(), 1
+        for axis in reversed(order):
+            strides[axis], length = length, length * tensor.shape[axis]
+        if tensor.stride() != tuple(strides):
+            tensor = tensor.as_strided(tensor.shape, strides)
     return tensor
