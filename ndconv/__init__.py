@@ -14,6 +14,7 @@ from ndconv import nn as nn
 from ndconv._convert import Change, Conversion, convert, revert
 from ndconv._explain import ConvPlan, plan
 from ndconv._plan import get_lowering, lowering, set_lowering
+from ndconv._timings import load_timings, save_timings
 from ndconv._workspace import get_workspace_limit, set_workspace_limit
 from ndconv.nn import (
     Conv1d,
@@ -60,10 +61,12 @@ __all__ = [
     "get_lowering",
     "get_workspace_limit",
     "grad",
+    "load_timings",
     "lowering",
     "nn",
     "plan",
     "revert",
+    "save_timings",
     "set_lowering",
     "set_workspace_limit",
 ]

@@ -11,9 +11,11 @@ from torch import Tensor
 
 from ndconv import _rules
 from ndconv._geometry import Convolution, Geometry, Ints, Problem, Slot
-from ndconv._plan import AUTO, Choice, choose, estimate, resolve
+from ndconv._lowerings import LOWERINGS
+from ndconv._plan import AUTO, FASTEST, Choice, choose, estimate, resolve
 from ndconv._rules import IntOrInts, Padding
 from ndconv._subscripts import equation
+from ndconv._timings import recall
 
 
 @dataclass(frozen=True)
@@ -61,11 +63,12 @@ class SlotPlan:
         return self.choice.costs[self.lowering].workspace * self.problem.itemsize
 
     def __str__(self) -> str:
-        wanted, met = self.choice.wanted, (AUTO, self.lowering)
+        wanted, seconds = self.choice.wanted, self.choice.seconds
+        notes = {AUTO: "", self.lowering: "", FASTEST: "" if seconds else ", fastest has not measured it yet"}
         lines = [
             self.title,
             f"  equation        {self.equation}",
-            f"  lowering        {self.lowering}" + (f", as {wanted} does not apply" if wanted not in met else ""),
+            f"  lowering        {self.lowering}" + notes.get(wanted, f", as {wanted} does not apply"),
             f"  matmuls         {self.matmuls}",
             f"  multiply-adds   {_count(self.multiply_adds)}  ({_count(self.problem.multiply_adds)} in the sum)",
             f"  bytes moved     {_bytes(self.bytes_moved)}",
@@ -73,9 +76,11 @@ class SlotPlan:
         ]
         chosen = estimate(self.choice.costs[self.lowering], self.problem.itemsize)
         reasons = {
-            name: f"estimated at {estimate(cost, self.problem.itemsize) / chosen:.3g} times the cost"
+            name: f"measured at {seconds[name] / seconds[self.lowering]:.3g} times the time"
+            if name in seconds
+            else f"estimated at {estimate(cost, self.problem.itemsize) / chosen:.3g} times the cost"
             for name, cost in self.choice.costs.items()
-            if name != self.lowering
+            if name != self.lowering and (name in seconds or LOWERINGS[name].automatic)
         } | self.choice.refusals
         lines += [f"  not {name:<11} {reason}" for name, reason in reasons.items()]
         return "\n".join(lines)
@@ -213,7 +218,7 @@ def plan(
     for title, slot in zip((*titles, "grad weight"), (Slot.OUTPUT, Slot.INPUT, Slot.WEIGHT), strict=True):
         sizes = (x_shape[0], w_shape[1], w_shape[0] // groups, convolution.framed_size, convolution.output_size)
         problem = Problem(slot, convolution.geometry, *sizes, dtype.itemsize)
-        plans[title.replace(" ", "_")] = SlotPlan(title, problem, choose(problem, wanted))
+        plans[title.replace(" ", "_")] = SlotPlan(title, problem, choose(problem, wanted, recall(problem, dtype)))
     result_shape = convolution.input_shape if transposed else convolution.output_shape
     shapes = x_shape, w_shape, result_shape(x_shape, w_shape)
     return ConvPlan(transposed, convolution, *shapes, str(dtype).removeprefix("torch."), **plans)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
 
 import torch
 from torch import Tensor
@@ -16,10 +16,11 @@ from ndconv._geometry import Form, Problem
 from ndconv._layout import is_channels_last, lay_out
 from ndconv._lowerings import LOWERINGS, Cost
 from ndconv._precision import run, wide_dtype
+from ndconv._timings import key_of, lookup, measure
 from ndconv._windows import ungroup
 
-AUTO = "auto"
-NAMES = (AUTO, *LOWERINGS)
+AUTO, FASTEST = "auto", "fastest"
+NAMES = (AUTO, FASTEST, *LOWERINGS)
 
 # Nanoseconds per multiply-add, per byte moved or taken from a cache, and per tensor operation, measured for float32 on
 # two AVX-512 cores. Only their ratios matter to a choice; float64 doubles the first and, by its size, the next two.
@@ -38,7 +39,9 @@ def set_lowering(name: str) -> None:
     `ndconv.plan` says so.
 
     Args:
-        name: ``"auto"`` (picks by cost, the start), ``"window"``, ``"columns"``, ``"reshape"`` or ``"taps"``.
+        name: ``"auto"`` (picks by cost, the start), ``"window"``, ``"columns"``, ``"reshape"``, ``"taps"``,
+            ``"native"`` (torch's own kernel, which "auto" never picks) or ``"fastest"`` (measures all of them the first
+            time that it meets a problem, and keeps the quickest; a compiler takes "auto" for it).
 
     Raises:
         ValueError: If there is no such lowering.
@@ -101,15 +104,17 @@ class Choice:
 
     Args:
         name: The lowering that runs.
-        wanted: The one that was asked for, or ``"auto"``.
+        wanted: The one that was asked for, ``"auto"`` or ``"fastest"``.
         costs: What each lowering that applies would spend.
         refusals: Why the others do not apply.
+        seconds: What each takes, if ``"fastest"`` has measured it.
     """
 
     name: str
     wanted: str
     costs: dict[str, Cost]
     refusals: dict[str, str]
+    seconds: Mapping[str, float] = field(default_factory=dict)
 
 
 def estimate(cost: Cost, itemsize: int) -> float:
@@ -119,11 +124,14 @@ def estimate(cost: Cost, itemsize: int) -> float:
     return computing + moving * itemsize + cost.calls * _NS_PER_CALL
 
 
-def choose(problem: Problem, wanted: str) -> Choice:
+def choose(problem: Problem, wanted: str, seconds: Mapping[str, float] | None = None) -> Choice:
     """Weigh the lowerings that apply; a wanted one that does not apply falls back to the cheapest."""
     refusals = {name: reason for name, lowering in LOWERINGS.items() if (reason := lowering.refusal(problem))}
     costs = {name: lowering.cost(problem) for name, lowering in LOWERINGS.items() if name not in refusals}
-    cheapest = min(costs, key=lambda name: estimate(costs[name], problem.itemsize))
+    if wanted == FASTEST and seconds:
+        return Choice(min(seconds, key=seconds.__getitem__), wanted, costs, refusals, seconds)
+    automatic = (name for name in costs if LOWERINGS[name].automatic)
+    cheapest = min(automatic, key=lambda name: estimate(costs[name], problem.itemsize))
     return Choice(wanted if wanted in costs else cheapest, wanted, costs, refusals)
 
 
@@ -134,8 +142,20 @@ def _weighed(problem: Problem, wanted: str) -> str:
 
 def _first_that_applies(problem: Problem, wanted: str) -> str:
     """A choice that weighs no sizes, so that one compiled graph serves every batch."""
-    names = LOWERINGS if wanted == AUTO else (wanted, *LOWERINGS)
+    automatic = (name for name, lowering in LOWERINGS.items() if lowering.automatic)
+    names = automatic if wanted in (AUTO, FASTEST) else (wanted, *automatic)
     return next(name for name in names if LOWERINGS[name].refusal(problem) is None)
+
+
+def _quickest(problem: Problem, tensor: Tensor, channels_last: bool, compute: Callable[[str], Tensor]) -> str:
+    """The lowering that took the least time, all of them measured now if they were not before."""
+    if tensor.is_meta or type(tensor) is not Tensor:
+        return _weighed(problem, AUTO)  # computing without numbers takes no time
+    key = key_of(problem, tensor, channels_last)
+    seconds = lookup(key) or measure(
+        key, {name: partial(compute, name) for name, each in LOWERINGS.items() if each.refusal(problem) is None}
+    )
+    return min(seconds, key=seconds.__getitem__) if seconds else _weighed(problem, AUTO)
 
 
 def problem_of(form: Form, first: Sequence[int], second: Sequence[int], itemsize: int) -> Problem:
@@ -173,13 +193,21 @@ def execute(form: Form, first: Tensor, second: Tensor) -> Tensor:
         for filled, tensor in zip(slot.operands, (first, second), strict=True)
     )
     problem = problem_of(form, first.shape, second.shape, a.itemsize)
-    # Operands without elements are an empty sum. Seen to here, so that no lowering has to care about them.
-    if a.numel() == 0 or b.numel() == 0:
-        result = a.new_zeros(problem.shape(slot), dtype=wide_dtype(a.dtype) if form.wide else a.dtype)
-    else:
-        name = _first_that_applies(problem, form.lowering) if is_compiling() else _weighed(problem, form.lowering)
-        result = run(LOWERINGS[name], problem, a, b, wide=form.wide)
     channels_last = form.channels_last
     if channels_last is None:
         channels_last = is_channels_last(first) or is_channels_last(second)
-    return lay_out(result.flatten(slot.group_axis, slot.group_axis + 1), channels_last)
+
+    def finish(result: Tensor) -> Tensor:
+        return lay_out(result.flatten(slot.group_axis, slot.group_axis + 1), channels_last)
+
+    def compute(name: str) -> Tensor:
+        return finish(run(LOWERINGS[name], problem, a, b, wide=form.wide))
+
+    if a.numel() == 0 or b.numel() == 0:
+        # Operands without elements are an empty sum. Seen to here, so that no lowering has to care about them.
+        return finish(a.new_zeros(problem.shape(slot), dtype=wide_dtype(a.dtype) if form.wide else a.dtype))
+    if is_compiling():
+        return compute(_first_that_applies(problem, form.lowering))
+    if form.lowering == FASTEST:
+        return compute(_quickest(problem, a, channels_last, compute))
+    return compute(_weighed(problem, form.lowering))

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from ndconv._lowerings._base import Cost, Lowering
 from ndconv._lowerings.columns import Columns
+from ndconv._lowerings.native import Native
 from ndconv._lowerings.reshape import Reshape
 from ndconv._lowerings.taps import Taps
 from ndconv._lowerings.window import Window
 
 # In the order in which they are preferred where costs cannot be weighed.
-LOWERINGS: dict[str, Lowering] = {lowering.name: lowering for lowering in (Reshape(), Taps(), Columns(), Window())}
+LOWERINGS: dict[str, Lowering] = {
+    lowering.name: lowering for lowering in (Reshape(), Taps(), Columns(), Window(), Native())
+}
 
 __all__ = ["LOWERINGS", "Cost", "Lowering"]

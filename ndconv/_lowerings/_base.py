@@ -41,6 +41,8 @@ class Lowering(ABC):
     name: str
     accumulates = True
     """Whether it adds partial sums in the operands' dtype; half types are then widened to float32 first."""
+    automatic = True
+    """Whether "auto" may pick it."""
 
     def refusal(self, problem: Problem) -> str | None:
         """Why it does not apply to the problem, or None if it does."""

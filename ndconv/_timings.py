@@ -1,0 +1,150 @@
+"""What was measured: for each problem, on each device and dtype, how long every lowering took.
+
+`lowering="fastest"` looks here, and measures what it does not find. A table holds for one machine, one version of torch
+and one number of threads; it says so of itself when it is saved.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from ndconv._geometry import Geometry, Problem, Slot
+
+# After a first run, which sets things up, a contender runs until it has taken so long, ...
+_SECONDS = 0.02
+# ... or only once if that took so many times as long as the best contender before.
+_HOPELESS = 2.0
+
+
+class Key(NamedTuple):
+    """What a measurement depends on, beside the machine."""
+
+    problem: Problem
+    dtype: torch.dtype
+    device: str
+    threads: int
+    channels_last: bool
+
+
+_table: dict[Key, dict[str, float]] = {}
+
+
+def key_of(problem: Problem, tensor: Tensor, channels_last: bool) -> Key:
+    """The key of a problem whose operands are as a tensor."""
+    return Key(problem, tensor.dtype, tensor.device.type, torch.get_num_threads(), channels_last)
+
+
+def lookup(key: Key) -> dict[str, float] | None:
+    """Seconds of every lowering, if they were measured."""
+    return _table.get(key)
+
+
+def recall(problem: Problem, dtype: torch.dtype) -> dict[str, float]:
+    """Seconds of every lowering on whatever device and layout they were measured first, none if they were not."""
+    threads = torch.get_num_threads()
+    found = (seconds for key, seconds in _table.items() if key[:2] == (problem, dtype) and key.threads == threads)
+    return next(found, {})
+
+
+def measure(key: Key, contenders: Mapping[str, Callable[[], object]]) -> dict[str, float]:
+    """Time each contender and remember the least of its times.
+
+    A contender that lacks an operation on the device is out of the contest.
+
+    Returns:
+        Seconds by name.
+    """
+    seconds: dict[str, float] = {}
+    for name, run in contenders.items():
+        try:
+            _timed(run)
+        except (NotImplementedError, RuntimeError):
+            continue
+        best = spent = _timed(run)
+        while best < _HOPELESS * min(seconds.values(), default=best + 1) and spent < _SECONDS:
+            taken = _timed(run)
+            best, spent = min(best, taken), spent + taken
+        seconds[name] = best
+    _table[key] = seconds
+    return seconds
+
+
+def _timed(run: Callable[[], object]) -> float:
+    """Seconds until all that was asked of the device is done."""
+    _wait()
+    start = time.perf_counter()
+    run()
+    _wait()
+    return time.perf_counter() - start
+
+
+def _wait() -> None:
+    if torch.accelerator.is_available():
+        torch.accelerator.synchronize()
+
+
+def _machine() -> dict[str, str]:
+    """What the times are of."""
+    accelerator = str(torch.accelerator.current_accelerator()) if torch.accelerator.is_available() else "none"
+    names = {"accelerator": accelerator, "torch": torch.__version__, "machine": platform.machine()}
+    if accelerator.startswith("cuda"):
+        names["accelerator"] = torch.cuda.get_device_name()
+    return {**names, "vectors": torch.backends.cpu.get_cpu_capability(), "cores": str(os.cpu_count())}
+
+
+def save_timings(path: str | os.PathLike[str]) -> None:
+    """Write all that ``lowering="fastest"`` has measured in this process to a JSON file.
+
+    Args:
+        path: The file.
+
+    Example:
+        >>> import tempfile, ndconv
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     ndconv.save_timings(f"{folder}/timings.json")
+        ...     ndconv.load_timings(f"{folder}/timings.json")
+    """
+    rows = [
+        {**key._asdict(), "problem": asdict(key.problem) | {"slot": key.problem.slot.value}, "seconds": seconds}
+        | {"dtype": str(key.dtype).removeprefix("torch.")}
+        for key, seconds in _table.items()
+    ]
+    Path(path).write_text(json.dumps({"machine": _machine(), "timings": rows}, indent=1) + "\n")
+
+
+def load_timings(path: str | os.PathLike[str]) -> None:
+    """Add what `save_timings` wrote to what ``lowering="fastest"`` knows, so that it need not measure again.
+
+    Args:
+        path: The file.
+
+    Raises:
+        ValueError: If the times are of another machine or another version of torch.
+    """
+    values = json.loads(Path(path).read_text())
+    if values["machine"] != (here := _machine()):
+        raise ValueError(f"load_timings: times must be of this machine, {here}, but {path} is of {values['machine']}")
+    for row in values["timings"]:
+        problem = {name: _as_tuple(value) for name, value in row["problem"].items()}
+        geometry = {name: _as_tuple(value) for name, value in problem.pop("geometry").items()}
+        slot = Slot(problem.pop("slot"))
+        key = Key(
+            Problem(slot, Geometry(**geometry), **problem),
+            getattr(torch, row["dtype"]), row["device"], row["threads"], row["channels_last"],
+        )  # fmt: skip
+        _table[key] = row["seconds"]
+
+
+def _as_tuple(value: Any) -> Any:
+    """Lists, also nested ones, as the tuples they were."""
+    return tuple(map(_as_tuple, value)) if isinstance(value, list) else value

@@ -1,0 +1,145 @@
+"""`lowering="fastest"`: measures once, keeps the winner, says so, and remembers across processes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import ndconv
+from ndconv import _plan, _timings
+from ndconv._lowerings import LOWERINGS, Lowering
+
+X, W = (2, 3, 9, 8), (4, 3, 3, 2)
+
+
+@pytest.fixture(autouse=True)
+def table(monkeypatch: pytest.MonkeyPatch) -> dict[Any, Any]:
+    """An empty one."""
+    empty: dict[Any, Any] = {}
+    monkeypatch.setattr(_timings, "_table", empty)
+    return empty
+
+
+def integers(*shape: int, device: str) -> Tensor:
+    return torch.randint(-3, 4, shape, device=device).float()
+
+
+def step(device: str, lowering: str = "fastest", **keywords: Any) -> tuple[Tensor, ...]:
+    torch.manual_seed(0)
+    x, w = integers(*X, device=device).requires_grad_(), integers(*W, device=device).requires_grad_()
+    y = ndconv.functional.conv2d(x, w, padding=1, lowering=lowering, **keywords)
+    return y, *torch.autograd.grad(y.square().sum(), (x, w))
+
+
+def test_it_computes_the_same(device: str) -> None:
+    for got, want in zip(step(device), step(device, "window"), strict=True):
+        assert torch.equal(got, want)
+
+
+def test_every_slot_is_measured_once(device: str, table: dict[Any, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    measured: list[Any] = []
+
+    def spy(key: Any, contenders: Mapping[str, Callable[[], object]]) -> dict[str, float]:
+        measured.append((key.problem.slot.value, set(contenders)))
+        return _timings.measure(key, contenders)
+
+    monkeypatch.setattr(_plan, "measure", spy)
+    step(device)
+    step(device)
+    names = {"window", "columns", "taps", "native"}  # reshape does not apply
+    assert measured == [("output", names), ("input", names), ("weight", names)] or measured == [
+        ("output", names), ("weight", names), ("input", names),
+    ]  # fmt: skip
+    assert all(set(seconds) == names for seconds in table.values())
+    step(device, dilation=2)
+    assert len(measured) == 6
+
+
+def test_the_winner_runs_and_the_plan_says_so(table: dict[Any, Any]) -> None:
+    step("cpu")
+    for key, seconds in table.items():
+        seconds.update(taps=1e-9, native=5e-9)
+        assert key.dtype == torch.float32
+    plan = ndconv.plan(X, W, padding=1, lowering="fastest", dtype=torch.float32)
+    assert plan.output.lowering == plan.grad_input.lowering == plan.grad_weight.lowering == "taps"
+    assert "not native      measured at 5 times the time" in str(plan.output)
+    with patch.object(Lowering, "run", autospec=True, side_effect=Lowering.run) as run:
+        step("cpu")
+    assert [call.args[0].name for call in run.call_args_list] == ["taps", "taps", "taps"]
+
+
+def test_the_plan_of_what_was_not_measured() -> None:
+    plan = ndconv.plan(X, W, lowering="fastest")
+    assert plan.output.lowering == ndconv.plan(X, W).output.lowering
+    assert f"lowering        {plan.output.lowering}, fastest has not measured it yet" in str(plan.output)
+    assert "native" not in str(plan.output)
+
+
+def test_auto_never_takes_torchs_kernel() -> None:
+    for shape in (X, (1, 1, 4, 4), (8, 64, 56, 56)):
+        assert ndconv.plan(shape, (4, shape[1], 3, 2)).output.lowering != "native"
+    assert ndconv.plan(X, W, lowering="native").output.lowering == "native"
+    assert ndconv.plan((1, 1, 4, 4, 4, 4), (1, 1, 2, 2, 2, 2), lowering="native").output.lowering != "native"
+
+
+def test_saved_and_loaded(table: dict[Any, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    step("cpu")
+    ndconv.save_timings(tmp_path / "timings.json")
+    before = dict(table)
+    table.clear()
+    ndconv.load_timings(tmp_path / "timings.json")
+    assert table == before
+    monkeypatch.setattr(_plan, "measure", lambda *args: pytest.fail("measured again"))
+    step("cpu")
+
+
+def test_times_of_another_machine_are_refused(table: dict[Any, Any], tmp_path: Path) -> None:
+    step("cpu")
+    ndconv.save_timings(tmp_path / "timings.json")
+    values = json.loads((tmp_path / "timings.json").read_text())
+    values["machine"]["torch"] = "0.4"
+    (tmp_path / "timings.json").write_text(json.dumps(values))
+    before = dict(table)
+    with pytest.raises(ValueError, match=r"load_timings: times must be of this machine, .*, but .* is of .*0\.4"):
+        ndconv.load_timings(tmp_path / "timings.json")
+    assert table == before
+
+
+def test_what_has_no_numbers_is_not_measured(table: dict[Any, Any]) -> None:
+    x, w = torch.empty(X, device="meta"), torch.empty(W, device="meta")
+    assert ndconv.functional.conv2d(x, w, lowering="fastest").is_meta
+    assert table == {}
+
+
+@pytest.mark.compiler
+def test_a_compiler_takes_auto(table: dict[Any, Any], device: str) -> None:
+    x, w = integers(*X, device=device), integers(*W, device=device)
+    compiled = torch.compile(ndconv.functional.conv2d, backend="aot_eager", fullgraph=True)
+    assert torch.equal(compiled(x, w, lowering="fastest"), ndconv.functional.conv2d(x, w))
+    assert table == {}
+
+
+def test_a_whole_model(device: str, table: dict[Any, Any]) -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.ConvTranspose2d(4, 2, 3, stride=2)).to(device)
+    x = torch.randn(X, device=device)
+    want = model(x)
+    ndconv.convert(model, lowering="fastest")
+    torch.testing.assert_close(model(x), want, rtol=1e-4, atol=1e-5)
+    model(x).sum().backward()
+    assert len(table) == 2 + 3  # nobody needs the input's gradient of the first layer
+
+
+def test_a_contender_that_a_device_lacks_is_out(monkeypatch: pytest.MonkeyPatch, table: dict[Any, Any]) -> None:
+    def lacking(*args: Any) -> Tensor:
+        raise NotImplementedError("no such kernel")
+
+    monkeypatch.setattr(LOWERINGS["native"], "run", lacking)
+    step("cpu")
+    assert all("native" not in seconds and seconds for seconds in table.values())
