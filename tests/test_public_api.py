@@ -24,15 +24,17 @@ ORDER = [
     "_cache", "_workspace", "_autocast", "_layout", "_windows", "_borders",
     "_rules._arguments", "_rules._calls", "_rules",
     "_lowerings._base", "_lowerings._products", "_lowerings._windowed",
-    "_lowerings.columns", "_lowerings.reshape", "_lowerings.taps", "_lowerings.window", "_lowerings",
-    "_precision", "_plan", "_flops",
+    "_lowerings.columns", "_lowerings.native", "_lowerings.reshape", "_lowerings.taps", "_lowerings.window",
+    "_lowerings", "_precision", "_timings", "_plan", "_flops",
     "_function", "_linear",
     "_convolution", "_explain",
     "functional._conv", "functional._conv_transpose", "functional._unfold", "functional",
     "grad._conv", "grad._conv_transpose", "grad._bias", "grad._backward", "grad",
     "nn._layer", "nn._conv", "nn._conv_transpose", "nn._lazy", "nn",
     "_convert",
-    "", "testing._oracle", "testing._cases", "testing._checks", "testing", "testing.__main__",
+    "", "testing._cases", "testing._oracle", "testing._space", "testing._trials", "testing._matrix",
+    "testing._subject", "testing._compare", "testing._checks", "testing._transforms", "testing._runner",
+    "testing._report", "testing._writers", "testing", "testing.__main__",
 ]  # fmt: skip
 
 
@@ -74,7 +76,7 @@ def test_modules_import_only_from_above(name: str) -> None:
 
 OUTSIDE = [path for folder in ("benchmarks", "docs") for path in sorted((ROOT / folder).rglob("*.py"))]
 # What these look at has no public name.
-UNITS = {"test_geometry.py", "test_windows.py"}
+UNITS = {"test_fastest.py", "test_faults.py", "test_geometry.py", "test_matrix.py", "test_windows.py"}
 OUTSIDE += [path for path in sorted((ROOT / "tests").glob("*.py")) if path.name not in UNITS]
 
 

@@ -15,9 +15,18 @@ Ints = tuple[int, ...]
 Pairs = tuple[tuple[int, int], ...]
 
 # Integers up to this size are exact in the dtype.
-_EXACT = {torch.float64: 2**53, torch.float32: 2**24, torch.float16: 2**11, torch.bfloat16: 2**8}
+EXACT = {
+    torch.float64: 2**53,
+    torch.float32: 2**24,
+    torch.float16: 2**11,
+    torch.bfloat16: 2**8,
+    torch.complex128: 2**53,
+    torch.complex64: 2**24,
+}
 
-_ID = re.compile(r"n(\d+)g(\d+)c(\d+)d(\d+)-k([\dx]+)-s([\dx]+)-p([\d.x]+)-d([\dx]+)-i([\dx]+)(?:-(\w+))?")
+_ID = re.compile(
+    r"n(\d+)g(\d+)c(\d+)d(\d+)-k([\dx]+)-s([\dx]+)-p([\d.x]+)-d([\dx]+)-i([\dx]+)(?:-(reflect|replicate|circular))?"
+)
 
 
 @dataclass(frozen=True)
@@ -124,13 +133,17 @@ class Case:
         """Padding as torch takes it, or None if the two sides differ."""
         return tuple(lo for lo, _ in self.padding) if all(lo == hi for lo, hi in self.padding) else None
 
-    def largest_value(self, dtype: torch.dtype) -> int:
-        """The largest operand value up to 4 with which every partial sum of every slot is exact, 0 if there is none."""
+    @property
+    def longest_sum(self) -> int:
+        """Products in the longest sum of any slot, at least one."""
         kernel, positions = math.prod(self.kernel), self.batch * math.prod(self.output_size)
         # Besides itself an element of the input may be shown by all of the padding.
         shown = 1 if self.mode == "zeros" else math.prod(1 + lo + hi for lo, hi in self.padding)
-        longest = max(self.channels * kernel, self.features * kernel * shown, positions, 1)
-        return min(4, math.isqrt(_EXACT[dtype] // longest))
+        return max(self.channels * kernel, self.features * kernel * shown, positions, 1)
+
+    def largest_value(self, dtype: torch.dtype) -> int:
+        """The largest operand value up to 4 with which every partial sum of every slot is exact, 0 if there is none."""
+        return min(4, math.isqrt(EXACT[dtype] // self.longest_sum))
 
     def operands(self, dtype: torch.dtype, device: str | torch.device = "cpu") -> tuple[Tensor, Tensor, Tensor]:
         """Input, weight and output gradient of small integers, the same for every call and device."""

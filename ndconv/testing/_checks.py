@@ -1,100 +1,353 @@
-"""Exact checks of one case: every slot against the NumPy loop, autograd, the adjoint identity and a second call."""
+"""What is checked of every trial, one function per property; each raises if it is not met or does not apply.
+
+All but one compare for equality. A check may ask the subject for its tensors as often as it likes: they are made anew,
+so none sees what another has done to them.
+"""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
+from unittest.mock import patch
 
+import numpy as np
 import torch
 from torch import Tensor
+from torch.autograd import gradcheck
+from torch.nn import functional as F
 
-from ndconv import functional, grad
-from ndconv.testing import _oracle
-from ndconv.testing._cases import Case
+from ndconv import get_workspace_limit, set_workspace_limit
+from ndconv._lowerings import LOWERINGS, Lowering
+from ndconv.testing._compare import (
+    NotApplicableError,
+    UnmetError,
+    differentiated,
+    laid_out,
+    needs_numbers,
+    outer,
+    same,
+    same_gradients,
+)
+from ndconv.testing._space import INTEGERS
+from ndconv.testing._subject import Subject
 
+# Error of a result of random numbers, in units of the dtype's epsilon times the sum of the absolute products plus the
+# smallest normal number: a sum's own rounding errors, and for half types one rounding at the end.
+TOLERANCE = {"float64": 4.0, "float32": 4.0, "complex128": 4.0, "complex64": 4.0, "float16": 0.51, "bfloat16": 0.51}
 
-def reference(case: Case, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
-    """Output, input gradient and weight gradient of a case by the NumPy loop, in int64 and so exact."""
-    x, w, y = (operand.to(torch.int64).numpy() for operand in case.operands(dtype))
-    size, padding, indices = case.input_size, case.padding, None
-    if case.mode != "zeros":
-        indices = _oracle.shown(size, padding, case.mode)
-        x, size, padding = _oracle.extend(x, indices), indices.shape, ((0, 0),) * case.ndim
-    rest = case.stride, padding, case.dilation, case.groups
-    output = _oracle.output(x, w, case.output_size, *rest)
-    grad_input = _oracle.grad_input(w, y, size, *rest)
-    grad_weight = _oracle.grad_weight(x, y, case.kernel, *rest)
-    if indices is not None:
-        grad_input = _oracle.retract(grad_input, indices, case.input_size)
-    return torch.from_numpy(output), torch.from_numpy(grad_input), torch.from_numpy(grad_weight)
-
-
-def results(
-    case: Case, dtype: torch.dtype, lowering: str, device: str = "cpu"
-) -> dict[str, tuple[Tensor, Tensor, Tensor]]:
-    """Output and both gradients of a case, each in four ways.
-
-    By the functions that compute one slot; by autograd; and by the same two from the transposed convolution, whose
-    output is the input gradient and whose input gradient is the output.
-    """
-    x, w, y = case.operands(dtype, device)
-    rest = case.stride, case.padding, case.dilation, case.groups
-    back = case.stride, case.padding, case.remainder, case.groups, case.dilation
-    how: Any = {"padding_mode": case.mode, "lowering": lowering}
-    output = functional.convnd(x, w, None, *rest, **how)
-    grad_input = grad.convnd_input(case.input_shape, w, y, *rest, **how)
-    grad_weight = grad.convnd_weight(x, case.weight_shape, y, *rest, **how)
-    transposed = functional.conv_transposend(y, w, None, *back, **how)
-    transposed_input = grad.conv_transposend_input(case.output_shape, w, x, *back, **how)
-    transposed_weight = grad.conv_transposend_weight(y, case.weight_shape, x, *back, **how)
-
-    x, w, y = x.requires_grad_(), w.requires_grad_(), y.requires_grad_()
-    traced = functional.convnd(x, w, None, *rest, **how)
-    by_input, by_weight = torch.autograd.grad(traced, (x, w), y.detach())
-    traced_back = functional.conv_transposend(y, w, None, *back, **how)
-    back_input, back_weight = torch.autograd.grad(traced_back, (y, w), x.detach())
-    return {
-        "slot": (output, grad_input, grad_weight),
-        "autograd": (traced.detach(), by_input, by_weight),
-        "the transposed slot": (transposed_input, transposed, transposed_weight),
-        "autograd of the transposed": (back_input, traced_back.detach(), back_weight),
-    }
+# The largest sum that a half type holds, rounded, and float32 exactly.
+_LARGEST_SUM = {"float16": 65504, "bfloat16": 2**24}
+_OTHER_DTYPE = {
+    "float64": "float32",
+    "float32": "float64",
+    "float16": "float32",
+    "bfloat16": "float32",
+    "complex128": "complex64",
+    "complex64": "complex128",
+    "int64": "int8",
+    "int8": "int64",
+}
+_MOST_ELEMENTS = 120
 
 
-def failures(case: Case, dtype: torch.dtype, lowering: str, device: str = "cpu") -> list[str]:
-    """What does not hold for a case; nothing if all is well.
+def forward(subject: Subject) -> None:
+    """The result equals a loop in NumPy that shares no code with the library."""
+    same("the result", subject.call(*subject.tensors(), subject.bias()), subject.grown(subject.result()), subject)
 
-    Args:
-        case: The case.
-        dtype: Element type.
-        lowering: Name of a lowering or ``"auto"``.
-        device: Where to compute.
 
-    Returns:
-        One sentence per fault.
+def gradients(subject: Subject) -> None:
+    """So do the gradients of the operands that need one, twice from the same graph; the others have none."""
+    tensors, chosen = differentiated(subject)
+    bias = subject.bias()
+    if bias is not None and chosen:
+        bias.requires_grad_()
+    result = subject.call(*tensors, bias)
+    if not chosen:
+        if result.requires_grad:
+            raise UnmetError("no operand needs a gradient, but the result does")
+        raise NotApplicableError("no operand needs a gradient")
+    same_gradients("", result, chosen, subject, keep=True)
+    same_gradients(", taken again,", result, chosen, subject, keep=True)
+    if bias is not None:
+        numbers, grad = outer(subject)
+        channels = numbers.ndim - subject.trial.case.ndim - 1
+        total = numbers.sum(tuple(axis for axis in range(numbers.ndim) if axis != channels))
+        same("the gradient of the bias", torch.autograd.grad(result, bias, grad)[0], total, subject)
 
-    Example:
-        >>> import torch
-        >>> from ndconv.testing import Case, failures
-        >>> failures(Case.parse("n2g1c3d4-k3x2-s2x1-p1.1x0.0-d1x2-i8x5"), torch.float32, "taps")
-        []
-    """
-    found, expected = [], reference(case, dtype)
-    first, second = results(case, dtype, lowering, device), results(case, dtype, lowering, device)
-    for source, tensors in first.items():
-        for name, got, again, want in zip(
-            ("output", "grad input", "grad weight"), tensors, second[source], expected, strict=True
-        ):
-            if got.shape != want.shape or got.dtype != dtype:
-                found.append(f"{name} by {source} is {tuple(got.shape)} {got.dtype}, not {tuple(want.shape)} {dtype}")
-            elif not torch.equal(got.cpu().to(torch.int64), want):
-                found.append(
-                    f"{name} by {source} differs from the NumPy loop in {int((got.cpu() != want).sum())} elements"
-                )
-            elif not torch.equal(got, again):
-                found.append(f"{name} by {source} differs between two calls")
-    x, w, y = (operand.double().cpu() for operand in case.operands(dtype))
-    output, grad_input, grad_weight = (tensor.double().cpu() for tensor in first["slot"])
-    products = [float((a * b).sum()) for a, b in ((output, y), (grad_input, x), (grad_weight, w))]
-    if len(set(products)) > 1:
-        found.append(f"<conv(x, w), y>, <x, grad input>, <w, grad weight> are {products}, not one number")
+
+def adjoint_identity(subject: Subject) -> None:
+    """The three forms pair with their open tensors to one number: no oracle is needed to see it."""
+    needs_numbers(subject)
+    dtype = subject.trial.dtype
+    values = {name: subject.numbers(name) for name in "xwy"}
+    products = {}
+    for slot in ("output", "input", "weight"):
+        one = subject.altered(slot=slot, bias="unbiased")
+        got = one.call(*one.tensors(values)).cpu()
+        wide = torch.complex128 if got.is_complex() else torch.int64 if dtype in INTEGERS else torch.float64
+        pairing = (got.to(wide).numpy() * values[one.open]).sum()
+        # Each result has wrapped around, and so must the number.
+        products[slot] = pairing.astype(dtype) if dtype in INTEGERS else pairing
+    if len(set(products.values())) > 1:
+        told = ", ".join(f"{slot} {value}" for slot, value in products.items())
+        raise UnmetError(f"paired with its open tensor each slot must give one number, but they give {told}")
+
+
+def equals_torch(subject: Subject) -> None:
+    """The result equals torch's own, by its convolution or that one's gradients in double precision on the CPU."""
+    needs_numbers(subject)
+    trial, case = subject.trial, subject.trial.case
+    if case.ndim > 3:
+        raise NotApplicableError("torch has no convolution with more than three axes")
+    if trial.dtype in INTEGERS:
+        raise NotApplicableError("torch differentiates no integers")
+    if case.batch == 0 and case.mode != "zeros":
+        raise NotApplicableError("torch fills no border of an empty batch")
+    double = torch.complex128 if trial.torch_dtype.is_complex else torch.float64
+    lacking = {name for name in "xy" if trial.batch == "unbatched"}
+    x, w, y = (
+        torch.from_numpy(np.array(subject.numbers(name))).to(double)[None if name in lacking else ...] for name in "xwy"
+    )
+    mode = {"zeros": "constant"}.get(case.mode, case.mode)
+    sides = [side for pair in reversed(case.padding) for side in pair]
+
+    def convolve(x: Tensor, w: Tensor) -> Tensor:
+        convolution: Any = (F.conv1d, F.conv2d, F.conv3d)[case.ndim - 1]
+        result: Tensor = convolution(F.pad(x, sides, mode), w, None, case.stride, 0, case.dilation, case.groups)
+        return result
+
+    if subject.open == "y":
+        want = convolve(x, w)
+    else:
+        # A gradient conjugates the other operand, a form does not.
+        place = x.requires_grad_() if subject.open == "x" else w.requires_grad_()
+        result = convolve(x, w.conj()) if subject.open == "x" else convolve(x.conj(), w)
+        (want,) = torch.autograd.grad(result, place, y)
+    got = subject.call(*subject.tensors()).cpu().to(double)
+    want = want[0] if subject.open in lacking else want
+    if not torch.equal(got, want):
+        raise UnmetError(f"the result differs from torch's in {int((got != want).sum())} of {got.numel()} elements")
+
+
+def other_lowerings(subject: Subject) -> None:
+    """Every other lowering that applies computes the same result and the same gradients."""
+    for name, refusal in subject.refusals().items():
+        if refusal is None and name != subject.trial.lowering:
+            tensors, chosen = differentiated(subject)
+            result = subject.call(*tensors, subject.bias(), lowering=name)
+            same(f"the result by {name!r}", result, subject.grown(subject.result()), subject)
+            same_gradients(f" by {name!r}", result, chosen, subject)
+
+
+def named_lowering(subject: Subject) -> None:
+    """The lowering that was asked for is the one that runs, in the gradients too; and it applies where it should."""
+    wanted, case = subject.trial.lowering, subject.trial.case
+    refusal = subject.refusals().get(wanted)
+    if wanted not in LOWERINGS:
+        raise NotApplicableError(f"{wanted} is not one of them")
+    if refusal is not None and _ought_to_apply(subject):
+        raise UnmetError(f"{wanted} ought to apply, but says: {refusal}")
+    if refusal is not None:
+        raise NotApplicableError(f"{wanted} falls back to another: {refusal}")
+    if case.batch == 0:
+        raise NotApplicableError("an empty sum is computed by none")
+    tensors, chosen = differentiated(subject)
+    with patch.object(Lowering, "run", autospec=True, side_effect=Lowering.run) as run:
+        result = subject.call(*tensors)
+        if chosen:
+            torch.autograd.grad(result, chosen, outer(subject)[1])
+    ran = {call.args[0].name for call in run.call_args_list}
+    if ran != {wanted}:
+        raise UnmetError(f"{wanted} was asked for, but what ran was {', '.join(sorted(ran)) or 'none'}")
+
+
+def _ought_to_apply(subject: Subject) -> bool:
+    """What is said of the library's own lowerings, read off the sizes."""
+    case, name = subject.trial.case, subject.trial.lowering
+    axes = zip(case.output_size, case.stride, case.dilation, case.kernel, strict=True)
+    rules = {"reshape": all(o == 1 or s > d * (k - 1) for o, s, d, k in axes), "native": case.ndim in (1, 2, 3)}
+    return rules.get(name, name in ("window", "columns", "taps"))
+
+
+def small_workspace(subject: Subject) -> None:
+    """In the smallest chunks there are, a limit of one byte, result and gradients are the same."""
+    before = get_workspace_limit()
+    set_workspace_limit(1)
+    try:
+        tensors, chosen = differentiated(subject)
+        result = subject.call(*tensors, subject.bias())
+        same("the result in chunks", result, subject.grown(subject.result()), subject)
+        same_gradients(" in chunks", result, chosen, subject)
+    finally:
+        set_workspace_limit(before)
+
+
+def saved_tensors(subject: Subject) -> None:
+    """A graph keeps one operand alive for each gradient that is needed, and none for those that are not."""
+    tensors, chosen = differentiated(subject)
+    kept: list[Tensor] = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda tensor: kept.append(tensor) or tensor, lambda tensor: tensor):  # type: ignore[func-returns-value]
+        subject.call(*tensors, subject.bias())
+    if len(kept) != len(chosen):
+        raise UnmetError(f"{len(chosen)} operands need a gradient, but {len(kept)} tensors are saved")
+
+
+def same_bits(subject: Subject) -> None:
+    """The same call gives the same bits, whatever geometry, dtype, memory format or device was computed in between."""
+    before = subject.call(*subject.tensors(), subject.bias())
+    for what, neighbour in neighbours(subject).items():
+        got = neighbour.call(*neighbour.tensors(), neighbour.bias())
+        same(f"the result with {what}, computed next,", got, neighbour.grown(neighbour.result()), neighbour)
+    expected = subject.result()
+    other = subject.altered(dtype=_OTHER_DTYPE[subject.trial.dtype])
+    dtype = other.trial.torch_dtype
+    between = other.call(*subject.tensors(dtype=dtype))
+    same(f"the result in {other.trial.dtype}, computed next,", between, expected, subject, dtype)
+
+    format = _other_format(subject)
+    tensors = subject.tensors(format=format)
+    between = subject.call(*tensors)
+    same(f"the result of {format} operands, computed next,", between, expected, subject)
+    if subject.trial.case.batch:
+        laid_out(f"the result of {format} operands, computed next,", between, tensors)
+
+    first, second = subject.tensors()
+    if not subject.call(first.to("meta"), second.to("meta")).is_meta:
+        raise UnmetError("the result of operands on meta, computed next, is elsewhere")
+
+    after = subject.call(*subject.tensors(), subject.bias())
+    if (after.dtype, after.device, after.stride()) != (before.dtype, before.device, before.stride()):
+        raise UnmetError("the second call's result has another dtype, device or layout")
+    if not after.is_meta and not torch.equal(after, before):
+        raise UnmetError("the second call's result has other bits")
+
+
+def neighbours(subject: Subject) -> dict[str, Subject]:
+    """Trials that differ in one number, and so in the size of the input: what must not be taken for one another."""
+    case = subject.trial.case
+    found = {}
+    for name, growing in (("stride", case.output_size), ("dilation", case.kernel)):
+        size = tuple(n + count - 1 for n, count in zip(case.input_size, growing, strict=True))
+        changes: Any = {"input_size": size, name: tuple(number + 1 for number in getattr(case, name))}
+        found[f"a larger {name}"] = subject.altered(case=replace(case, **changes), padding="pairs")
     return found
+
+
+def _other_format(subject: Subject) -> str:
+    trial = subject.trial
+    knows = trial.case.ndim in (2, 3) and trial.batch == "batched" and trial.format not in ("channels_last", "mixed")
+    return "channels_last" if knows else "contiguous"
+
+
+def memory_format(subject: Subject) -> None:
+    """The result is channels-last if an operand is, an input's gradient as the result, a weight's as the weight."""
+    if subject.trial.case.batch == 0:
+        raise NotApplicableError("an empty tensor lies nowhere")
+    tensors, chosen = differentiated(subject)
+    result = subject.call(*tensors, subject.bias())
+    laid_out("the result", result, tensors)
+    if chosen:
+        _, grad = outer(subject)
+        named = dict(zip(subject.operands, tensors, strict=True))
+        for name, found in zip(subject.needed, torch.autograd.grad(result, chosen, grad), strict=True):
+            laid_out(f"the gradient of {name}", found, [named["w"]] if name == "w" else tensors)
+
+
+def operands_untouched(subject: Subject) -> None:
+    """Neither call nor gradient writes to an operand, and no result shares memory with one."""
+    tensors, chosen = differentiated(subject)
+    bias = subject.bias()
+    _, grad = outer(subject)
+    watched = [*tensors, grad, *([] if bias is None else [bias])]
+    copies, versions = [tensor.detach().clone() for tensor in watched], [tensor._version for tensor in watched]
+    result = subject.call(*tensors, bias)
+    found = [result.detach(), *(torch.autograd.grad(result, chosen, grad) if chosen else ())]
+    if versions != [tensor._version for tensor in watched]:
+        raise UnmetError("an operand, the bias or the result's gradient was written to")
+    for tensor in found:
+        tensor.add_(1)
+    if not result.is_meta and not all(map(torch.equal, watched, copies)):
+        raise UnmetError("a result or gradient shares memory with an operand, or wrote to one")
+
+
+def jacobian(subject: Subject) -> None:
+    """Gradcheck with a step of 1: the function is linear in each operand, so a finite difference is exact."""
+    gradcheck(*differentiable(subject), eps=1.0, atol=0, rtol=0, check_forward_ad=True)
+
+
+def differentiable(subject: Subject) -> tuple[Callable[..., Tensor], tuple[Tensor, ...]]:
+    """A function of the operands that need a gradient, and these, in double precision; where a Jacobian can be had."""
+    needs_numbers(subject)
+    if not subject.needed:
+        raise NotApplicableError("no operand needs a gradient")
+    subject = subject.altered(dtype="complex128" if subject.trial.torch_dtype.is_complex else "float64")
+    trial = subject.trial
+    if trial.format == "repeated":
+        raise NotApplicableError("a step in one element of a repeated operand is a step in many")
+    if trial.case.batch == 0:
+        raise NotApplicableError("an empty tensor has no element to step in")
+    if sum(math.prod(subject.shapes[name]) for name in "xwy") > _MOST_ELEMENTS:
+        raise NotApplicableError(f"a Jacobian takes a call per element, of which there are more than {_MOST_ELEMENTS}")
+    bias = subject.bias()
+    (first, second), chosen = differentiated(subject)
+    functions: dict[str, Callable[..., Tensor]] = {
+        "both": lambda first, second: subject.call(first, second, bias),
+        "first": lambda first: subject.call(first, second, bias),
+        "second": lambda second: subject.call(first, second, bias),
+    }
+    return functions[trial.needs], tuple(chosen)
+
+
+def one_rounding(subject: Subject) -> None:
+    """Half types: sums far beyond what the dtype holds exactly are rounded once, bias included, by every lowering."""
+    needs_numbers(subject)
+    dtype = subject.trial.dtype
+    if dtype not in _LARGEST_SUM:
+        raise NotApplicableError(f"{dtype} is no half type")
+    most = min(256, math.isqrt(_LARGEST_SUM[dtype] // (2 * subject.trial.case.longest_sum)))
+    # All of one sign, so that no sum stays small.
+    values = {name: np.abs(subject.numbers(name, bound=most)) for name in subject.operands}
+    want = subject.grown(subject.expected(subject.open, values), most)
+    for name, refusal in {subject.trial.lowering: None, **subject.refusals()}.items():
+        if refusal is None:
+            got = subject.call(*subject.tensors(values), subject.bias(most), lowering=name)
+            same(f"the result of large numbers by {name!r}", got, want, subject)
+
+
+def random_numbers(subject: Subject) -> None:
+    """Normal numbers: the error against the loop in double precision stays within `TOLERANCE`."""
+    needs_numbers(subject)
+    dtype = subject.trial.dtype
+    if dtype not in TOLERANCE:
+        raise NotApplicableError(f"{dtype} has no fractions")
+    values = {name: subject.fractions(name) for name in subject.operands}
+    got = subject.call(*subject.tensors(values)).cpu()
+    wide = got.to(torch.complex128 if got.is_complex() else torch.float64).numpy()
+    error = np.abs(wide - subject.expected(subject.open, values))
+    size = subject.expected(subject.open, {name: np.abs(numbers) for name, numbers in values.items()})
+    kind = torch.finfo(subject.trial.torch_dtype)
+    if (error > TOLERANCE[dtype] * kind.eps * (size + kind.smallest_normal)).any():
+        worst = float((error / np.where(size > 0, size, 1)).max())
+        most = f"{TOLERANCE[dtype]} x {kind.eps:.2g}"
+        raise UnmetError(f"random numbers are off by {worst:.2g} of the absolute sum, {dtype} may be by {most}")
+
+
+# In this order.
+ALWAYS: dict[str, Callable[[Subject], None]] = {
+    "forward": forward,
+    "gradients": gradients,
+    "adjoint identity": adjoint_identity,
+    "equals torch": equals_torch,
+    "other lowerings": other_lowerings,
+    "named lowering": named_lowering,
+    "small workspace": small_workspace,
+    "saved tensors": saved_tensors,
+    "same bits": same_bits,
+    "memory format": memory_format,
+    "operands untouched": operands_untouched,
+    "Jacobian of step 1": jacobian,
+    "one rounding": one_rounding,
+    "random numbers": random_numbers,
+}

@@ -7,15 +7,17 @@ falls outside the input is left out. Integers in, integers out, so its sums are 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
+
+from ndconv.testing._cases import Case, Ints, Pairs
 
 Array = NDArray[Any]
-Ints = tuple[int, ...]
-Pairs = tuple[tuple[int, int], ...]
 ALL: Any = slice(None)
 
 
@@ -86,3 +88,37 @@ def retract(x: Array, indices: Array, input_size: Ints) -> Array:
     flat = np.zeros((*x.shape[:2], math.prod(input_size)), x.dtype)
     np.add.at(flat, (ALL, ALL, indices.ravel()), x.reshape(*x.shape[:2], indices.size))
     return flat.reshape(*x.shape[:2], *input_size)
+
+
+def form(case: Case, slot: str, filled: Mapping[str, Array]) -> Array:
+    """The trilinear form with a slot open.
+
+    Args:
+        case: The convolution, its padding mode included.
+        slot: ``"x"``, ``"w"`` or ``"y"``, the tensor to compute.
+        filled: The two others by name, batched.
+
+    Returns:
+        The tensor of the open slot. Complex numbers are multiplied as they are, none is conjugated.
+    """
+    arrays, size, padding, indices = dict(filled), case.input_size, case.padding, None
+    if case.mode != "zeros":
+        indices = shown(size, padding, case.mode)
+        size, padding = indices.shape, ((0, 0),) * case.ndim
+        if "x" in arrays:
+            arrays["x"] = extend(arrays["x"], indices)
+    rest = case.stride, padding, case.dilation, case.groups
+    if slot == "y":
+        return output(arrays["x"], arrays["w"], case.output_size, *rest)
+    if slot == "w":
+        return grad_weight(arrays["x"], arrays["y"], case.kernel, *rest)
+    gradient = grad_input(arrays["w"], arrays["y"], size, *rest)
+    return gradient if indices is None else retract(gradient, indices, case.input_size)
+
+
+def reference(case: Case, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+    """Output, input gradient and weight gradient of a case by the NumPy loop, in int64 and so exact."""
+    x, w, y = (operand.to(torch.int64).numpy() for operand in case.operands(dtype))
+    pairs = (("y", {"x": x, "w": w}), ("x", {"w": w, "y": y}), ("w", {"x": x, "y": y}))
+    found, grad_input, grad_weight = (torch.from_numpy(form(case, slot, filled)) for slot, filled in pairs)
+    return found, grad_input, grad_weight

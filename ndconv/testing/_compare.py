@@ -1,0 +1,87 @@
+"""What every check needs: the two ways not to pass, comparing for equality, and gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ndconv.testing._oracle import Array
+from ndconv.testing._subject import Subject
+
+
+class UnmetError(Exception):
+    """What ought to hold does not."""
+
+
+class NotApplicableError(Exception):
+    """There is nothing to check here, and why."""
+
+
+def same(what: str, got: Tensor, want: Array, subject: Subject, dtype: torch.dtype | None = None) -> None:
+    """Compare shape, dtype, device and, where there are any, numbers."""
+    dtype = dtype or subject.trial.torch_dtype
+    if tuple(got.shape) != want.shape or got.dtype != dtype:
+        raise UnmetError(f"{what} is {tuple(got.shape)} {got.dtype}, not {want.shape} {dtype}")
+    if got.device.type != torch.device(subject.device).type:
+        raise UnmetError(f"{what} is on {got.device}, not on {subject.device}")
+    if got.is_meta:
+        return
+    expected = torch.from_numpy(np.array(want)).to(dtype)
+    different = got.detach().cpu() != expected
+    if bool(different.any()):
+        index = tuple(int(i) for i in different.nonzero()[0])
+        raise UnmetError(
+            f"{what} differs from the NumPy loop in {int(different.sum())} of {got.numel()} elements, first at "
+            f"{list(index)}: {got[index].item()}, not {expected[index].item()}"
+        )
+
+
+def laid_out(what: str, tensor: Tensor, likes: Sequence[Tensor]) -> None:
+    """A tensor is channels-last if one of those it takes after is, and contiguous otherwise."""
+    if any(_channels_last(like) and not like.is_contiguous() for like in likes):
+        if not _channels_last(tensor):
+            raise UnmetError(f"{what} is not channels-last: its strides are {tensor.stride()}")
+    # With one channel, or one position, a tensor is both and cannot tell.
+    elif not tensor.is_contiguous() and not any(map(_channels_last, likes)):
+        raise UnmetError(f"{what} is not contiguous: its strides are {tensor.stride()}")
+
+
+def _channels_last(tensor: Tensor) -> bool:
+    format = {4: torch.channels_last, 5: torch.channels_last_3d}.get(tensor.dim())
+    return format is not None and tensor.is_contiguous(memory_format=format)
+
+
+def needs_numbers(subject: Subject) -> None:
+    """Numbers can be compared on a device that has some."""
+    if torch.device(subject.device).type == "meta":
+        raise NotApplicableError("meta tensors have shapes and no numbers")
+
+
+def differentiated(subject: Subject) -> tuple[tuple[Tensor, Tensor], list[Tensor]]:
+    """The operands, and those of them that need a gradient."""
+    tensors = subject.tensors()
+    return tensors, requiring(subject, tensors)
+
+
+def requiring(subject: Subject, tensors: Sequence[Tensor]) -> list[Tensor]:
+    """Those of a trial's operands that need a gradient, from now on."""
+    named = zip(subject.operands, tensors, strict=True)
+    return [tensor.requires_grad_() for name, tensor in named if name in subject.needed]
+
+
+def outer(subject: Subject) -> tuple[Array, Tensor]:
+    """A gradient of the result, as numbers and as a tensor."""
+    numbers = subject.numbers(subject.open)
+    return numbers, subject.tensor(numbers)
+
+
+def same_gradients(how: str, result: Tensor, chosen: Sequence[Tensor], subject: Subject, *, keep: bool = False) -> None:
+    """Compare the gradients of the operands that need one."""
+    if chosen:
+        numbers, grad = outer(subject)
+        found = torch.autograd.grad(result, chosen, grad, retain_graph=keep)
+        for name, got in zip(subject.needed, found, strict=True):
+            same(f"the gradient of {name}{how}", got, subject.gradient(name, subject.filled(), numbers), subject)

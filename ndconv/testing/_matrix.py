@@ -1,0 +1,82 @@
+"""Levels of the matrix: covering arrays, counted, with trials drawn for their rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+
+from ndconv.testing._space import Row, coverage, covering_array, parameters
+from ndconv.testing._trials import Trial, draw_trial
+
+
+@dataclass(frozen=True)
+class Level:
+    """How much is tried.
+
+    Args:
+        strength: Any so many parameters meet in all their levels.
+        arrays: How many covering arrays, each from another seed: more than any two meet, by chance, in further ones.
+            The compiler, which takes a second for a trial, is in the first only.
+    """
+
+    strength: int
+    arrays: int
+
+
+LEVELS = {"quick": Level(2, 4), "standard": Level(3, 1), "full": Level(4, 1)}
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """What a level consists of.
+
+    Args:
+        level: Its name.
+        strength: Of the covering array.
+        seed: Of array and sizes.
+        valid: Combinations of ``strength`` levels that the constraints allow.
+        covered: Those of them that occur.
+        trials: Trials with the rows they were drawn for.
+    """
+
+    level: str
+    strength: int
+    seed: int
+    valid: int
+    covered: int
+    trials: tuple[tuple[Trial, Row], ...]
+
+
+def matrix(level: str = "quick", *, seed: int = 0, dtypes: Sequence[str] = (), lowerings: Sequence[str] = ()) -> Matrix:
+    """Generate a level: a covering array, counted, and trials drawn for its rows.
+
+    Args:
+        level: ``"quick"``, ``"standard"`` or ``"full"``: any two, three or four parameters.
+        seed: The same seed gives the same trials.
+        dtypes: Limit the element types to these.
+        lowerings: Limit the lowerings to these.
+
+    Returns:
+        The matrix.
+
+    Example:
+        >>> quick = matrix("quick", dtypes=["float64"], lowerings=["taps"])
+        >>> quick.strength, quick.covered == quick.valid
+        (2, True)
+    """
+    return _matrix(level, seed, tuple(dtypes), tuple(lowerings))
+
+
+@cache
+def _matrix(level: str, seed: int, dtypes: tuple[str, ...], lowerings: tuple[str, ...]) -> Matrix:
+    size, space = LEVELS[level], parameters(dtypes, lowerings)
+    seeds = range(size.arrays * seed, size.arrays * (seed + 1))
+    trials = [
+        (draw_trial(row, each), row)
+        for each in seeds
+        for row in covering_array(space, size.strength, each)
+        if each == seeds[0] or row["transform"] != "compile"
+    ]
+    counted = coverage(space, [row for _, row in trials], size.strength)
+    return Matrix(level, size.strength, seed, counted.valid, counted.covered, tuple(trials))

@@ -1,0 +1,156 @@
+"""Examine trials: every check, none left unsaid, on one device and several processes where that is the CPU."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import re
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+
+import torch
+
+from ndconv.testing._checks import ALWAYS
+from ndconv.testing._compare import NotApplicableError, UnmetError
+from ndconv.testing._space import Row
+from ndconv.testing._subject import Subject
+from ndconv.testing._transforms import TRANSFORMS
+from ndconv.testing._trials import Trial
+
+PASSED, FAILED, UNSUPPORTED, NOT_APPLICABLE = "passed", "failed", "unsupported", "not applicable"
+STATUSES = (PASSED, FAILED, UNSUPPORTED, NOT_APPLICABLE)
+
+# How torch says that a device lacks something, in its own words and in those of the devices' libraries.
+_LACKING = re.compile(
+    r"not (yet )?implemented|not (currently )?supported|n't (currently )?support|unsupported|could not run|no kernel",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one check: its status, and why unless it passed."""
+
+    check: str
+    status: str
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Examined:
+    """A trial with its outcomes.
+
+    Args:
+        id: Of the trial.
+        levels: Of every parameter.
+        outcomes: Of every check.
+        seconds: They took.
+    """
+
+    id: str
+    levels: Row
+    outcomes: tuple[Outcome, ...]
+    seconds: float
+
+    def count(self, status: str) -> int:
+        """Checks with a status."""
+        return sum(outcome.status == status for outcome in self.outcomes)
+
+
+def examine(trial: Trial, device: str = "cpu") -> list[Outcome]:
+    """Run every check on a trial.
+
+    Args:
+        trial: What to look at.
+        device: Where to compute.
+
+    Returns:
+        An outcome per check; nothing is raised.
+
+    Example:
+        >>> from ndconv.testing import Trial, examine
+        >>> outcomes = examine(Trial.parse("n2g1c3d4-k3x2-s2x1-p1.1x0.0-d1x2-i8x5-taps"))
+        >>> sorted({outcome.status for outcome in outcomes})
+        ['not applicable', 'passed']
+    """
+    checks = dict(ALWAYS)
+    if trial.transform in TRANSFORMS:
+        checks[trial.transform] = TRANSFORMS[trial.transform]
+    return [_outcome(name, check, trial, device) for name, check in checks.items()]
+
+
+def _outcome(name: str, check: Callable[[Subject], None], trial: Trial, device: str) -> Outcome:
+    try:
+        check(Subject(trial, device))
+    except NotApplicableError as reason:
+        return Outcome(name, NOT_APPLICABLE, str(reason))
+    except UnmetError as fault:
+        return Outcome(name, FAILED, str(fault))
+    except Exception as error:  # a device or a lowering may fail in any way, and the others are still to be tried
+        message = (str(error).strip() or "no message").splitlines()[0]
+        if isinstance(error, NotImplementedError) or _LACKING.search(message):
+            return Outcome(name, UNSUPPORTED, message)
+        return Outcome(name, FAILED, f"{type(error).__name__}: {message}")
+    return Outcome(name, PASSED)
+
+
+def _timed(trial: Trial, device: str) -> tuple[list[Outcome], float]:
+    start = time.perf_counter()
+    return examine(trial, device), time.perf_counter() - start
+
+
+def _prepare() -> None:
+    """One thread per process, and no shortcuts of a GPU in what is compared for equality."""
+    torch.set_num_threads(1)
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = False
+    torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
+
+
+def examine_all(trials: Sequence[tuple[Trial, Row]], device: str = "cpu", workers: int = 1) -> Iterator[Examined]:
+    """Examine trials, in any order if there are several workers.
+
+    Args:
+        trials: With their rows.
+        device: Where to compute.
+        workers: Processes; with one, this one.
+
+    Yields:
+        Each trial as it is done.
+    """
+    if workers <= 1:
+        _prepare()
+        for trial, row in trials:
+            outcomes, seconds = _timed(trial, device)
+            yield Examined(trial.id, row, tuple(outcomes), seconds)
+        return
+    # A process forked off a torch that has started its threads may hang.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, context, initializer=_prepare) as pool:
+        pending = {pool.submit(_timed, trial, device): (trial, row) for trial, row in trials}
+        for done in as_completed(pending):
+            trial, row = pending[done]
+            try:
+                outcomes, seconds = done.result()
+            except Exception as error:  # the process died: say so of what it had in hand
+                outcomes, seconds = [Outcome("process", FAILED, f"{type(error).__name__}: {error}")], 0.0
+            yield Examined(trial.id, row, tuple(outcomes), seconds)
+
+
+def workers_for(device: str) -> int:
+    """Processes that help: one per core on the CPU, one on a device that all would share."""
+    if torch.device(device).type != "cpu":
+        return 1
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def unusable(device: str) -> str | None:
+    """Why nothing can be done on a device, or None."""
+    try:
+        torch.ones(2, device=device).sum()
+    except Exception as error:  # a missing driver has many kinds
+        return str(error).splitlines()[0]
+    return None

@@ -1,0 +1,242 @@
+"""The space of all convolutions as named parameters, covering arrays of it, and a count of what they cover.
+
+A *row* gives every parameter one of its levels. A covering array of strength t is a set of rows in which every
+combination of levels of any t parameters occurs that the constraints allow. Covertable generates it: it takes the
+constraints as they stand, any strength, and sees what constraints imply together. allpairspy, the other one looked at,
+left 118 of 2462 allowed pairs out under the same constraints. `coverage` shares no code with either: for what an array
+lacks it looks for a row that could have had it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations, product
+
+from covertable import make
+
+from ndconv._lowerings import LOWERINGS
+
+Row = Mapping[str, str]
+Parameters = Mapping[str, Sequence[str]]
+
+FLOATS = ("float64", "float32", "float16", "bfloat16", "complex128", "complex64")
+INTEGERS = ("int64", "int8")
+
+
+def parameters(dtypes: Sequence[str] = (), lowerings: Sequence[str] = ()) -> dict[str, tuple[str, ...]]:
+    """Every parameter with its levels; ``dtypes`` and ``lowerings`` limit theirs, if there are any.
+
+    ============  ====================================================================================================
+    parameter     meaning of its levels
+    ============  ====================================================================================================
+    ndim          number of spatial axes
+    operation     the convolution or the transposed one
+    slot          which of the operation's tensors the function computes: its output, or a gradient
+    kernel        elements per axis: one; some 2 or 4; some 3 or 5; axes that differ
+    windows       positions per axis: one on every axis; several on some; together some hundreds
+    stride        1; 2; past the window, so that none overlap; axes that differ
+    dilation      1; 2; axes that differ
+    padding       0; "valid"; the same on both sides; sides that differ; so much that windows see nothing else; "same";
+                  "causal"
+    mode          how padding is filled
+    groups        one; several; one channel each and one feature; one channel each and several features
+    remainder     whether elements are left after the last window (where a padding has a name it decides that itself)
+    batch         no batch axis; 0, 1 or many samples
+    bias          whether there is one
+    dtype         of all operands
+    format        memory of the operands: contiguous; channels-last; the first channels-last, the second contiguous;
+                  with gaps; repeated by a stride of 0
+    lowering      how to compute
+    needs         which operands need a gradient
+    transform     what is done to the function besides calling it and taking its gradient
+    ============  ====================================================================================================
+    """
+    return {
+        "ndim": ("1", "2", "3", "4", "5"),
+        "operation": ("conv", "transposed"),
+        "slot": ("output", "input", "weight"),
+        "kernel": ("one", "even", "odd", "mixed"),
+        "windows": ("one", "several", "many"),
+        "stride": ("one", "two", "apart", "mixed"),
+        "dilation": ("one", "two", "mixed"),
+        "padding": ("zero", "valid", "even", "sided", "deep", "same", "causal"),
+        "mode": ("zeros", "reflect", "replicate", "circular"),
+        "groups": ("one", "several", "depthwise", "multiplied"),
+        "remainder": ("none", "some"),
+        "batch": ("unbatched", "0", "1", "many"),
+        "bias": ("unbiased", "biased"),
+        "dtype": tuple(dtypes) or (*FLOATS, *INTEGERS),
+        "format": ("contiguous", "channels_last", "mixed", "gaps", "repeated"),
+        "lowering": tuple(lowerings) or ("auto", *LOWERINGS),
+        "needs": ("frozen", "first", "second", "both"),
+        "transform": ("eager", "compile", "vmap", "jvp", "double_backward", "per_sample"),
+    }
+
+
+@dataclass(frozen=True)
+class Constraint:
+    """What combinations of levels there are.
+
+    Args:
+        reason: Why there are no others.
+        names: The parameters it speaks of.
+        allows: Whether levels of these go together.
+    """
+
+    reason: str
+    names: tuple[str, ...]
+    allows: Callable[..., bool]
+
+    def holds(self, row: Row) -> bool:
+        """Whether a row, or as much of it as there is, may be so."""
+        return any(name not in row for name in self.names) or self.allows(*map(row.__getitem__, self.names))
+
+
+CONSTRAINTS = (
+    Constraint("a gradient has no bias", ("bias", "slot"), lambda bias, slot: bias == "unbiased" or slot == "output"),
+    Constraint(
+        "torch has a channels-last format for batches with two or three axes",
+        ("format", "ndim", "batch"),
+        lambda format, ndim, batch: (
+            format not in ("channels_last", "mixed") or (ndim in ("2", "3") and batch != "unbatched")
+        ),
+    ),
+    Constraint(
+        "hundreds of windows on every one of many axes would take minutes, and a bfloat16 counts to 256",
+        ("windows", "ndim", "dtype"),
+        lambda windows, ndim, dtype: windows != "many" or (ndim in ("1", "2") and dtype != "bfloat16"),
+    ),
+    Constraint(
+        "integers have no derivatives",
+        ("dtype", "needs"),
+        lambda dtype, needs: dtype not in INTEGERS or needs == "frozen",
+    ),
+    Constraint(
+        "without operands to differentiate by there is no derivative",
+        ("needs", "transform"),
+        lambda needs, transform: needs != "frozen" or transform in ("eager", "compile", "vmap"),
+    ),
+    Constraint(
+        "only a weight has one gradient per sample, and it must need one",
+        ("transform", "slot", "needs"),
+        lambda transform, slot, needs: (
+            transform != "per_sample" or slot == "weight" or (slot == "output" and needs in ("second", "both"))
+        ),
+    ),
+    Constraint(
+        "gradients per sample need samples",
+        ("transform", "batch"),
+        lambda transform, batch: transform != "per_sample" or batch in ("1", "many"),
+    ),
+    Constraint(
+        "reshape is for windows that do not overlap",
+        ("lowering", "windows", "stride", "kernel"),
+        lambda lowering, windows, stride, kernel: (
+            lowering != "reshape" or windows == "one" or stride == "apart" or kernel == "one"
+        ),
+    ),
+    Constraint(
+        "torch has kernels for up to three axes",
+        ("lowering", "ndim"),
+        lambda lowering, ndim: lowering != "native" or ndim in ("1", "2", "3"),
+    ),
+    Constraint(
+        "a remainder is less than the stride, and padding with a name decides it",
+        ("remainder", "stride", "padding"),
+        lambda remainder, stride, padding: (
+            remainder == "none" or (stride != "one" and padding not in ("same", "causal"))
+        ),
+    ),
+    Constraint(
+        "padding as large as a window makes more windows than one",
+        ("padding", "windows"),
+        lambda padding, windows: padding != "deep" or windows != "one",
+    ),
+    Constraint(
+        "one window of one element sees the input or the padding",
+        ("padding", "windows", "kernel"),
+        lambda padding, windows, kernel: padding not in ("even", "sided") or windows != "one" or kernel != "one",
+    ),
+    Constraint(
+        "where one window shows an input no larger than the stride there is little to reflect or to repeat",
+        ("padding", "windows", "mode"),
+        lambda padding, windows, mode: padding != "same" or windows != "one" or mode in ("zeros", "replicate"),
+    ),
+    Constraint(
+        "causal outputs see no later input, and a transposed convolution cuts causal padding off",
+        ("padding", "mode", "operation"),
+        lambda padding, mode, operation: (
+            padding != "causal" or mode == "zeros" or (mode == "replicate" and operation == "conv")
+        ),
+    ),
+)
+
+
+def covering_array(parameters: Parameters, strength: int, seed: int = 0) -> list[Row]:
+    """Rows in which every allowed combination of any ``strength`` parameters occurs; the same seed, the same rows.
+
+    Takes seconds for strength 2, a minute for 3.
+    """
+    constraints = [
+        {
+            "operator": "fn",
+            "requires": list(constraint.names),
+            "evaluate": lambda row, constraint=constraint: constraint.holds(row),
+        }
+        for constraint in CONSTRAINTS
+    ]
+    levels = {name: list(levels) for name, levels in parameters.items()}
+    rows: list[Row] = make(levels, strength=strength, constraints=constraints, salt=str(seed))
+    # In the order of the parameters, whichever the generator filled first.
+    return [{name: row[name] for name in parameters} for row in rows]
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """How many combinations of ``strength`` levels the constraints allow, and which of them no row has."""
+
+    strength: int
+    valid: int
+    missing: tuple[Row, ...]
+
+    @property
+    def covered(self) -> int:
+        """Combinations that occur."""
+        return self.valid - len(self.missing)
+
+
+def coverage(parameters: Parameters, rows: Sequence[Row], strength: int) -> Coverage:
+    """Count the combinations that occur, and search the others for what the constraints would have allowed."""
+    valid, missing = 0, []
+    for names in combinations(parameters, strength):
+        seen = {tuple(row[name] for name in names) for row in rows}
+        valid += len(seen)
+        for levels in product(*(parameters[name] for name in names)):
+            if levels not in seen and allowed(parameters, part := dict(zip(names, levels, strict=True))):
+                valid += 1
+                missing.append(part)
+    return Coverage(strength, valid, tuple(missing))
+
+
+def allowed(parameters: Parameters, part: Row) -> bool:
+    """Whether some row has these levels and breaks no constraint."""
+    if not all(constraint.holds(part) for constraint in CONSTRAINTS):
+        return False
+    # The parameters that no constraint speaks of may be anything.
+    spoken_of = {name for constraint in CONSTRAINTS for name in constraint.names}
+    return _completes(parameters, part, [name for name in parameters if name in spoken_of and name not in part])
+
+
+def _completes(parameters: Parameters, row: Row, names: Sequence[str]) -> bool:
+    """Whether levels for ``names`` can be added; those with the fewest to choose from are tried first."""
+    if not names:
+        return True
+    fitting = {name: [level for level in parameters[name] if _fits({**row, name: level}, name)] for name in names}
+    name = min(fitting, key=lambda name: len(fitting[name]))
+    others = [other for other in names if other != name]
+    return any(_completes(parameters, {**row, name: level}, others) for level in fitting[name])
+
+
+def _fits(row: Row, name: str) -> bool:
+    return all(constraint.holds(row) for constraint in CONSTRAINTS if name in constraint.names)

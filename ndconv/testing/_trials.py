@@ -1,0 +1,221 @@
+"""Trials: a convolution with all that can be asked of it, drawn for a row of levels, with an id that brings it back."""
+
+from __future__ import annotations
+
+import math
+import random
+import zlib
+from dataclasses import dataclass, fields
+
+import torch
+
+from ndconv._plan import NAMES
+from ndconv.testing._cases import EXACT, Case, Ints, Pairs
+from ndconv.testing._space import FLOATS, INTEGERS, Row
+
+# What a trial may say of itself, apart from its lowering. No word stands for two things: an id is words in a row.
+_WORDS: dict[str, tuple[str, ...]] = {
+    "operation": ("conv", "transposed"),
+    "slot": ("output", "input", "weight"),
+    "padding": ("pairs", "amount", "valid", "same", "causal"),
+    "batch": ("batched", "unbatched"),
+    "bias": ("unbiased", "biased"),
+    "dtype": (*FLOATS, *INTEGERS),
+    "format": ("contiguous", "channels_last", "mixed", "gaps", "repeated"),
+    "lowering": NAMES,
+    "needs": ("both", "first", "second", "frozen"),
+    "transform": ("eager", "compile", "vmap", "jvp", "double_backward", "per_sample"),
+}
+_FIELD = {word: field for field, words in _WORDS.items() for word in words}
+
+# The loop of the oracle and the sums of half types bound what a trial may be: products of windows and kernel elements.
+_MOST_PRODUCTS = {"one": 400, "several": 400, "many": 2400}
+_MANY = {1: tuple(range(256, 271)), 2: (16, 17)}
+_MOST_DRAWS = 20_000
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One function of two tensors, and how it is called.
+
+    Args:
+        case: The convolution.
+        operation: ``"conv"``, or ``"transposed"`` for the transposed convolution whose output is the case's input.
+        slot: ``"output"`` for the operation itself, ``"input"`` or ``"weight"`` for its gradient as a function.
+        padding: How padding is written: as ``"pairs"``, one ``"amount"`` per axis, or by its name.
+        batch: ``"unbatched"`` if the only sample comes without its axis.
+        bias: Whether there is one.
+        dtype: Of all operands.
+        format: Memory of the operands: ``"contiguous"``, ``"channels_last"``, ``"mixed"`` (the first channels-last, the
+            second contiguous), with ``"gaps"``, or ``"repeated"`` along the first axis by a stride of 0.
+        lowering: How to compute.
+        needs: Which operands need a gradient: ``"both"``, ``"first"``, ``"second"`` or none (``"frozen"``).
+        transform: What is done to the function besides calling it and taking its gradient.
+
+    Example:
+        >>> trial = Trial.parse("n2g1c3d4-k3x2-s2x1-p1.1x0.0-d1x2-i8x5-transposed-float32-taps-jvp")
+        >>> trial.operation, trial.lowering, trial.needs
+        ('transposed', 'taps', 'both')
+    """
+
+    case: Case
+    operation: str = "conv"
+    slot: str = "output"
+    padding: str = "pairs"
+    batch: str = "batched"
+    bias: str = "unbiased"
+    dtype: str = "float64"
+    format: str = "contiguous"
+    lowering: str = "auto"
+    needs: str = "both"
+    transform: str = "eager"
+
+    @classmethod
+    def parse(cls, id: str) -> Trial:
+        """The trial that an id names.
+
+        Raises:
+            ValueError: If it is not the id of a trial.
+        """
+        words = id.split("-")
+        case, given = words[:6], words[6:]
+        if given and given[0] not in _FIELD:
+            case.append(given.pop(0))
+        chosen = {}
+        for word in given:
+            if word not in _FIELD:
+                raise ValueError(f"not the id of a trial: {id!r} says {word!r}, known are {', '.join(_FIELD)}")
+            chosen[_FIELD[word]] = word
+        return cls(Case.parse("-".join(case)), **chosen)
+
+    @property
+    def id(self) -> str:
+        """A readable name that `parse` turns back into the trial; what goes without saying is not in it."""
+        said = (getattr(self, field.name) for field in fields(self)[1:])
+        usual = (field.default for field in fields(self)[1:])
+        return "-".join([self.case.id, *(word for word, default in zip(said, usual, strict=True) if word != default)])
+
+    @property
+    def levels(self) -> dict[str, str]:
+        """What the trial says of itself, by parameter; sizes are not among it."""
+        said = {field: getattr(self, field) for field in _WORDS}
+        return {"ndim": str(self.case.ndim), **said, "mode": self.case.mode}
+
+    @property
+    def torch_dtype(self) -> torch.dtype:
+        """The dtype itself."""
+        dtype: torch.dtype = getattr(torch, self.dtype)
+        return dtype
+
+    @property
+    def bound(self) -> int:
+        """The largest value up to 3 with which all sums are exact, twice as long ones too; 0 if there is none.
+
+        Integers wrap around and so are exact whatever their size.
+        """
+        if self.dtype in INTEGERS:
+            return 100
+        # Both parts of a complex product are sums of two.
+        terms = 2 * self.case.longest_sum * (2 if self.dtype.startswith("complex") else 1)
+        return min(3, math.isqrt(EXACT[self.torch_dtype] // terms))
+
+
+def draw_trial(row: Row, seed: int = 0) -> Trial:
+    """Draw a trial with the levels of a row; the same row and seed, the same trial.
+
+    Sizes are drawn from the number of windows, and the input built from it: so every remainder of a stride occurs.
+    """
+    draw = random.Random(zlib.crc32(f"{seed} {sorted(row.items())}".encode()))
+    for _ in range(_MOST_DRAWS):
+        case = _case(row, draw)
+        if case is not None:
+            trial = Trial(
+                case,
+                padding={"zero": "amount", "even": "amount", "sided": "pairs", "deep": "pairs"}.get(
+                    row["padding"], row["padding"]
+                ),
+                batch="unbatched" if row["batch"] == "unbatched" else "batched",
+                **{name: row[name] for name in _WORDS if name not in ("padding", "batch")},
+            )
+            if trial.bound:
+                return trial
+    raise AssertionError(f"no sizes were found for {row}: a constraint is missing")
+
+
+def _case(row: Row, draw: random.Random) -> Case | None:
+    """Sizes with the levels of a row, or None if those drawn do not go together."""
+    ndim, transposed = int(row["ndim"]), row["operation"] == "transposed"
+    kernel = _drawn(
+        draw, ndim, {"one": (1,), "even": (1, 2, 4), "odd": (1, 3, 5), "mixed": (1, 2, 3, 4)}, row["kernel"]
+    )
+    dilation = _drawn(draw, ndim, {"one": (1,), "two": (2,), "mixed": (1, 2, 3)}, row["dilation"])
+    windows = _drawn(draw, ndim, {"one": (1,), "several": (1, 2, 3, 4, 6), "many": _MANY.get(ndim, ())}, row["windows"])
+    if kernel is None or dilation is None or windows is None:
+        return None
+    if math.prod(kernel + windows) > _MOST_PRODUCTS[row["windows"]]:
+        return None
+    extent = tuple(d * (k - 1) + 1 for d, k in zip(dilation, kernel, strict=True))
+    if row["stride"] == "apart":
+        stride: Ints | None = tuple(max(2, e + draw.randint(0, 1)) for e in extent)
+    else:
+        stride = _drawn(draw, ndim, {"one": (1,), "two": (2,), "mixed": (1, 2, 3, 4)}, row["stride"])
+    if stride is None:
+        return None
+
+    if row["padding"] in ("same", "causal"):
+        # S times as many elements as windows, or less by up to S - 1; the transposed convolution makes it S times.
+        size = tuple(s * o - (0 if transposed else draw.randrange(s)) for s, o in zip(stride, windows, strict=True))
+        padding = _named_padding(row["padding"], transposed, size, windows, extent, stride)
+    else:
+        remainder = tuple(draw.randrange(s) if row["remainder"] == "some" else 0 for s in stride)
+        if any(remainder) != (row["remainder"] == "some"):
+            return None
+        sides = _sides(row["padding"], extent, draw)
+        if sides is None:
+            return None
+        padding = sides
+        size = tuple(
+            s * (o - 1) + e + rest - lo - hi
+            for s, o, e, rest, (lo, hi) in zip(stride, windows, extent, remainder, padding, strict=True)
+        )
+    least = {"reflect": 1, "circular": 0}.get(row["mode"])
+    fits = least is None or all(max(pair) + least <= n or not any(pair) for pair, n in zip(padding, size, strict=True))
+    if min(size) < 1 or not fits:
+        return None
+
+    batch = {"unbatched": 1, "0": 0, "1": 1, "many": draw.randint(2, 3)}[row["batch"]]
+    groups = 1 if row["groups"] == "one" else draw.randint(2, 3)
+    channels = {"one": draw.randint(1, 3), "several": draw.randint(2, 3)}.get(row["groups"], 1)
+    features = {"depthwise": 1, "multiplied": draw.randint(2, 3)}.get(row["groups"], draw.randint(1, 3))
+    return Case(batch, groups, channels, features, kernel, stride, padding, dilation, size, row["mode"])
+
+
+def _drawn(draw: random.Random, ndim: int, choices: dict[str, Ints], level: str) -> Ints | None:
+    """A number per axis: more than one somewhere, if there is a choice, and with ``"mixed"`` not all alike."""
+    numbers = tuple(draw.choice(choices[level]) for _ in range(ndim))
+    trivial = len(set(numbers)) == 1 if level == "mixed" and ndim > 1 else max(numbers) == 1
+    return None if trivial and len(choices[level]) > 1 else numbers
+
+
+def _sides(level: str, extent: Ints, draw: random.Random) -> Pairs | None:
+    """Padding per axis, by sizes."""
+    if level in ("zero", "valid"):
+        return ((0, 0),) * len(extent)
+    if level == "even":
+        padding = tuple((p, p) for p in (draw.randint(0, 2) for _ in extent))
+        return padding if any(map(any, padding)) else None
+    padding = tuple((draw.randint(0, 2), draw.randint(0, 2)) for _ in extent)
+    if level == "sided":
+        return padding if any(lo != hi for lo, hi in padding) else None
+    axis = draw.randrange(len(extent))
+    deep = (extent[axis], 0) if draw.random() < 0.5 else (draw.randint(0, 1), extent[axis])
+    return tuple(deep if i == axis else (lo % 2, hi % 2) for i, (lo, hi) in enumerate(padding))
+
+
+def _named_padding(name: str, transposed: bool, size: Ints, windows: Ints, extent: Ints, stride: Ints) -> Pairs:
+    """What the names stand for: outputs at every S-th input, or at those that only earlier inputs decide."""
+    missing = [max(0, s * (o - 1) + e - n) for n, o, e, s in zip(size, windows, extent, stride, strict=True)]
+    if name == "same":
+        return tuple((total // 2, total - total // 2) for total in missing)
+    # The transposed convolution's result comes after its input: what goes beyond is cut off behind.
+    return tuple((0, total) if transposed else (e - 1, 0) for total, e in zip(missing, extent, strict=True))

@@ -1,0 +1,270 @@
+"""The matrix finds what is wrong: faults planted one at a time, and devices and lowerings that fail."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import textwrap
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+import torch
+import torch._dynamo  # the first derivative would; imported here, a process forked for a mutant need not
+from torch import Tensor
+
+from ndconv import _borders, _convolution, _flops, _function, _plan, _precision, _windows
+from ndconv._geometry import Form, Geometry
+from ndconv._lowerings import LOWERINGS, Lowering, _windowed, columns, reshape, taps, window
+from ndconv._rules import _calls
+from ndconv.functional import _conv
+from ndconv.grad import _conv as grad_conv
+from ndconv.testing import Trial, examine, matrix
+from ndconv.testing.__main__ import main
+
+TRIALS = [trial for trial, _ in matrix("quick").trials if trial.transform != "compile"]
+
+
+@pytest.fixture(autouse=True)
+def choices() -> Iterator[None]:
+    """Choices made under a fault are not to outlive it."""
+    _plan._weighed.cache_clear()
+    yield
+    _plan._weighed.cache_clear()
+
+
+def first_failure(device: str) -> str | None:
+    """What the quick level finds first; everything in it is supported."""
+    for trial in TRIALS:
+        for outcome in examine(trial, device):
+            if outcome.status in ("failed", "unsupported"):
+                return f"{trial.id} {outcome.check}: {outcome.detail}"
+    return None
+
+
+def plant(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, old: str, new: str) -> None:
+    """Exchange a function for itself with other text in one place."""
+    found = inspect.getattr_static(owner, name)
+    function = found.__func__ if isinstance(found, staticmethod) else found
+    source = textwrap.dedent(inspect.getsource(function))
+    assert source.count(old) == 1, f"{name} has changed: {old!r} is no longer there once"
+    namespace = dict(function.__globals__)
+    exec(source.replace(old, new).replace("@staticmethod\n", ""), namespace)
+    monkeypatch.setattr(owner, name, staticmethod(namespace[name]) if function is not found else namespace[name])
+
+
+# What is wrong, where, and how it reads then.
+FAULTS: dict[str, tuple[Any, str, str, str]] = {
+    "lo is one less": (Geometry, "fit", "(lo, span - size - lo)", "(lo - 1, span - size - lo + 1)"),
+    "lo is one more": (Geometry, "fit", "(lo, span - size - lo)", "(lo + 1, span - size - lo - 1)"),
+    "hi lacks what 'same' has over": (
+        _calls, "_sides", "(total // 2, total - total // 2)", "(total - total // 2, total // 2)",
+    ),
+    "hi is one less": (Geometry, "output_size", "(size + lo + hi - extent)", "(size + lo + hi - 1 - extent)"),
+    "stride and dilation swapped in INPUT": (
+        _windows, "_fold_axis", "positions, shape[axis] = shape[axis], reach",
+        "stride, dilation = dilation, stride; positions, shape[axis] = shape[axis], reach",
+    ),
+    "stride and dilation swapped in the phases": (
+        taps, "_layout", "problem.geometry,",
+        "Geometry(problem.geometry.kernel, problem.geometry.dilation, (), problem.geometry.stride),",
+    ),
+    "remainder rows not zero": (
+        _windowed, "unpad", "pad(tensor, tuple((-lo, -hi) for lo, hi in amounts))",
+        "pad_last_axis_first(tensor, [-amount for pair in reversed(amounts) for amount in pair], value=1)",
+    ),
+    "groups interleaved with channels": (
+        _plan, "ungroup", "(groups, tensor.shape[axis] // groups))",
+        "(tensor.shape[axis] // groups, groups)).transpose(axis, axis + 1)",
+    ),
+    "groups mixed up by vmap": (_function, "_fold", "apart.movedim(0, position)", "apart.movedim(0, position + 1)"),
+    "kernel not flipped in INPUT": (taps.Taps, "input", "_pack_weight(w, plan)", "_pack_weight(w.flip(-1), plan)"),
+    "conj forgotten": (_function.Trilinear, "backward", "operand.conj()", "operand"),
+    "half types summed as they are": (_plan, "run", "widen = lowering", "widen = False and lowering"),
+    "rounded before the bias": (_conv, "compute_output", "bias is not None, (x, w)", "False, (x, w)"),
+    "integers summed in float32": (_precision, "_float", "if largest <= _EXACT[dtype]", "if dtype == torch.float32"),
+    "a saved tensor written to": (
+        _function.Trilinear, "backward", "if operand is not None:",
+        "if operand is not None and operand.detach().add_(1) is not None:",
+    ),
+    "an operand written to": (_flops, "execute", "slot = form.slot", "slot = form.slot; first.detach().mul_(1)"),
+    "a tangent left out": (
+        _function.ForwardTrilinear, "jvp", "(first_tangent, second), (first, second_tangent)",
+        "(first_tangent, second)",
+    ),
+    "channels-last forgotten": (_flops, "execute", "channels_last = form.channels_last", "channels_last = False"),
+    "sums that start at one": (taps.Taps, "weight", "x.new_zeros(", "x.new_ones("),
+    "a border reflected with its outermost element": (
+        _borders, "_shown", "(1, lo), (size - 1 - hi, hi)", "(0, lo), (size - hi, hi)",
+    ),
+    "a border not added back": (_convolution, "retract", "core.narrow(axis, start, length).add_(side)", "pass"),
+    "unbatched taken for one channel": (grad_conv, "compute_weight", "geometry.ndim + 1", "geometry.ndim"),
+    "columns in another order": (columns.Columns, "product_weight", "y.movedim(0, 2)", "y.flip(-1).movedim(0, 2)"),
+    "an operand saved that nobody needs": (
+        _function.Trilinear, "setup_context", "first if need_second else None", "first",
+    ),
+    "the weight's gradient laid out as the result": (
+        _function, "_layouts", "last if slot is Slot.WEIGHT else result", "result",
+    ),
+    "chunks added in the wrong place": (
+        _windowed.Windowed, "input", "start = geometry.stride[0] * rows.start", "start = rows.start",
+    ),
+    "reshape refused where it applies": (reshape.Reshape, "refusal", "extent > stride", "extent >= stride"),
+    "derivatives by another lowering": (Form, "derivative", "self.lowering", "'auto'"),
+    "another lowering than the one named": (
+        _plan, "choose", "wanted if wanted in costs else cheapest", "cheapest",
+    ),
+    "einsum over the wrong equation": (window.Window, "product_weight", "Slot.WEIGHT", "Slot.OUTPUT"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_planted_fault_is_found(fault: str, monkeypatch: pytest.MonkeyPatch, device: str) -> None:
+    plant(monkeypatch, *FAULTS[fault])
+    assert first_failure(device) is not None
+
+
+def _stale(compute: Callable[..., Tensor], attribute: Callable[[Tensor], Any], key: Callable[..., Any]) -> Any:
+    """A cache of plans that leaves something out of its key: what it says of the result is that of an earlier one."""
+    remembered: dict[Any, Any] = {}
+
+    def stale(form: Form, first: Tensor, second: Tensor) -> Tensor:
+        result = compute(form, first, second)
+        kept = remembered.setdefault(key(form, first, second), attribute(result))
+        if isinstance(kept, bool):
+            return result.contiguous(memory_format=torch.channels_last) if kept else result.contiguous()
+        return result.to(kept)
+
+    return stale
+
+
+STALE: dict[str, tuple[Callable[[Tensor], Any], Callable[..., Any]]] = {
+    "dtype": (lambda y: y.dtype, lambda form, a, b: (form, a.shape, b.shape, a.device)),
+    "device": (lambda y: y.device, lambda form, a, b: (form, a.shape, b.shape, a.dtype)),
+    "memory format": (
+        lambda y: y.dim() == 4 and y.is_contiguous(memory_format=torch.channels_last),
+        lambda form, a, b: (form, a.shape, b.shape, a.dtype, a.device),
+    ),
+}
+
+
+@pytest.mark.parametrize("missing", STALE)
+def test_stale_plan_is_found(missing: str, monkeypatch: pytest.MonkeyPatch, device: str) -> None:
+    monkeypatch.setattr(_flops, "execute", _stale(_plan.execute, *STALE[missing]))
+    assert first_failure(device) is not None
+
+
+def test_stale_layout_is_found(monkeypatch: pytest.MonkeyPatch, device: str) -> None:
+    """A key that forgets the stride."""
+    remembered: dict[Any, taps.Layout] = {}
+
+    def layout(geometry: Geometry, output_size: tuple[int, ...]) -> taps.Layout:
+        return remembered.setdefault(
+            (geometry.kernel, geometry.dilation, output_size), taps.layout(geometry, output_size)
+        )
+
+    monkeypatch.setattr(taps, "_cached_layout", layout)
+    assert first_failure(device) is not None
+
+
+def test_without_a_fault_nothing_is_found(device: str) -> None:
+    """What mutants are tried on; the compiler cannot trace what they are wrapped in."""
+    assert first_failure(device) is None
+
+
+class Raising(Lowering):
+    """A lowering that somebody has not finished."""
+
+    name = "taps"
+
+    def __init__(self, message: str) -> None:
+        self.message = message
+
+    def cost(self, problem: Any) -> Any:
+        return LOWERINGS["window"].cost(problem)
+
+    def run(self, problem: Any, first: Tensor, second: Tensor) -> Tensor:
+        raise RuntimeError(self.message)
+
+    def output(self, problem: Any, x: Tensor, w: Tensor) -> Tensor:
+        return self.run(problem, x, w)
+
+    def input(self, problem: Any, w: Tensor, y: Tensor) -> Tensor:
+        return self.run(problem, w, y)
+
+    def weight(self, problem: Any, x: Tensor, y: Tensor) -> Tensor:
+        return self.run(problem, x, y)
+
+
+ONE = "n2g1c2d1-k3-s2-p1.1-d1-i8-float32-taps"
+
+
+def test_a_lowering_that_raises_is_reported(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(LOWERINGS, "taps", Raising("the hamster is tired\nand so on"))
+    assert main(["--case", ONE, "--workers", "1"]) == 1
+    told = capsys.readouterr().out
+    assert "forward: RuntimeError: the hamster is tired" in told
+    assert ONE in told
+    assert "and so on" not in told
+
+
+def test_what_a_device_lacks_is_named_not_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    message = "\"bmm\" not implemented for 'Float'"
+    monkeypatch.setitem(LOWERINGS, "taps", Raising(message))
+    outcomes = {outcome.check: outcome for outcome in examine(Trial.parse(ONE))}
+    assert (outcomes["forward"].status, outcomes["forward"].detail) == ("unsupported", message)
+    assert outcomes["named lowering"].status == "unsupported"
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> tuple[Path, Path, Path]:
+    return tmp_path / "out.html", tmp_path / "out.json", tmp_path / "out.xml"
+
+
+def test_meta_has_shapes_and_says_so(capsys: pytest.CaptureFixture[str], written: tuple[Path, Path, Path]) -> None:
+    page, data, junit = written
+    files = ["--report", str(page), "--json", str(data), "--junit", str(junit)]
+    assert main(["--device", "meta", "--dtype", "float32", "int8", "--lowering", "auto", "taps", *files]) == 0
+    told = capsys.readouterr().out
+    assert "meta tensors have shapes and no numbers" in told
+    assert ", 0 failed, 0 unsupported" in told
+    report = json.loads(data.read_text())
+    assert report["covered"] == report["valid"] > 0
+    assert report["environment"]["device"] == "meta"
+    outcomes = [text for one in report["examined"] for text in one["outcomes"].values()]
+    assert f"{outcomes.count('passed')} passed" in told
+    assert all(text == "passed" or text.startswith("not applicable: ") for text in outcomes)
+    suite = ElementTree.parse(junit).getroot()[0]
+    assert suite.get("tests") == str(len(report["examined"]))
+    assert suite.get("failures") == "0"
+    html = page.read_text()
+    assert "http" not in html.replace("http-equiv", "")
+    assert json.loads(html.split('id="report">')[1].split("</script>")[0])["examined"] == report["examined"]
+
+
+def test_one_trial_again_with_files(capsys: pytest.CaptureFixture[str], written: tuple[Path, Path, Path]) -> None:
+    page, data, junit = written
+    assert main(["--case", ONE, "--report", str(page), "--json", str(data), "--junit", str(junit)]) == 0
+    assert "1 trials, " in capsys.readouterr().out
+    assert ElementTree.parse(junit).getroot().find(".//testcase").get("name") == ONE  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--device", "nonsense"], "device 'nonsense' cannot be used"),
+        (["--case", "n1g1c1d1-k1-s1-p0.0-d1-i1-nonsense"], "nonsense"),
+        (["--lowering", "nonsense"], "invalid choice"),
+        (["--json", "/nowhere/at/all.json"], "there is no folder /nowhere/at"),
+    ],
+    ids=["device", "case", "lowering", "folder"],
+)
+def test_arguments_that_cannot_be(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit:
+        main(arguments)
+    assert exit.value.code == 2
+    assert message in capsys.readouterr().err
