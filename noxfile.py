@@ -98,6 +98,14 @@ def oracle(session: nox.Session) -> None:
 
 
 @nox.session
+def mutation(session: nox.Session) -> None:
+    """Change the code in every way mutmut knows and see that the matrix finds it; takes hours."""
+    provide(session, "mutation")
+    session.run("mutmut", "run", *session.posargs)
+    session.run("python", "-m", "tests.mutation")
+
+
+@nox.session
 @nox.parametrize("device", ["cpu", "cuda"], ids=["cpu", "cuda"])
 def bench(session: nox.Session, device: str) -> None:
     """Measure time and memory against torch."""

@@ -1,6 +1,9 @@
 """Sphinx: everything a page needs is local, so that the docs build and read without a network."""
 
+from pathlib import Path
+
 import ndconv
+from ndconv.testing import read_json, write_html, write_markdown
 
 project = "ndconv"
 author = "The ndconv authors"
@@ -15,7 +18,7 @@ extensions = [
     "sphinx_copybutton",
     "sphinx-mathjax-offline",
 ]
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "_generated"]
 html_theme = "furo"
 html_static_path = ["_static"]
 html_css_files = ["wrap.css"]
@@ -31,3 +34,12 @@ nitpick_ignore_regex = [
     ("py:.*", r"(?!ndconv\b).*"),  # torch's and Python's names resolve only through a network
     ("py:.*", r"ndconv\.(\w+\.)*_.*"),  # private modules have no page
 ]
+
+# Pages of results are made from the JSON of real runs.
+_docs = Path(__file__).parent
+_generated = _docs / "_generated"
+(_generated / "extra").mkdir(parents=True, exist_ok=True)
+_report = read_json(_docs / "results" / "matrix-cpu.json")
+write_html(_report, _generated / "extra" / "matrix.html")
+write_markdown(_report, _generated / "test_matrix.md")
+html_extra_path = ["_generated/extra"]
