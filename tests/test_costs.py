@@ -1,0 +1,137 @@
+"""What lowerings say they will spend: a worked example for each, and products counted while they run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from ndconv._geometry import Form, Geometry, Problem, Slot
+from ndconv._lowerings import LOWERINGS, Cost
+from ndconv._plan import choose, estimate, problem_of
+from ndconv._windows import ungroup
+from ndconv._workspace import get_workspace_limit, set_workspace_limit
+from ndconv.testing import sample
+
+# Two groups of 3 channels to 4, five samples of 9x8. One geometry has windows that overlap, the other has not.
+OVERLAPPING = Geometry((3, 2), (2, 1), ((1, 1), (0, 2)), (1, 2), groups=2)
+APART = Geometry((3, 2), (3, 2), ((0, 0), (0, 0)), (1, 1), groups=2)
+X, W, Y, Y_APART = 5 * 6 * 72, 8 * 18, 5 * 8 * 40, 5 * 8 * 12
+WINDOWS, WINDOWS_APART = 5 * 6 * 6 * 40, 5 * 6 * 6 * 12
+PRODUCTS = WINDOWS * 4
+# The phase images are 6x10, two of them: twelve phase channels, eight of the output, four runs of six taps.
+FLAT = 5 * 6 * 10
+PACKED, READ, PASSED = FLAT * (12 + 8), FLAT * 6 * 6, FLAT * 8 * 4
+TAPS = (PRODUCTS // 40 * 60, X + W + Y + PACKED)
+
+COSTS = {
+    "window": {
+        Slot.INPUT: Cost(PRODUCTS, 2 * X + W + Y + 11 * WINDOWS // 2, 0, WINDOWS, "2 x (18, 4) @ (4, 200)", 22.05),
+        Slot.WEIGHT: Cost(PRODUCTS, 2 * X + W + Y + 5 * WINDOWS, 0, WINDOWS, "2 x (4, 200) @ (200, 18)", 12.05),
+        Slot.OUTPUT: Cost(PRODUCTS, 2 * X + W + Y + 5 * WINDOWS, 0, WINDOWS, "2 x (4, 18) @ (18, 200)", 12.05),
+    },
+    "columns": {
+        Slot.INPUT: Cost(PRODUCTS, 2 * X + W + Y + 3 * WINDOWS // 2, 0, WINDOWS, "2 x (18, 4) @ (4, 200)", 22.05),
+        Slot.WEIGHT: Cost(PRODUCTS, 2 * X + W + Y + WINDOWS, 0, WINDOWS, "2 x (4, 200) @ (200, 18)", 12.05),
+        Slot.OUTPUT: Cost(PRODUCTS, 2 * X + W + Y + WINDOWS, 0, WINDOWS, "2 x (4, 18) @ (18, 200)", 12.05),
+    },
+    "taps": {
+        Slot.INPUT: Cost(*TAPS, 2 * READ + PASSED, PACKED, "8 x (6, 4) @ (4, 300)", 25),
+        Slot.WEIGHT: Cost(*TAPS, READ + PASSED, PACKED, "8 x (4, 300) @ (300, 6)", 25),
+        Slot.OUTPUT: Cost(*TAPS, READ + 2 * PASSED, PACKED, "8 x (4, 6) @ (6, 300)", 25),
+    },
+    "reshape": {
+        slot: Cost(WINDOWS_APART * 4, X + W + Y_APART + 2 * WINDOWS_APART, 0, WINDOWS_APART, products, 4.5)
+        for slot, products in {
+            Slot.INPUT: "10 x (18, 4) @ (4, 12)",
+            Slot.WEIGHT: "2 x (4, 60) @ (60, 18)",
+            Slot.OUTPUT: "10 x (4, 18) @ (18, 12)",
+        }.items()
+    },
+}
+
+
+def problem(slot: Slot, geometry: Geometry) -> Problem:
+    return Problem(slot, geometry, 5, 3, 4, (9, 8), geometry.output_size((9, 8)), 8)
+
+
+@pytest.mark.parametrize("slot", Slot)
+@pytest.mark.parametrize("name", COSTS)
+def test_worked_example(name: str, slot: Slot) -> None:
+    assert LOWERINGS[name].cost(problem(slot, APART if name == "reshape" else OVERLAPPING)) == COSTS[name][slot]
+
+
+@pytest.fixture
+def five_rows() -> Iterator[None]:
+    """A workspace for 19 kB: a row of windows takes 2304 bytes, a sample of them 11520, packed for taps 9600."""
+    limit = get_workspace_limit()
+    set_workspace_limit(19_000)
+    yield
+    set_workspace_limit(limit)
+
+
+def test_chunks_are_counted(five_rows: None) -> None:
+    output = problem(Slot.OUTPUT, OVERLAPPING)
+    for name, passes in (("window", 5), ("columns", 1)):
+        cost = LOWERINGS[name].cost(output)
+        assert (cost.workspace, cost.matmuls) == (19_000 // 8, "2 x (4, 18) @ (18, 200) in 4 chunks")
+        assert cost.calls == 4 * (12 + 2 / 40)
+        assert cost.elements_moved == 2 * X + W + Y + passes * WINDOWS
+    cost = LOWERINGS["taps"].cost(output)
+    assert (cost.workspace, cost.matmuls, cost.calls) == (PACKED // 5, "40 x (4, 6) @ (6, 60)", 5 * 25)
+
+
+def test_a_product_in_place_moves_nothing_else() -> None:
+    pointwise = Geometry((1, 1), (1, 1), ((0, 0), (0, 0)), (1, 1))
+    cost = LOWERINGS["reshape"].cost(Problem(Slot.INPUT, pointwise, 5, 3, 4, (9, 8), (9, 8), 4))
+    assert (cost.workspace, cost.elements_moved) == (0, 5 * (3 + 4) * 72 + 12)
+    assert (cost.matmuls, cost.calls) == ("5 x (3, 4) @ (4, 72)", 4.25)
+    cost = LOWERINGS["reshape"].cost(Problem(Slot.OUTPUT, APART, 5, 3, 4, (3, 2), (1, 1), 4))
+    assert (cost.workspace, cost.matmuls) == (0, "2 x (4, 18) @ (18, 1)")
+
+
+def test_estimate_is_computing_moving_and_starting() -> None:
+    cost = Cost(multiply_adds=1300, elements_moved=120, elements_cached=600, workspace=0, matmuls="", calls=0.5)
+    assert estimate(cost, 4) == pytest.approx(10 + 40 + 40 + 2000)
+    assert estimate(cost, 2) == pytest.approx(10 + 20 + 20 + 2000)
+    assert estimate(cost, 8) == pytest.approx(20 + 80 + 80 + 2000)
+
+
+def posed() -> Iterator[tuple[Problem, Tensor, Tensor]]:
+    """Problems of all slots, with operands whose groups are apart."""
+    for overlap in (True, False):
+        for case in sample(15, (0, 1, 2, 3), seed=5, overlap=overlap):
+            geometry = Geometry(case.kernel, case.stride, case.padding, case.dilation, case.groups)
+            tensors = dict(zip((Slot.INPUT, Slot.WEIGHT, Slot.OUTPUT), case.operands(torch.float32), strict=True))
+            for slot in Slot:
+                first, second = (tensors[filled] for filled in slot.operands)
+                form = Form(slot, geometry, case.input_size, "auto")
+                apart = (ungroup(tensors[filled], filled.group_axis, case.groups) for filled in slot.operands)
+                first_apart, second_apart = apart
+                if first.numel() and second.numel():
+                    yield problem_of(form, first.shape, second.shape, 4), first_apart, second_apart
+
+
+POSED = list(posed())
+
+
+def test_the_least_estimate_is_chosen() -> None:
+    for problem, _, _ in POSED:
+        choice = choose(problem, "auto")
+        automatic = [name for name in choice.costs if LOWERINGS[name].automatic]
+        assert choice.name == min(automatic, key=lambda name: estimate(choice.costs[name], 4))
+
+
+@pytest.mark.parametrize("name", ["columns", "reshape"])
+def test_products_are_counted_as_they_run(name: str) -> None:
+    lowering, tried = LOWERINGS[name], 0
+    for problem, first, second in POSED:
+        if lowering.refusal(problem) is None:
+            with FlopCounterMode(display=False) as counter:
+                lowering.run(problem, first, second)
+            assert counter.get_total_flops() == 2 * lowering.cost(problem).multiply_adds
+            tried += 1
+    assert tried > 20
