@@ -1,22 +1,48 @@
-"""What survived mutation testing, and why that may be: `nox -s mutation` runs this after mutmut.
+"""The library changed in every way that mutmut knows, and whether anybody notices: ``python -m tests.mutation``.
 
-It reads mutmut's results, gives every survivor the reason of the first rule below that fits it, writes
-``docs/results/mutation.json`` and fails if fewer than nine in ten were killed or a survivor has no reason.
+mutmut makes the mutants. They are tried here, each in a process forked off one that has everything loaded and knows all
+answers of the oracle: most then take a fraction of a second, where a process of their own would take half a minute.
+First comes the eager quick level of the matrix, up to the first failure, then tests of what no number shows. What
+happened goes into ``docs/results/mutation.json``; every survivor needs the reason of a rule below.
 """
 
 from __future__ import annotations
 
+import difflib
+import functools
+import gc
+import importlib
+import inspect
 import json
+import os
 import re
+import shutil
+import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from mutmut.mutation.diff_apply import get_diff_for_mutant
+import mutmut.mutation.trampoline
+import pytest
+from mutmut.mutation.file_mutation import mutate_file_contents
+from tqdm import tqdm
 
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "docs/results/mutation.json"
+# Rows 0 to 2 of the design.
+MUTATED = ("_geometry.py", "_subscripts.py", "_windows.py", "_lowerings/*.py", "_plan.py", "_function.py")
+TESTS = ("test_costs.py", "test_fastest.py", "test_plan.py", "test_autocast.py")
+# Of what a lowering would cost only the tests know: there they come first.
+COSTS = r"\.cost$|\.estimate$|_elements_per_"
 LEAST = 0.9
-# mutmut's exit codes: pytest found a failure (1, or 3 of its own), a timeout, or a crash of the process.
-_SURVIVED = {0: "survived", 33: "not reached", 5: "not reached"}
+PATIENCE = 300
+"""Seconds, some twenty times what a survivor takes."""
+# How a process ends that tried a mutant.
+SURVIVED, BY_MATRIX, BY_TESTS = 0, 11, 12
+ENDS = {SURVIVED: "survived", BY_MATRIX: "matrix", BY_TESTS: "tests", -signal.SIGALRM: "time"}
+
+Function = Callable[..., Any]
 
 
 class Rule(NamedTuple):
@@ -63,41 +89,133 @@ RULES = (
 )
 
 
-def survivors() -> tuple[int, list[dict[str, str]]]:
-    """How many mutants there were, and those that nothing failed on."""
-    total, found = 0, []
-    for results in sorted(Path("mutants").rglob("*.meta")):
-        for name, code in json.loads(results.read_text())["exit_code_by_key"].items():
-            total += 1
-            if code is None:
-                sys.exit(f"{name} was not tried: run `mutmut run` to the end first")
-            if code in _SURVIVED:
-                lines = get_diff_for_mutant(name).splitlines()
-                removed, added = (
-                    "\n".join(line[1:].strip() for line in lines if re.match(rf"\{sign}(?!\{sign})", line))
-                    for sign in "-+"
-                )
-                function = re.sub(r"\.x_?ǁ?(.*?)__mutmut_\d+$", r".\1", name).replace("ǁ", ".")
-                found.append({"function": function, "was": removed, "became": added, "result": _SURVIVED[code]})
-    return total, found
+class Switch:
+    """In place of mutmut's decorator: a function runs as it is until one of its mutants is chosen."""
+
+    def __init__(self) -> None:
+        self.current: dict[str, list[Function]] = {}
+        self.mutants: dict[str, dict[str, Function]] = {}
+
+    def __call__(self, mutants: dict[str, Function], is_classmethod: bool = False) -> Any:
+        def decorate(function: Function) -> Function:
+            name, current = f"{function.__module__}.{function.__qualname__}", [function]
+            self.current[name], self.mutants[name] = current, mutants
+
+            @functools.wraps(function)
+            def call(*args: Any, **kwargs: Any) -> Any:
+                bound = is_classmethod and current[0] is not function
+                return current[0](*args[bound:], **kwargs)
+
+            return call
+
+        return decorate
+
+    def names(self) -> list[tuple[str, str]]:
+        """Every function with every mutant of it."""
+        return [(name, key) for name, found in self.mutants.items() for key in found if not key.endswith("_orig")]
+
+    def choose(self, function: str, mutant: str) -> None:
+        """Let a function be one of its mutants."""
+        self.current[function][0] = self.mutants[function][mutant]
+
+    def difference(self, function: str, mutant: str) -> tuple[str, str]:
+        """What was, and what became of it."""
+        versions = (self.mutants[function][name] for name in ("_mutmut_orig", mutant))
+        before, after = (inspect.getsource(version).splitlines()[1:] for version in versions)
+        lines = list(difflib.unified_diff(before, after, n=0, lineterm=""))[2:]
+        was, became = ("\n".join(line[1:].strip() for line in lines if line[0] == sign) for sign in "-+")
+        return was, became
+
+
+def generate(tree: Path) -> Switch:
+    """Write the mutated package into a folder, and import from there what comes."""
+    switch = Switch()
+    shutil.rmtree(tree, ignore_errors=True)
+    shutil.copytree(ROOT / "ndconv", tree / "ndconv", ignore=shutil.ignore_patterns("__pycache__"))
+    for pattern in MUTATED:
+        for path in sorted((tree / "ndconv").glob(pattern)):
+            path.write_text(mutate_file_contents(str(path), path.read_text()).code)
+    mutmut.mutation.trampoline.wrap_in_trampoline = switch  # type: ignore[assignment]
+    sys.path.insert(0, str(tree))
+    return switch
+
+
+def forget() -> None:
+    """Empty the library's caches, the answers of functions that were not yet mutants."""
+    for found in gc.get_objects():
+        if isinstance(found, functools._lru_cache_wrapper):
+            module = found.__wrapped__.__module__
+            if module.startswith(("ndconv.", "opt_einsum.")) and not module.startswith("ndconv.testing."):
+                found.cache_clear()
+
+
+def judge(function: str, first_failure: Callable[[str], str | None]) -> int:
+    """Who notices the mutant that this process has become."""
+    devnull = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(devnull, 1)
+    os.dup2(devnull, 2)
+    paths = [str(ROOT / "tests" / name) for name in TESTS]
+    judges: list[tuple[int, Callable[[], object]]] = [
+        (BY_MATRIX, lambda: first_failure("cpu")),
+        (BY_TESTS, lambda: pytest.main(["-x", "-q", "-p", "no:cacheprovider", "--rootdir", str(ROOT), *paths])),
+    ]
+    if re.search(COSTS, function):
+        judges.reverse()
+    for end, notices in judges:
+        try:
+            if notices():
+                return end
+        except BaseException:
+            return end
+    return SURVIVED
+
+
+def try_all(switch: Switch, first_failure: Callable[[str], str | None], workers: int) -> dict[tuple[str, str], str]:
+    """Try every mutant in a process of its own, and the library as it is, named ("", "")."""
+    found: dict[tuple[str, str], str] = {}
+    waiting, running = [*switch.names(), ("", "")], dict[int, tuple[str, str]]()
+    with tqdm(total=len(waiting), unit="mutant", ncols=100) as progress:
+        while waiting or running:
+            while waiting and len(running) < workers:
+                name = waiting.pop()
+                if not (process := os.fork()):
+                    signal.alarm(PATIENCE)
+                    if all(name):
+                        switch.choose(*name)
+                    os._exit(judge(name[0], first_failure))
+                running[process] = name
+            process, status = os.wait()
+            code = os.waitstatus_to_exitcode(status)
+            found[running.pop(process)] = ENDS.get(code, "crash")
+            progress.update()
+            progress.set_postfix_str(f"{sum(end == 'survived' for end in found.values())} survived")
+    return found
 
 
 def main() -> int:
-    """Write what survived."""
-    total, found = survivors()
-    for survivor in found:
-        text = survivor["was"] + "\n" + survivor["became"]
-        reasons = (
-            rule.why for rule in RULES if re.search(rule.function, survivor["function"]) and re.search(rule.line, text)
-        )
-        survivor["why"] = next(reasons, "")
-    score = 1 - len(found) / total
-    unexplained = [survivor for survivor in found if not survivor["why"]]
-    for survivor in unexplained:
-        print(f"{survivor['function']} ({survivor['result']})\n  - {survivor['was']}\n  + {survivor['became']}")
-    print(f"{total} mutants, {total - len(found)} killed ({score:.1%}), {len(unexplained)} survivors without a reason")
-    values = {"mutants": total, "killed": total - len(found), "survivors": found}
-    Path("docs/results/mutation.json").write_text(json.dumps(values, indent=1, ensure_ascii=False) + "\n")
+    """Try the mutants, and write what became of them."""
+    switch = generate(ROOT / "mutants")
+    first_failure = importlib.import_module("tests.test_faults").first_failure
+    importlib.import_module("torch").set_num_threads(1)
+    first_failure("cpu")  # the oracle answers, and torch loads what it loads late
+    forget()
+    ends = try_all(switch, first_failure, os.cpu_count() or 1)
+    if (end := ends.pop(("", ""))) != "survived":
+        sys.exit(f"the library as it is did not survive: {end}")
+    survivors = []
+    for (function, mutant), end in ends.items():
+        if end == "survived":
+            was, became = switch.difference(function, mutant)
+            rules = (r for r in RULES if re.search(r.function, function) and re.search(r.line, f"{was}\n{became}"))
+            why = next((rule.why for rule in rules), "")
+            survivors.append({"function": function, "was": was, "became": became, "why": why})
+            if not why:
+                print(f"{function}\n  - {was}\n  + {became}")
+    counts = {end: list(ends.values()).count(end) for end in (*ENDS.values(), "crash")}
+    score, unexplained = 1 - len(survivors) / len(ends), sum(not survivor["why"] for survivor in survivors)
+    print(f"{len(ends)} mutants, {score:.1%} noticed, {counts}; {unexplained} survivors without a reason")
+    values = {"mutants": len(ends), "ends": counts, "survivors": sorted(survivors, key=str)}
+    RESULTS.write_text(json.dumps(values, indent=1, ensure_ascii=False) + "\n")
     return int(score < LEAST or bool(unexplained))
 
 
