@@ -7,6 +7,7 @@ twice, and derivatives of every order come with no further code.
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import replace
 from typing import Any
 
@@ -43,6 +44,9 @@ class Trilinear(Function):
     @staticmethod
     def forward(form: Form, first: Tensor, second: Tensor) -> Tensor:
         return compute(form, first, second)
+
+    # Function.apply asks for it on every call, and reading it off the function takes as long as a small product.
+    forward.__signature__ = inspect.signature(forward)  # type: ignore[attr-defined]
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:

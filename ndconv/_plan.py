@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import lru_cache, partial
+from functools import partial
 
 import torch
 from torch import Tensor
 from torch.compiler import is_compiling
 
 from ndconv._autocast import autocast_device
-from ndconv._geometry import Form, Problem
+from ndconv._cache import cached
+from ndconv._geometry import Form, Ints, Problem
 from ndconv._layout import is_channels_last, lay_out
 from ndconv._lowerings import LOWERINGS, Cost
 from ndconv._precision import run, wide_dtype
@@ -135,11 +136,6 @@ def choose(problem: Problem, wanted: str, seconds: Mapping[str, float] | None = 
     return Choice(wanted if wanted in costs else cheapest, wanted, costs, refusals)
 
 
-@lru_cache(maxsize=4096)
-def _weighed(problem: Problem, wanted: str) -> str:
-    return choose(problem, wanted).name
-
-
 def _first_that_applies(problem: Problem, wanted: str) -> str:
     """A choice that weighs no sizes, so that one compiled graph serves every batch."""
     automatic = (name for name, lowering in LOWERINGS.items() if lowering.automatic)
@@ -150,12 +146,12 @@ def _first_that_applies(problem: Problem, wanted: str) -> str:
 def _quickest(problem: Problem, tensor: Tensor, channels_last: bool, compute: Callable[[str], Tensor]) -> str:
     """The lowering that took the least time, all of them measured now if they were not before."""
     if tensor.is_meta or type(tensor) is not Tensor:
-        return _weighed(problem, AUTO)  # computing without numbers takes no time
+        return choose(problem, AUTO).name  # computing without numbers takes no time
     key = key_of(problem, tensor, channels_last)
     seconds = lookup(key) or measure(
         key, {name: partial(compute, name) for name, each in LOWERINGS.items() if each.refusal(problem) is None}
     )
-    return min(seconds, key=seconds.__getitem__) if seconds else _weighed(problem, AUTO)
+    return min(seconds, key=seconds.__getitem__) if seconds else choose(problem, AUTO).name
 
 
 def problem_of(form: Form, first: Sequence[int], second: Sequence[int], itemsize: int) -> Problem:
@@ -169,6 +165,14 @@ def problem_of(form: Form, first: Sequence[int], second: Sequence[int], itemsize
     output_size = form.geometry.output_size(form.input_size)
     counts = sizes["n"], sizes["c"], sizes["d"]
     return Problem(form.slot, form.geometry, *counts, form.input_size, output_size, itemsize)
+
+
+@cached
+def _planned(form: Form, first: Ints, second: Ints, itemsize: int) -> tuple[Problem, str]:
+    """The problem of two operands, and the lowering that it was asked for or that costs the least."""
+    problem = problem_of(form, first, second, itemsize)
+    name = _first_that_applies(problem, form.lowering) if is_compiling() else choose(problem, form.lowering).name
+    return problem, name
 
 
 def execute(form: Form, first: Tensor, second: Tensor) -> Tensor:
@@ -192,7 +196,7 @@ def execute(form: Form, first: Tensor, second: Tensor) -> Tensor:
         ungroup(tensor.resolve_conj().resolve_neg(), filled.group_axis, form.geometry.groups)
         for filled, tensor in zip(slot.operands, (first, second), strict=True)
     )
-    problem = problem_of(form, first.shape, second.shape, a.itemsize)
+    problem, name = _planned(form, first.shape, second.shape, a.itemsize)
     channels_last = form.channels_last
     if channels_last is None:
         channels_last = is_channels_last(first) or is_channels_last(second)
@@ -206,8 +210,6 @@ def execute(form: Form, first: Tensor, second: Tensor) -> Tensor:
     if a.numel() == 0 or b.numel() == 0:
         # Operands without elements are an empty sum. Seen to here, so that no lowering has to care about them.
         return finish(a.new_zeros(problem.shape(slot), dtype=wide_dtype(a.dtype) if form.wide else a.dtype))
-    if is_compiling():
-        return compute(_first_that_applies(problem, form.lowering))
-    if form.lowering == FASTEST:
-        return compute(_quickest(problem, a, channels_last, compute))
-    return compute(_weighed(problem, form.lowering))
+    if form.lowering == FASTEST and not is_compiling():
+        name = _quickest(problem, a, channels_last, compute)
+    return compute(name)

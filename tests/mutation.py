@@ -2,15 +2,14 @@
 
 mutmut makes the mutants. They are tried here, each in a process forked off one that has everything loaded and knows all
 answers of the oracle: most then take a fraction of a second, where a process of their own would take half a minute.
-First comes the eager quick level of the matrix, up to the first failure, then tests of what no number shows. What
-happened goes into ``docs/results/mutation.json``; every survivor needs the reason of a rule below.
+What judges is the eager quick level of the matrix, up to its first failure, and a few tests of what no number shows.
+What happened goes into ``docs/results/mutation.json``; every survivor needs the reason of a rule below.
 """
 
 from __future__ import annotations
 
 import difflib
 import functools
-import gc
 import importlib
 import inspect
 import json
@@ -32,9 +31,9 @@ ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "docs/results/mutation.json"
 # Rows 0 to 2 of the design.
 MUTATED = ("_geometry.py", "_subscripts.py", "_windows.py", "_lowerings/*.py", "_plan.py", "_function.py")
-TESTS = ("test_costs.py", "test_fastest.py", "test_plan.py", "test_autocast.py")
-# Of what a lowering would cost only the tests know: there they come first.
+# What no number shows, by the names of functions, and the tests that see it: those of costs before the matrix.
 COSTS = r"\.cost$|\.estimate$|_elements_per_"
+TESTS = {COSTS: ("test_costs.py",), r"^ndconv\._plan\.": ("test_plan.py", "test_fastest.py", "test_autocast.py")}
 LEAST = 0.9
 PATIENCE = 300
 """Seconds, some twenty times what a survivor takes."""
@@ -43,6 +42,7 @@ SURVIVED, BY_MATRIX, BY_TESTS = 0, 11, 12
 ENDS = {SURVIVED: "survived", BY_MATRIX: "matrix", BY_TESTS: "tests", -signal.SIGALRM: "time"}
 
 Function = Callable[..., Any]
+Judge = Callable[[str], str | None]
 
 
 class Rule(NamedTuple):
@@ -140,25 +140,18 @@ def generate(tree: Path) -> Switch:
     return switch
 
 
-def forget() -> None:
-    """Empty the library's caches, the answers of functions that were not yet mutants."""
-    for found in gc.get_objects():
-        if isinstance(found, functools._lru_cache_wrapper):
-            module = found.__wrapped__.__module__
-            if module.startswith(("ndconv.", "opt_einsum.")) and not module.startswith("ndconv.testing."):
-                found.cache_clear()
-
-
-def judge(function: str, first_failure: Callable[[str], str | None]) -> int:
+def judge(function: str, first_failure: Judge) -> int:
     """Who notices the mutant that this process has become."""
     devnull = os.open(os.devnull, os.O_WRONLY)
     os.dup2(devnull, 1)
     os.dup2(devnull, 2)
-    paths = [str(ROOT / "tests" / name) for name in TESTS]
-    judges: list[tuple[int, Callable[[], object]]] = [
-        (BY_MATRIX, lambda: first_failure("cpu")),
-        (BY_TESTS, lambda: pytest.main(["-x", "-q", "-p", "no:cacheprovider", "--rootdir", str(ROOT), *paths])),
+    tests = [
+        str(ROOT / "tests" / name) for where, names in TESTS.items() if re.search(where, function) for name in names
     ]
+    judges: list[tuple[int, Callable[[], object]]] = [(BY_MATRIX, lambda: first_failure("cpu"))]
+    if tests:
+        options = ["-x", "-q", "-p", "no:cacheprovider", "--rootdir", str(ROOT)]
+        judges.append((BY_TESTS, lambda: pytest.main([*options, *tests])))
     if re.search(COSTS, function):
         judges.reverse()
     for end, notices in judges:
@@ -170,7 +163,7 @@ def judge(function: str, first_failure: Callable[[str], str | None]) -> int:
     return SURVIVED
 
 
-def try_all(switch: Switch, first_failure: Callable[[str], str | None], workers: int) -> dict[tuple[str, str], str]:
+def try_all(switch: Switch, first_failure: Judge, workers: int) -> dict[tuple[str, str], str]:
     """Try every mutant in a process of its own, and the library as it is, named ("", "")."""
     found: dict[tuple[str, str], str] = {}
     waiting, running = [*switch.names(), ("", "")], dict[int, tuple[str, str]]()
@@ -195,10 +188,11 @@ def try_all(switch: Switch, first_failure: Callable[[str], str | None], workers:
 def main() -> int:
     """Try the mutants, and write what became of them."""
     switch = generate(ROOT / "mutants")
-    first_failure = importlib.import_module("tests.test_faults").first_failure
+    faults = importlib.import_module("tests.test_faults")  # only now, for it imports the library
+    first_failure: Judge = faults.first_failure
     importlib.import_module("torch").set_num_threads(1)
     first_failure("cpu")  # the oracle answers, and torch loads what it loads late
-    forget()
+    faults.forget()  # what functions answered that were no mutants yet
     ends = try_all(switch, first_failure, os.cpu_count() or 1)
     if (end := ends.pop(("", ""))) != "survived":
         sys.exit(f"the library as it is did not survive: {end}")

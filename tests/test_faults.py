@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import gc
 import inspect
 import json
 import textwrap
@@ -27,12 +29,21 @@ from ndconv.testing.__main__ import main
 TRIALS = [trial for trial, _ in matrix("quick").trials if trial.transform != "compile"]
 
 
+def forget() -> None:
+    """Empty the library's caches."""
+    for found in gc.get_objects():
+        if isinstance(found, functools._lru_cache_wrapper):
+            module = found.__wrapped__.__module__
+            if module.startswith("ndconv.") and not module.startswith("ndconv.testing."):
+                found.cache_clear()
+
+
 @pytest.fixture(autouse=True)
-def choices() -> Iterator[None]:
-    """Choices made under a fault are not to outlive it."""
-    _plan._weighed.cache_clear()
+def forgotten() -> Iterator[None]:
+    """What was remembered under a fault is not to outlive it, nor to hide it."""
+    forget()
     yield
-    _plan._weighed.cache_clear()
+    forget()
 
 
 def first_failure(device: str) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from ndconv._cache import recalled
 from ndconv._geometry import Convolution, Geometry, Ints, Pairs
 from ndconv._rules._arguments import (
     IntOrInts,
@@ -84,6 +85,7 @@ def _border(function: str, mode: str, padding: str | Ints | Pairs, sides: Pairs,
         refuse(function, rule, f"is {sides} for size {input_size}")
 
 
+@recalled
 def convolution(
     function: str,
     input_shape: Sequence[int],
@@ -156,6 +158,7 @@ def _chosen_size(
     return size
 
 
+@recalled
 def transposed(
     function: str,
     input_shape: Sequence[int],
@@ -284,6 +287,7 @@ def biased(function: str, shape: Ints, ndim: int | None, per_sample: bool) -> No
         refuse(function, f"grad_output must have {rule}", f"has {len(shape)}: {shape}")
 
 
+@recalled
 def unfolding(
     function: str,
     shape: Sequence[int],
