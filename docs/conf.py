@@ -1,5 +1,7 @@
 """Sphinx: everything a page needs is local, so that the docs build and read without a network."""
 
+import json
+import sys
 from pathlib import Path
 
 import ndconv
@@ -37,9 +39,13 @@ nitpick_ignore_regex = [
 
 # Pages of results are made from the JSON of real runs.
 _docs = Path(__file__).parent
+sys.path.insert(0, str(_docs))
+from _mutation import page  # noqa: E402
+
 _generated = _docs / "_generated"
 (_generated / "extra").mkdir(parents=True, exist_ok=True)
 _report = read_json(_docs / "results" / "matrix-cpu.json")
 write_html(_report, _generated / "extra" / "matrix.html")
 write_markdown(_report, _generated / "test_matrix.md")
+(_generated / "mutation.md").write_text(page(json.loads((_docs / "results" / "mutation.json").read_text())))
 html_extra_path = ["_generated/extra"]
