@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
+_HOW = {"matrix": "the matrix", "tests": "the tests", "time": "never coming to an end", "crash": "a crash"}
 
-def page(mutation: dict[str, Any]) -> str:
+
+def page(modules: dict[str, Any]) -> str:
     """What was noticed, and what was not by the reason why that may be, as Markdown."""
     reasons: dict[str, list[str]] = {}
-    for survivor in mutation["survivors"]:
+    for survivor in (survivor for module in modules.values() for survivor in module["survivors"]):
         was, became = (
             "\n".join(sign + line for line in survivor[key].splitlines())
             for sign, key in (("- ", "was"), ("+ ", "became"))
         )
         reasons.setdefault(survivor["why"], []).append(f"# {survivor['function']}\n{was}\n{became}".rstrip())
-    total, ends = mutation["mutants"], mutation["ends"]
-    noticed = total - len(mutation["survivors"])
-    by = ", ".join(f"{count} by the {end}" for end, count in ends.items() if count and end not in ("survived", "crash"))
+    ends = Counter[str]()
+    for module in modules.values():
+        ends.update(module["ends"])
+    total = ends.total()
+    noticed = total - ends["survived"]
+    by = ", ".join(f"{ends[end]} by {how}" for end, how in _HOW.items() if ends[end])
     lines = [
-        f"Of {total} changes {noticed} were noticed, {noticed / total:.1%}: {by}, {ends['crash']} by a crash.",
+        f"Of {total} changes {noticed} were noticed, {noticed / total:.1%}: {by}.",
         "The others, by the reason why they may live:",
         "",
     ]

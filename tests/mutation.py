@@ -8,6 +8,7 @@ What happened goes into ``docs/results/mutation.json``; every survivor needs the
 
 from __future__ import annotations
 
+import argparse
 import difflib
 import functools
 import importlib
@@ -18,7 +19,7 @@ import re
 import shutil
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -110,6 +111,10 @@ class Switch:
 
         return decorate
 
+    def module(self, function: str) -> str:
+        """Where a function is from."""
+        return self.current[function][0].__module__
+
     def names(self) -> list[tuple[str, str]]:
         """Every function with every mutant of it."""
         return [(name, key) for name, found in self.mutants.items() for key in found if not key.endswith("_orig")]
@@ -127,12 +132,12 @@ class Switch:
         return was, became
 
 
-def generate(tree: Path) -> Switch:
-    """Write the mutated package into a folder, and import from there what comes."""
+def generate(tree: Path, patterns: Sequence[str]) -> Switch:
+    """Write the package into a folder, some of its files mutated, and import from there what comes."""
     switch = Switch()
     shutil.rmtree(tree, ignore_errors=True)
     shutil.copytree(ROOT / "ndconv", tree / "ndconv", ignore=shutil.ignore_patterns("__pycache__"))
-    for pattern in MUTATED:
+    for pattern in patterns:
         for path in sorted((tree / "ndconv").glob(pattern)):
             path.write_text(mutate_file_contents(str(path), path.read_text()).code)
     mutmut.mutation.trampoline.wrap_in_trampoline = switch  # type: ignore[assignment]
@@ -185,31 +190,42 @@ def try_all(switch: Switch, first_failure: Judge, workers: int) -> dict[tuple[st
     return found
 
 
+def described(switch: Switch, function: str, mutant: str) -> dict[str, str]:
+    """A survivor, and the reason why it may be one."""
+    was, became = switch.difference(function, mutant)
+    rules = (rule for rule in RULES if re.search(rule.function, function) and re.search(rule.line, f"{was}\n{became}"))
+    why = next((rule.why for rule in rules), "")
+    if not why:
+        print(f"{function}\n  - {was}\n  + {became}")
+    return {"function": function, "was": was, "became": became, "why": why}
+
+
 def main() -> int:
-    """Try the mutants, and write what became of them."""
-    switch = generate(ROOT / "mutants")
+    """Try the mutants of all files, or of those named, and write what became of them."""
+    parser = argparse.ArgumentParser(prog="python -m tests.mutation", description="Mutate the code, see who notices.")
+    parser.add_argument("files", nargs="*", default=MUTATED, metavar="FILE", help="such as _lowerings/taps.py")
+    switch = generate(ROOT / "mutants", parser.parse_args().files)
     faults = importlib.import_module("tests.test_faults")  # only now, for it imports the library
-    first_failure: Judge = faults.first_failure
     importlib.import_module("torch").set_num_threads(1)
-    first_failure("cpu")  # the oracle answers, and torch loads what it loads late
+    faults.first_failure("cpu")  # the oracle answers, and torch loads what it loads late
     faults.forget()  # what functions answered that were no mutants yet
-    ends = try_all(switch, first_failure, os.cpu_count() or 1)
+    ends = try_all(switch, faults.first_failure, os.cpu_count() or 1)
     if (end := ends.pop(("", ""))) != "survived":
         sys.exit(f"the library as it is did not survive: {end}")
-    survivors = []
-    for (function, mutant), end in ends.items():
-        if end == "survived":
-            was, became = switch.difference(function, mutant)
-            rules = (r for r in RULES if re.search(r.function, function) and re.search(r.line, f"{was}\n{became}"))
-            why = next((rule.why for rule in rules), "")
-            survivors.append({"function": function, "was": was, "became": became, "why": why})
-            if not why:
-                print(f"{function}\n  - {was}\n  + {became}")
-    counts = {end: list(ends.values()).count(end) for end in (*ENDS.values(), "crash")}
-    score, unexplained = 1 - len(survivors) / len(ends), sum(not survivor["why"] for survivor in survivors)
-    print(f"{len(ends)} mutants, {score:.1%} noticed, {counts}; {unexplained} survivors without a reason")
-    values = {"mutants": len(ends), "ends": counts, "survivors": sorted(survivors, key=str)}
-    RESULTS.write_text(json.dumps(values, indent=1, ensure_ascii=False) + "\n")
+
+    # Results of files that were not named stay as they are.
+    modules: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    tried = {name: switch.module(name) for name, _ in ends}
+    for module in sorted(set(tried.values())):
+        own = {name: end for name, end in ends.items() if tried[name[0]] == module}
+        found = [described(switch, *name) for name, end in own.items() if end == "survived"]
+        counts = {end: list(own.values()).count(end) for end in (*ENDS.values(), "crash")}
+        modules[module] = {"ends": counts, "survivors": sorted(found, key=str)}
+    RESULTS.write_text(json.dumps(dict(sorted(modules.items())), indent=1, ensure_ascii=False) + "\n")
+    total = sum(sum(module["ends"].values()) for module in modules.values())
+    survivors = [survivor for module in modules.values() for survivor in module["survivors"]]
+    score, unexplained = 1 - len(survivors) / total, sum(not survivor["why"] for survivor in survivors)
+    print(f"{total} mutants, {score:.1%} noticed; {unexplained} survivors without a reason")
     return int(score < LEAST or bool(unexplained))
 
 

@@ -1,16 +1,17 @@
 """One matrix product per kernel tap on a shifted flat view of the input: no window is ever copied.
 
-Write the padded input as a matrix ``X`` of channels by flat positions. Shifting a window by a kernel index moves the
-flat position by a constant, so the operand of a tap is a slice of the same memory. A stride S first splits every axis
-into S phase images, ``i = S*m + r``; on these each tap has stride 1 again, and no product with an inserted zero is ever
-formed. With ``Y`` the output on the same flat positions, the three slots are one loop:
+Write the input as a matrix ``X`` of channels by flat positions. Shifting a window by a kernel index moves the flat
+position by a constant, so the operand of a tap is a slice of the same memory. A stride S first splits every axis into S
+phase images, ``i = S*m + r``; on these each tap has stride 1 again, and no product with an inserted zero is formed.
+With ``Y`` the output on the same flat positions, the three slots are one loop:
 
     OUTPUT    Y[:, :L]             += W[t]    @ X[rows, s : s+L]
     INPUT     X[rows, s : s+L]     += W[t].T  @ Y[:, :L]
     WEIGHT    W[t]                 += Y[:, :L] @ X[rows, s : s+L].T
 
-Positions past a row's end hold products of unrelated elements in OUTPUT, cut off when the result is unpacked, and zeros
-in the other two. Taps that share a shift and lie in neighbouring phases are one product with a longer reduction.
+Every axis ends in a gap of zeros. It is the padding on the high side and, as the end of the row before, that on the low
+side of the next row, so that both are there once. What OUTPUT and INPUT add up in gaps is cut off with them; ``Y`` has
+zeros there. Taps that share a shift and lie in neighbouring phases are one product with a longer reduction.
 """
 
 from __future__ import annotations
@@ -23,9 +24,10 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.compiler import is_compiling
 
 from ndconv._cache import cached
-from ndconv._geometry import Geometry, Ints, Problem, Slot
+from ndconv._geometry import Geometry, Ints, Pairs, Problem, Slot
 from ndconv._lowerings._base import Cost, Lowering
 from ndconv._windows import merge, pad, split, unflatten, unpad
 from ndconv._workspace import chunks, per_chunk
@@ -47,22 +49,23 @@ class Run(NamedTuple):
 
 @dataclass(frozen=True)
 class Layout:
-    """Where everything lies on the flat positions of one sample.
+    """Where everything lies on the flat positions of a chunk of samples.
 
     Args:
         image: Size of a phase image, per axis.
+        pitch: That and its gap.
+        lead: Flat positions before the first sample, the padding on its low sides.
+        tail: Flat positions at the end that start no window.
         runs: The matrix products.
         order: Flat kernel index of each tap of the packed weight.
     """
 
     image: Ints
+    pitch: Ints
+    lead: int
+    tail: int
     runs: tuple[Run, ...]
     order: Ints
-
-    @property
-    def last_shift(self) -> int:
-        """The largest shift, of the last run: that many flat positions at the end start no window."""
-        return self.runs[-1].shift
 
 
 def _ravel(index: Ints, size: Ints) -> int:
@@ -72,24 +75,34 @@ def _ravel(index: Ints, size: Ints) -> int:
     return flat
 
 
-def layout(geometry: Geometry, output_size: Ints) -> Layout:
-    """Phase images, runs and tap order of a geometry.
+@cached
+def layout(geometry: Geometry, input_size: Ints) -> Layout:
+    """Phase images, gaps, runs and tap order of a geometry.
 
-    Kernel index ``k`` reads ``D*k = S*q + r``: element ``o + q`` of phase image ``r``.
+    Kernel index ``k`` reads ``D*k - lo = S*q + r``: element ``o + q`` of phase image ``r``.
 
     Example:
         >>> geometry = Geometry(kernel=(3,), stride=(2,), padding=((1, 1),), dilation=(1,))
-        >>> layout(geometry, (4,)).runs
-        (Run(start=0, stop=2, phase=0, shift=0), Run(start=2, stop=3, phase=0, shift=1))
+        >>> found = layout(geometry, (8,))
+        >>> found.image, found.pitch, found.lead
+        ((4,), (5,), 1)
+        >>> found.runs
+        (Run(start=0, stop=1, phase=1, shift=0), Run(start=1, stop=3, phase=0, shift=1))
     """
-    stride, dilation = geometry.stride, geometry.dilation
-    image = tuple(
-        o + d * (k - 1) // s for o, k, s, d in zip(output_size, geometry.kernel, stride, dilation, strict=True)
+    stride, dilation, lo = geometry.stride, geometry.dilation, tuple(lo for lo, _ in geometry.padding)
+    lowest = tuple(min(0, -low // s) for low, s in zip(lo, stride, strict=True))
+    highest = tuple((e - 1 - low) // s for e, low, s in zip(geometry.extent, lo, stride, strict=True))
+    image = tuple(-(-size // s) for size, s in zip(input_size, stride, strict=True))
+    # What windows see of the padding on either side; where they see nothing else, their results need room as well.
+    gap = tuple(
+        max(-low, -(-max(0, hi) // s)) + max(0, -high)
+        for low, high, (_, hi), s in zip(lowest, highest, geometry.padding, stride, strict=True)
     )
+    pitch = tuple(size + zeros for size, zeros in zip(image, gap, strict=True))
+    lead, tail = -_ravel(lowest, pitch), _ravel(tuple(max(0, high) for high in highest), pitch)
     taps = []
     for flat, index in enumerate(product(*map(range, geometry.kernel))):
-        offsets = tuple(divmod(d * k, s) for d, k, s in zip(dilation, index, stride, strict=True))
-        # Sorted by the axes' shifts, not their flat sum: an image size may be a compiler's symbol, better not compared.
+        offsets = tuple(divmod(d * k - low, s) for d, k, low, s in zip(dilation, index, lo, stride, strict=True))
         taps.append((tuple(q for q, _ in offsets), _ravel(tuple(r for _, r in offsets), stride), flat))
     taps.sort()
     runs: list[Run] = []
@@ -98,15 +111,25 @@ def layout(geometry: Geometry, output_size: Ints) -> Layout:
         if last and taps[last.start][0] == shifts and last.phase + last.stop - last.start == phase:
             runs[-1] = last._replace(stop=tap + 1)
         else:
-            runs.append(Run(tap, tap + 1, phase, _ravel(shifts, image)))
-    return Layout(image, tuple(runs), tuple(flat for _, _, flat in taps))
-
-
-_cached_layout = cached(layout)
+            runs.append(Run(tap, tap + 1, phase, lead + _ravel(shifts, pitch)))
+    return Layout(image, pitch, lead, tail, tuple(runs), tuple(flat for _, _, flat in taps))
 
 
 def _layout(problem: Problem) -> Layout:
-    return _cached_layout(problem.geometry, problem.output_size)
+    return layout(problem.geometry, problem.input_size)
+
+
+def _framed(problem: Problem) -> tuple[Problem, Pairs]:
+    """The problem, and padding to apply first: all of it under a compiler, which could not compare it to make gaps."""
+    if not is_compiling():
+        return problem, ()
+    geometry, ndim = problem.geometry, problem.geometry.ndim
+    axes = zip(problem.output_size, geometry.extent, geometry.stride, strict=True)
+    size = tuple(s * (o + (e - 1) // s) for o, e, s in axes)
+    bare = geometry.padded(((0, 0),) * ndim)
+    counts = problem.batch, problem.channels, problem.features
+    framed = Problem(problem.slot, bare, *counts, size, problem.output_size, problem.itemsize)
+    return framed, geometry.fit(problem.input_size, size)
 
 
 class Taps(Lowering):
@@ -120,7 +143,7 @@ class Taps(Lowering):
 
     def cost(self, problem: Problem) -> Cost:
         geometry, plan = problem.geometry, _layout(problem)
-        groups, image = geometry.groups, math.prod(plan.image)
+        groups, image = geometry.groups, math.prod(plan.pitch)
         columns = problem.batch * image
         packed_x = groups * problem.channels * math.prod(geometry.stride) * columns
         packed_y = groups * problem.features * columns
@@ -148,30 +171,33 @@ class Taps(Lowering):
         )
 
     def output(self, problem: Problem, x: Tensor, w: Tensor) -> Tensor:
-        plan = _layout(problem)
+        problem, frame = _framed(problem)
+        plan, x = _layout(problem), pad(x, frame)
         taps, y = _pack_weight(w, plan), x.new_empty(problem.shape(Slot.OUTPUT))
         for part in _parts(problem, plan):
             source = _pack_input(x[part], problem, plan)
-            target = source.new_empty(source.shape[0], problem.features, source.shape[2])
+            target = source.new_empty(source.shape[0], problem.features, source.shape[2] - plan.lead)
             for index, (tap, shifted) in enumerate(_tied(plan, problem.channels, taps, source)):
                 _accumulate(target[:, :, : shifted.shape[2]], tap, shifted, fresh=index == 0)
             y[part] = _unpack_output(target, problem, plan)
         return y
 
     def input(self, problem: Problem, w: Tensor, y: Tensor) -> Tensor:
+        problem, frame = _framed(problem)
         plan = _layout(problem)
         taps, x = _pack_weight(w, plan), y.new_empty(problem.shape(Slot.INPUT))
         height = math.prod(problem.geometry.stride) * problem.channels
         for part in _parts(problem, plan):
             source = _pack_output(y[part], problem, plan)
-            target = source.new_zeros(source.shape[0], height, source.shape[2])
+            target = source.new_zeros(source.shape[0], height, plan.lead + source.shape[2])
             for tap, shifted in _tied(plan, problem.channels, taps, target):
                 _accumulate(shifted, tap.mT, source[:, :, : shifted.shape[2]])
             x[part] = _unpack_input(target, problem, plan)
-        return x
+        return unpad(x, frame)
 
     def weight(self, problem: Problem, x: Tensor, y: Tensor) -> Tensor:
-        plan = _layout(problem)
+        problem, frame = _framed(problem)
+        plan, x = _layout(problem), pad(x, frame)
         taps = x.new_zeros(problem.geometry.groups, problem.features, len(plan.order) * problem.channels)
         for part in _parts(problem, plan):
             source, target = _pack_input(x[part], problem, plan), _pack_output(y[part], problem, plan)
@@ -182,7 +208,7 @@ class Taps(Lowering):
 
 def _tied(plan: Layout, channels: int, taps: Tensor, packed: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     """Views ``W[t]`` of the packed weight and ``X[rows, s : s+L]`` of the packed input, run by run."""
-    length = packed.shape[2] - plan.last_shift
+    length = packed.shape[2] - plan.lead - plan.tail
     for start, stop, phase, shift in plan.runs:
         tap = taps[:, :, start * channels : stop * channels]
         rows = slice(phase * channels, (phase + stop - start) * channels)
@@ -200,48 +226,59 @@ def _accumulate(target: Tensor, first: Tensor, second: Tensor, *, fresh: bool = 
 
 def _elements_per_sample(problem: Problem, plan: Layout) -> int:
     height = math.prod(problem.geometry.stride) * problem.channels + problem.features
-    return problem.geometry.groups * height * math.prod(plan.image)
+    return problem.geometry.groups * height * math.prod(plan.pitch)
 
 
 def _parts(problem: Problem, plan: Layout) -> list[slice]:
     return chunks(problem.batch, problem.itemsize * _elements_per_sample(problem, plan), _CACHE_BYTES)
 
 
-def _fit(problem: Problem, plan: Layout) -> tuple[tuple[int, int], ...]:
-    geometry = problem.geometry
-    length = tuple(m * s for m, s in zip(plan.image, geometry.stride, strict=True))
-    return geometry.fit(problem.input_size, length)
+def _cells(packed: Tensor, problem: Problem, plan: Layout) -> Tensor:
+    """View of packed input as ``[n, g, c, *m, *r]``, without lead and gaps."""
+    stride, ndim = problem.geometry.stride, problem.geometry.ndim
+    whole = packed[:, :, plan.lead :].view(packed.shape[0], *stride, problem.channels, -1, *plan.pitch)
+    cells = whole.permute(ndim + 2, 0, ndim + 1, *range(ndim + 3, 2 * ndim + 3), *range(1, ndim + 1))
+    return _narrow(cells, plan.image)
+
+
+def _narrow(tensor: Tensor, size: Ints) -> Tensor:
+    """The first elements along the axes from the fourth on."""
+    for axis, length in enumerate(size, start=3):
+        tensor = tensor.narrow(axis, 0, length)
+    return tensor
+
+
+def _fit(problem: Problem, plan: Layout) -> Pairs:
+    """What the input lacks of whole phases."""
+    axes = zip(plan.image, problem.geometry.stride, problem.input_size, strict=True)
+    return tuple((0, m * s - size) for m, s, size in axes)
 
 
 def _pack_input(x: Tensor, problem: Problem, plan: Layout) -> Tensor:
-    """``x[n,g,c,*i] -> [g, *r c, n *m]``: padded, split into phase images, flat."""
-    ndim, stride = problem.geometry.ndim, problem.geometry.stride
-    phases = split(pad(x, _fit(problem, plan)), 3, stride)
-    packed = phases.permute(1, *range(3 + ndim, 3 + 2 * ndim), 2, 0, *range(3, 3 + ndim))
-    return packed.reshape(packed.shape[0], math.prod(stride) * problem.channels, x.shape[0] * math.prod(plan.image))
+    """``x[n,g,c,*i] -> [g, *r c, lead + n *m]``: split into phase images, flat, zeros in the gaps."""
+    stride = problem.geometry.stride
+    length = plan.lead + x.shape[0] * math.prod(plan.pitch)
+    packed = x.new_zeros(x.shape[1], math.prod(stride) * problem.channels, length)
+    _cells(packed, problem, plan).copy_(split(pad(x, _fit(problem, plan)), 3, stride))
+    return packed
 
 
 def _unpack_input(packed: Tensor, problem: Problem, plan: Layout) -> Tensor:
     """Adjoint of `_pack_input`."""
-    ndim, stride = problem.geometry.ndim, problem.geometry.stride
-    phases = packed.view(packed.shape[0], *stride, problem.channels, -1, *plan.image)
-    x = phases.permute(ndim + 2, 0, ndim + 1, *range(ndim + 3, 2 * ndim + 3), *range(1, ndim + 1))
-    return unpad(merge(x, 3, ndim), _fit(problem, plan))
+    return unpad(merge(_cells(packed, problem, plan), 3, problem.geometry.ndim), _fit(problem, plan))
 
 
 def _pack_output(y: Tensor, problem: Problem, plan: Layout) -> Tensor:
     """``y[n,g,d,*o] -> [g, d, n *m]``: zeros past every row's end."""
-    padded = pad(y, tuple((0, m - o) for m, o in zip(plan.image, problem.output_size, strict=True)))
-    return padded.transpose(0, 1).transpose(1, 2).reshape(y.shape[1], y.shape[2], y.shape[0] * math.prod(plan.image))
+    packed = y.new_zeros(y.shape[1], y.shape[2], y.shape[0] * math.prod(plan.pitch))
+    _unpack_output(packed, problem, plan).copy_(y)
+    return packed
 
 
 def _unpack_output(packed: Tensor, problem: Problem, plan: Layout) -> Tensor:
     """Adjoint of `_pack_output`, as a view."""
-    whole = packed.view(*packed.shape[:2], -1, *plan.image)
-    y = whole.permute(2, 0, 1, *range(3, whole.dim()))
-    for axis, size in enumerate(problem.output_size, start=3):
-        y = y.narrow(axis, 0, size)
-    return y
+    whole = packed.view(*packed.shape[:2], -1, *plan.pitch)
+    return _narrow(whole.permute(2, 0, 1, *range(3, whole.dim())), problem.output_size)
 
 
 def _pack_weight(w: Tensor, plan: Layout) -> Tensor:
