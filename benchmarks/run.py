@@ -21,7 +21,7 @@ from benchmarks.results import Results, write
 from benchmarks.schedule import DTYPES, Task, Wanted, tasks
 from benchmarks.slots import SLOTS
 
-SECONDS, QUICK_SECONDS = 1.5, 0.2
+SECONDS, QUICK_SECONDS = 1.0, 0.2
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -29,7 +29,11 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m benchmarks.run", description="Measure convolutions beside torch's."
     )
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--quick", action="store_true", help="float32 steps of torch, auto and fastest only, briefly")
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="a minute or two: float32 steps of torch, auto and fastest, the smaller workloads",
+    )
     parser.add_argument("--seconds", type=float, help=f"for each slot of a workload (default: {SECONDS})")
     parser.add_argument(
         "--only", nargs="+", default=(), metavar="NAME", help="workloads whose name contains one of these"
@@ -79,9 +83,10 @@ def main() -> int:
     pin(options.device, options.tf32, options.threads)
     print(*(f"{name}: {value}" for name, value in environment(options.device).items()), sep="\n")
     results = run(found, options.device, seconds)
-    print(summary(results))
     if path is not None:
         write(results, path)
+    print(summary(results))
+    if path is not None:
         print(f"Results: {path}. Tables and plots: python -m benchmarks.report {path}")
     wrong = [one for one in results.measurements if any(why.startswith("off by") for why in one.skipped.values())]
     return 1 if wrong else 0

@@ -1,9 +1,14 @@
 """Sphinx: everything a page needs is local, so that the docs build and read without a network."""
 
+import sys
 from pathlib import Path
 
 import ndconv
 from ndconv.testing import read_json, write_html, write_markdown
+
+_docs = Path(__file__).parent
+sys.path.insert(0, str(_docs.parent))  # the benchmarks are no part of the package
+from benchmarks import report, results  # noqa: E402
 
 project = "ndconv"
 author = "The ndconv authors"
@@ -36,10 +41,10 @@ nitpick_ignore_regex = [
 ]
 
 # Pages of results are made from the JSON of real runs.
-_docs = Path(__file__).parent
 _generated = _docs / "_generated"
 (_generated / "extra").mkdir(parents=True, exist_ok=True)
 _report = read_json(_docs / "results" / "matrix-cpu.json")
 write_html(_report, _generated / "extra" / "matrix.html")
 write_markdown(_report, _generated / "test_matrix.md")
+report.write_markdown(results.read(_docs.parent / "benchmarks" / "results" / "cpu.json"), _generated)
 html_extra_path = ["_generated/extra"]
