@@ -74,7 +74,7 @@ def write_html(results: Results, path: Path) -> None:
 
     with TemporaryDirectory() as name:
         write_markdown(results, folder := Path(name))
-        body = MarkdownIt().render((folder / "performance.md").read_text())
+        body = MarkdownIt().enable("table").render((folder / "performance.md").read_text())
         for picture in folder.glob("*.svg"):
             data = base64.b64encode(picture.read_bytes()).decode()
             body = body.replace(f'src="{picture.name}"', f'src="data:image/svg+xml;base64,{data}"')

@@ -32,7 +32,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--quick",
         action="store_true",
-        help="a minute or two: float32 steps of torch, auto and fastest, the smaller workloads",
+        help="float32 steps of torch, auto and fastest, briefly, without the largest workloads",
     )
     parser.add_argument("--seconds", type=float, help=f"for each slot of a workload (default: {SECONDS})")
     parser.add_argument(
