@@ -20,7 +20,8 @@ class Table:
     rows: list[list[str]]
 
     def __str__(self) -> str:
-        lines = [self.header, ["---", *["--:"] * (len(self.header) - 1)], *self.rows]
+        numeric = (all(cell[:1].isdigit() or not cell for cell in column) for column in zip(*self.rows, strict=True))
+        lines = [self.header, ["--:" if right else "---" for right in numeric], *self.rows]
         return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
