@@ -12,6 +12,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from benchmarks.machine import flops
 from benchmarks.names import AUTO, FASTEST, PEERS, TORCH
@@ -53,9 +54,8 @@ def speed(results: Results) -> Figure:
     axes.set_yticks(range(len(found)), [workload.name for workload, _ in found], fontsize=8)
     axes.set(xscale="log", xlabel="speed relative to torch, one step in float32 (right is faster)")
     axes.set_title("Forward and both gradients: median and quartiles of paired ratios")
-    axes.margins(y=0.01)
-    axes.invert_yaxis()
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.set_ylim(len(found) - 0.3, -0.7)
+    _plain(axes.xaxis)
     axes.grid(axis="x", color="#e9edf1")
     axes.set_axisbelow(True)
     shown = [name for name in OURS + PEERS if any(name in one.contenders for _, one in found)]
@@ -108,7 +108,7 @@ def memory(results: Results) -> Figure:
     axes.set_ylabel("peak extra memory / (input + weight + output)")
     axes.set_title("Peak extra memory of a step in float32")
     for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter(lambda value, _: f"{value:g}")
+        _plain(axis)
     axes.grid(color="#e9edf1")
     axes.set_axisbelow(True)
     _legend(figure, [name for name in STYLES if any(name in one.contenders for _, one in found)])
@@ -127,6 +127,13 @@ def _intensity(workload: Workload) -> float:
 def _gflops(workload: Workload, milliseconds: float) -> float:
     """GFLOP/s of a step, which computes three slots."""
     return 3 * flops(workload.multiply_adds, "float32") / milliseconds / 1e6
+
+
+def _plain(axis: Any) -> None:
+    """Label a logarithmic axis 1, 2, 5, 10."""
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(lambda value, _: f"{value:g}")
+    axis.set_minor_formatter(NullFormatter())
 
 
 def _legend(figure: Figure, names: list[str]) -> None:
