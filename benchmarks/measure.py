@@ -26,7 +26,7 @@ PATIENCE, IMPATIENT_ROUNDS = 4, 3
 """Who takes so many times the time that is allowed is content with so many rounds."""
 HOPELESS, HOPELESS_ROUNDS = 20.0, 2
 """Who takes so many times as long as torch gets so many rounds and no more."""
-MEMORY_BOUND = 2**30
+MEMORY_BOUND = 2**29
 """Bytes of a buffer that is too large to be tried."""
 
 
@@ -55,7 +55,7 @@ def prepare(
     for name, contender in contenders.items():
         buffer = contender.buffer * tensors[0].itemsize
         if buffer > MEMORY_BOUND:
-            skipped[name] = f"holds {buffer / 2**30:.1f} GiB, the bound is {MEMORY_BOUND / 2**30:.0f} GiB"
+            skipped[name] = f"holds {buffer / 2**30:.1f} GiB, the bound is {MEMORY_BOUND / 2**30:.1f} GiB"
             continue
         try:
             call = SLOTS[slot](contender.compute, *tensors)

@@ -37,5 +37,5 @@ def unfold_einsum(workload: Workload, x: Tensor, w: Tensor) -> Tensor:
 
 
 def unfold_einsum_buffer(workload: Workload) -> int:
-    """Elements of the windows, or of the kernel of ones and zeros that lays them out, if those are more."""
-    return max(workload.columns, workload.input[1] * math.prod(workload.kernel) ** 2)
+    """Elements of the windows and of the kernel of ones and zeros that lays them out."""
+    return workload.columns + workload.input[1] * math.prod(workload.kernel) ** 2

@@ -171,7 +171,7 @@ WORKLOADS = (
     Workload("melgan k41 /4",    (4, 16, 8192),           (64, 4, 41),            4, 20, 1, 4,       "MelGAN, discriminator, second layer"),
     Workload("sincnet",          (4, 1, 3200),            (80, 1, 251),           1, 0, 1, 1,        "SincNet, first layer, 200 ms"),
     Workload("stft k1024",       (2, 1, 32000),           (1026, 1, 1024),        256, 0, 1, 1,      "STFT of 1024 points as a convolution"),
-    Workload("long k1024",       (2, 16, 2048),           (16, 16, 1024),         1, 0, 1, 1,        "a kernel half as long as its signal; no network"),
+    Workload("long k1024",       (1, 8, 2048),            (8, 8, 1024),           1, 0, 1, 1,        "a kernel half as long as its signal; no network"),
     Workload("eegnet time",      (16, 1, 22, 256),        (8, 1, 1, 64),          1, (0, 32), 1, 1,  "EEGNet-8,2, temporal filters"),
     Workload("eegnet space",     (16, 8, 22, 256),        (16, 1, 22, 1),         1, 0, 1, 8,        "EEGNet-8,2, spatial filters"),
     Workload("eegnet separable", (16, 16, 1, 64),         (16, 1, 1, 16),         1, (0, 8), 1, 16,  "EEGNet-8,2, separable, depthwise part"),
