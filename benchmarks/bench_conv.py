@@ -5,15 +5,18 @@ from __future__ import annotations
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from benchmarks.run import contenders, operands, step
-from benchmarks.workloads import WORKLOADS, Workload
+from benchmarks.schedule import Task, Wanted, tasks
+from benchmarks.slots import SLOTS, operands
+
+_TASKS = tasks(Wanted(dtypes=["float32"], slots=["step"]), quick=True)
 
 
 @pytest.mark.benchmark(max_time=0.3, min_rounds=3, warmup=True, warmup_iterations=1)
 @pytest.mark.parametrize(
-    ("workload", "contender"),
-    [pytest.param(w, name, id=f"{w.name}-{name}".replace(" ", "_")) for w in WORKLOADS for name in contenders(w)],
+    ("task", "contender"),
+    [pytest.param(t, name, id=f"{t.workload.name}-{name}".replace(" ", "_")) for t in _TASKS for name in t.contenders],
 )
-def test_step(benchmark: BenchmarkFixture, workload: Workload, contender: str) -> None:
-    benchmark.group = workload.name
-    benchmark(step, contenders(workload)[contender], *operands(workload))
+def test_step(benchmark: BenchmarkFixture, device: str, task: Task, contender: str) -> None:
+    benchmark.group = task.workload.name
+    compute = task.contenders[contender].compute
+    benchmark(SLOTS[task.slot](compute, *operands(task.workload, task.dtype, device)))

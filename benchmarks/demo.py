@@ -37,9 +37,10 @@ from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
 import ndconv
-from benchmarks._report import environment, table
 from benchmarks.article import ArticleConv2d
+from benchmarks.console import table
 from benchmarks.lenet import lenet
+from benchmarks.machine import environment
 
 TORCH, NDCONV, ARTICLE = "torch.nn.Conv2d", "ndconv.Conv2d", "article's operator"
 IMPLEMENTATIONS: dict[str, type[nn.Conv2d]] = {TORCH: nn.Conv2d, NDCONV: ndconv.Conv2d, ARTICLE: ArticleConv2d}

@@ -7,6 +7,11 @@ from pathlib import Path
 import ndconv
 from ndconv.testing import read_json, write_html, write_markdown
 
+_docs = Path(__file__).parent
+sys.path.insert(0, str(_docs.parent))  # the benchmarks are no part of the package
+from benchmarks import report, results  # noqa: E402
+from docs import _mutation  # noqa: E402
+
 project = "ndconv"
 author = "The ndconv authors"
 copyright = "2026, The ndconv authors"
@@ -38,14 +43,11 @@ nitpick_ignore_regex = [
 ]
 
 # Pages of results are made from the JSON of real runs.
-_docs = Path(__file__).parent
-sys.path.insert(0, str(_docs))
-from _mutation import page  # noqa: E402
-
 _generated = _docs / "_generated"
 (_generated / "extra").mkdir(parents=True, exist_ok=True)
 _report = read_json(_docs / "results" / "matrix-cpu.json")
 write_html(_report, _generated / "extra" / "matrix.html")
 write_markdown(_report, _generated / "test_matrix.md")
-(_generated / "mutation.md").write_text(page(json.loads((_docs / "results" / "mutation.json").read_text())))
+(_generated / "mutation.md").write_text(_mutation.page(json.loads((_docs / "results" / "mutation.json").read_text())))
+report.write_markdown(results.read(_docs.parent / "benchmarks" / "results" / "cpu.json"), _generated)
 html_extra_path = ["_generated/extra"]

@@ -76,7 +76,7 @@ def test_modules_import_only_from_above(name: str) -> None:
 
 OUTSIDE = [path for folder in ("benchmarks", "docs") for path in sorted((ROOT / folder).rglob("*.py"))]
 # What these look at has no public name.
-UNITS = {"test_fastest.py", "test_faults.py", "test_geometry.py", "test_matrix.py", "test_windows.py"}
+UNITS = {"test_costs.py", "test_fastest.py", "test_faults.py", "test_geometry.py", "test_matrix.py", "test_windows.py"}
 OUTSIDE += [path for path in sorted((ROOT / "tests").glob("*.py")) if path.name not in UNITS]
 
 

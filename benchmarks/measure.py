@@ -1,0 +1,119 @@
+"""Time and memory of one slot of one workload, all contenders side by side.
+
+The contenders run in one process and take turns, and who goes first rotates; each round gives every contender one ratio
+of torch's time to its own, and the median of these is its speed. Whatever else the machine does meets all alike. A
+contender is timed only after its results agreed with torch's, and that first call also lets it plan and measure.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from statistics import median, quantiles
+
+import torch
+
+from benchmarks.contenders import Contender
+from benchmarks.machine import clock
+from benchmarks.memory import peak_bytes
+from benchmarks.names import AUTO, FASTEST, TORCH
+from benchmarks.results import Measurement, Timing
+from benchmarks.slots import SLOTS, Call, Tensors, operands
+from benchmarks.workloads import Workload
+
+MIN_ROUNDS, MAX_ROUNDS = 5, 200
+PATIENCE, IMPATIENT_ROUNDS = 4, 3
+"""Who takes so many times the time that is allowed is content with so many rounds."""
+HOPELESS, HOPELESS_ROUNDS = 20.0, 2
+"""Who takes so many times as long as torch gets so many rounds and no more."""
+MEMORY_BOUND = 2**29
+"""Bytes of a buffer that is too large to be tried."""
+
+
+@torch.no_grad()
+def disagreement(results: Tensors, references: Tensors) -> float:
+    """The largest difference, relative to the largest element of the reference; a wrong index shows as about 1."""
+    errors = [(a - b).abs().max() / b.abs().max() for a, b in zip(results, references, strict=True)]
+    return float(torch.stack(errors).max())
+
+
+def _check(call: Call, references: Tensors) -> None:
+    """Refuse to time what is wrong; the limit lies halfway between a wrong index and rounding."""
+    error = disagreement(call(), references)
+    if not error <= torch.finfo(references[0].dtype).eps ** 0.5:
+        raise ValueError(f"off by {error:.1e} of torch's largest element")
+
+
+def prepare(
+    workload: Workload, dtype: str, slot: str, contenders: Mapping[str, Contender], device: str
+) -> tuple[dict[str, Call], dict[str, str]]:
+    """Calls of the contenders that agree with torch, and why there is none of the others."""
+    tensors = operands(workload, dtype, device)
+    calls: dict[str, Call] = {}
+    skipped: dict[str, str] = {}
+    references: Tensors = ()
+    for name, contender in contenders.items():
+        buffer = contender.buffer * tensors[0].itemsize
+        if buffer > MEMORY_BOUND:
+            skipped[name] = f"holds {buffer / 2**30:.1f} GiB, the bound is {MEMORY_BOUND / 2**30:.1f} GiB"
+            continue
+        try:
+            call = SLOTS[slot](contender.compute, *tensors)
+            references = references or call()
+            _check(call, references)
+        except (RuntimeError, ValueError) as error:  # what torch lacks for a dtype, or memory for a contender
+            skipped[name] = str(error).splitlines()[0]
+            if not references:
+                break
+        else:
+            calls[name] = call
+    return calls, skipped
+
+
+def _enough(rounds: int, spent: float, seconds: float) -> bool:
+    least = MIN_ROUNDS if spent < PATIENCE * seconds else IMPATIENT_ROUNDS
+    return rounds >= least and (rounds >= MAX_ROUNDS or spent >= seconds)
+
+
+def interleave(calls: Mapping[str, Call], device: str, seconds: float) -> dict[str, list[float]]:
+    """Seconds of every round of each call, over about so many seconds in all and a few rounds at least."""
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    order = list(calls)
+    begin = time.perf_counter()
+    rounds = 0
+    while not _enough(rounds, time.perf_counter() - begin, seconds):
+        for name in order:
+            start = clock(device)
+            calls[name]()
+            times[name].append(clock(device) - start)
+        rounds += 1
+        order = [*order[1:], order[0]]
+        if rounds == HOPELESS_ROUNDS:
+            order = [name for name in order if min(times[name]) < HOPELESS * min(times[TORCH])]
+    return times
+
+
+def _timing(own: list[float], torchs: list[float], memory: int) -> Timing:
+    speeds = [a / b for a, b in zip(torchs, own, strict=False)]  # who is hopeless has fewer rounds than torch
+    low, middle, high = (round(speed, 4) for speed in quantiles(speeds, n=4, method="inclusive"))
+    return Timing(round(1e3 * median(own), 4), middle, low, high, len(own), memory)
+
+
+def picks(workload: Workload, dtype: str, slot: str, lowering: str) -> list[str]:
+    """The lowerings that run in a slot, each once."""
+    plan = workload.plan(lowering, dtype)
+    slots = {"forward": [plan.output], "input": [plan.grad_input], "weight": [plan.grad_weight]}
+    used = slots.get(slot, [plan.output, plan.grad_input, plan.grad_weight])
+    return list(dict.fromkeys(one.lowering for one in used))
+
+
+def measure(
+    workload: Workload, dtype: str, slot: str, contenders: Mapping[str, Contender], device: str, seconds: float
+) -> Measurement:
+    """Check, time and weigh all contenders, torch first among them."""
+    calls, skipped = prepare(workload, dtype, slot, contenders, device)
+    times = interleave(calls, device, seconds) if calls else {}
+    memory = {name: peak_bytes(call, device) for name, call in calls.items()}
+    timings = {name: _timing(own, times[TORCH], memory[name]) for name, own in times.items()}
+    named = {} if slot == "per sample" else {n: picks(workload, dtype, slot, n) for n in (AUTO, FASTEST) if n in calls}
+    return Measurement(workload.name, dtype, slot, timings, skipped, named)

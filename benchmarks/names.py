@@ -1,0 +1,7 @@
+"""What the contenders are called."""
+
+from __future__ import annotations
+
+TORCH, AUTO, FASTEST = "torch", "auto", "fastest"
+PEERS = ("einconv", "unfoldNd", "article")
+OPACUS = "opacus style"

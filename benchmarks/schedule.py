@@ -1,0 +1,79 @@
+"""What is measured: every workload in float32 with all slots and contenders, and its step in the other dtypes."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+
+from benchmarks.contenders import Contender, convolutions, per_sample_gradients
+from benchmarks.names import AUTO, FASTEST, TORCH
+from benchmarks.slots import SLOTS
+from benchmarks.workloads import WORKLOADS, Workload
+
+DTYPES = ("float32", "float64", "bfloat16", "complex64")
+QUICK_COLUMNS = 2**24
+"""Elements of all windows of a workload, above which a quick run leaves it out."""
+_FEW = (TORCH, AUTO, FASTEST)
+
+
+@dataclass(frozen=True)
+class Task:
+    """One slot of one workload in one dtype, and who computes it."""
+
+    workload: Workload
+    dtype: str
+    slot: str
+    contenders: dict[str, Contender]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What to keep of the schedule; an empty collection keeps all.
+
+    Args:
+        names: Workloads whose name contains one of these.
+        dtypes: By name.
+        slots: By name.
+        contenders: By name; torch is always among them.
+    """
+
+    names: Collection[str] = ()
+    dtypes: Collection[str] = ()
+    slots: Collection[str] = ()
+    contenders: Collection[str] = ()
+
+
+def _is_scheduled(contender: str, dtype: str, slot: str) -> bool:
+    """Everybody where most is to be told apart, otherwise the three that a user chooses among."""
+    return contender in _FEW or slot == "per sample" or (slot, dtype) == ("step", "float32")
+
+
+def _pairs(workload: Workload, quick: bool) -> Iterator[tuple[str, str]]:
+    """Dtypes and slots of a workload; a batch of one has no samples to keep apart."""
+    for slot in SLOTS:
+        if slot == "step" or (not quick and (slot != "per sample" or workload.input[0] > 1)):
+            yield "float32", slot
+    if not quick:
+        yield from ((dtype, "step") for dtype in DTYPES[1:])
+
+
+def tasks(wanted: Wanted, quick: bool = False) -> list[Task]:
+    """All that is to be measured, in the order of the workloads."""
+    found = []
+    for workload in WORKLOADS:
+        if wanted.names and not any(name in workload.name for name in wanted.names):
+            continue
+        if quick and workload.columns > QUICK_COLUMNS:
+            continue
+        for dtype, slot in _pairs(workload, quick):
+            if (wanted.dtypes and dtype not in wanted.dtypes) or (wanted.slots and slot not in wanted.slots):
+                continue
+            everyone = (per_sample_gradients if slot == "per sample" else convolutions)(workload)
+            keep = {TORCH, *wanted.contenders} if wanted.contenders else None
+            chosen = {
+                name: contender
+                for name, contender in everyone.items()
+                if (name in keep if keep else name in _FEW if quick else _is_scheduled(name, dtype, slot))
+            }
+            found.append(Task(workload, dtype, slot, chosen))
+    return found
