@@ -49,7 +49,7 @@ class Target:
         contender: Whom it is about.
         mean: The least geometric mean, if that is wished for.
         floor: The least of any member, if that is wished for.
-        kinds: Of workloads.
+        kinds: Of workloads; all but those of overhead alone, if none are named.
         dtypes: None for all.
         slots: None for all.
         where: Which workloads of these kinds.
@@ -60,7 +60,7 @@ class Target:
     contender: str
     mean: float | None = None
     floor: float | None = None
-    kinds: Sequence[str] = tuple(KINDS)
+    kinds: Sequence[str] = tuple(kind for kind in KINDS if kind != "overhead alone")
     dtypes: Sequence[str] | None = ("float32",)
     slots: Sequence[str] | None = ("step",)
     where: Callable[[Workload], bool] = lambda workload: True
@@ -108,8 +108,8 @@ class Verdict:
 
 
 APART, LINES, DENSE, STRIDED = "windows apart", "1-D strided or dilated", "2-D, 3-D dense", "2-D, 3-D strided"
-THIN, MANY = "depthwise, small groups", "four and more axes"
-UP_TO_THREE = tuple(kind for kind in KINDS if kind != MANY)  # the kinds that torch has kernels for
+THIN, MANY, TINY = "depthwise, small groups", "four and more axes", "overhead alone"
+UP_TO_THREE = tuple(kind for kind in KINDS if kind not in (MANY, TINY))  # the kinds that torch has kernels for
 ONE_SLOT = ("step", "forward", "input", "weight", "double backward")
 
 
@@ -142,6 +142,7 @@ TARGETS = (
     Target("four and more axes, a loop of conv3d", AUTO, mean=3.0, kinds=[MANY]),
     Target("four and more axes, einconv", AUTO, mean=4.0, kinds=[MANY], values=speed_against("einconv")),
     Target("einconv, unfoldNd and the article", AUTO, mean=4.0, floor=1.0, values=speed_against(*PEERS)),
+    Target("a convolution of 3x3 in 8x8, a quarter of torch's", AUTO, floor=0.25, kinds=[TINY]),
     Target("anything", FASTEST, floor=0.95, dtypes=None, slots=None),
     Target("memory that is allowed, by what is taken", AUTO, floor=1.0, where=_common_kernel, values=(memory_left,)),
     Target("memory that is allowed, by what is taken", FASTEST, floor=1.0, where=_common_kernel, values=(memory_left,)),

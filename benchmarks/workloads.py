@@ -12,6 +12,8 @@ import ndconv
 
 Ints = tuple[int, ...]
 
+TINY = 10**4
+"""Products of a forward, below which only what surrounds them takes time."""
 SMALL_GROUP = 16
 """Input channels of a group, up to which matrix products are too thin to pay."""
 
@@ -117,6 +119,7 @@ def _sparse(workload: Workload) -> bool:
 
 
 KINDS: dict[str, Callable[[Workload], bool]] = {
+    "overhead alone": lambda w: w.multiply_adds < TINY,
     "four and more axes": lambda w: w.ndim > 3,
     "transposed": lambda w: w.transposed,
     "depthwise, small groups": lambda w: w.groups > 1 and w.weight[1] <= SMALL_GROUP,
@@ -132,6 +135,7 @@ _T = True  # transposed
 # fmt: off
 WORKLOADS = (
     #        name                input                    weight                  stride, padding, dilation, groups
+    Workload("tiny",                 (1, 1, 8, 8),            (1, 1, 3, 3),           1, 0, 1, 1,        "as small as it gets; no network"),
     Workload("lenet 1",          (32, 1, 32, 32),         (6, 1, 5, 5),           1, 0, 1, 1,        "LeNet-5, C1"),
     Workload("lenet 2",          (32, 6, 14, 14),         (16, 6, 5, 5),          1, 0, 1, 1,        "LeNet-5, C3"),
     Workload("lenet 3",          (32, 16, 5, 5),          (120, 16, 5, 5),        1, 0, 1, 1,        "LeNet-5, C5"),
