@@ -1,0 +1,200 @@
+"""How the site's figures look, what they say to those who cannot see them, and the few shapes that chapters share.
+
+Text is of a middle grey and backgrounds are transparent, so that one file reads on a light page and on a dark one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib
+import matplotlib.pyplot as plt
+import networkx as nx
+import torch
+from cycler import cycler
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap, to_rgba
+from matplotlib.figure import Figure
+from matplotlib.patches import Circle, Rectangle
+
+BLUE, ORANGE, GREEN, RED, GREY = "#3d85c6", "#d9822b", "#4e9f6a", "#c8553d", "#7d7d7d"
+
+
+def _fading(*colors: str) -> LinearSegmentedColormap:
+    """From one colour through nothing at all to another, or from nothing to the only one."""
+    stops = [to_rgba(colors[0], 1), to_rgba(colors[0], 0), to_rgba(colors[-1], 0), to_rgba(colors[-1], 1)]
+    return LinearSegmentedColormap.from_list("fading", stops[2:] if len(colors) == 1 else stops)
+
+
+SHADES, SIGNS = _fading(BLUE), _fading(ORANGE, BLUE)
+
+_STYLE: dict[str, Any] = {
+    "axes.edgecolor": GREY,
+    "axes.labelcolor": GREY,
+    "axes.prop_cycle": cycler(color=[BLUE, ORANGE, GREEN, RED, GREY]),
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlecolor": GREY,
+    "axes.titlesize": 11,
+    "figure.constrained_layout.use": True,
+    "figure.dpi": 100,
+    "figure.figsize": (7.2, 3.2),
+    "figure.titlesize": 12,
+    "font.size": 10,
+    "image.cmap": "gray",
+    "legend.frameon": False,
+    "legend.labelcolor": GREY,
+    "lines.linewidth": 1.6,
+    "savefig.transparent": True,
+    "text.color": GREY,
+    "xtick.color": GREY,
+    "ytick.color": GREY,
+}
+
+
+def reset(gallery_conf: Mapping[str, Any], script: str) -> None:
+    """What sphinx-gallery calls before every script."""
+    matplotlib.rcdefaults()
+    plt.rcParams.update(_STYLE)
+    torch.set_num_threads(2)
+    torch.set_printoptions(precision=4, sci_mode=False)
+
+
+def _without_clutter(app: Any, docname: str, source: list[str]) -> None:
+    """Take sphinx-gallery's notes out of its pages; only the gallery proper offers its scripts to download."""
+    if docname.split("/")[0] not in ("mathematics", "guides", "gallery"):
+        return
+    page = re.sub(r"\.\. only:: html\n\n    \.\. note::.*?\n\n(?=\.\. rst-class::)", "", source[0], flags=re.DOTALL)
+    page = page.replace("\n|\n", "\n")
+    if not docname.startswith("gallery/"):
+        page = re.sub(r"\n\.\. _sphx_glr_download_.*", "\n", page, flags=re.DOTALL)
+    source[0] = re.sub(r"    \.\. container:: sphx-glr-download sphx-glr-download-zip\n.*", "", page, flags=re.DOTALL)
+
+
+def setup(app: Any) -> dict[str, bool]:
+    """Make this module a Sphinx extension."""
+    app.connect("source-read", _without_clutter)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def say(fig: Figure, words: str) -> None:
+    """Give a figure the text that stands for it where it is not seen."""
+    fig.suptitle(words).set_visible(False)
+
+
+def cells(
+    ax: Axes,
+    values: Any,
+    title: str = "",
+    *,
+    numbers: bool = True,
+    rows: str = "",
+    columns: str = "",
+    frame: Sequence[tuple[int, int, int, int]] = (),
+    color: str | None = None,
+) -> None:
+    """Draw a matrix as cells, shaded by value and with the values in them.
+
+    Args:
+        ax: Where.
+        values: A matrix or a vector.
+        title: Above it.
+        numbers: Whether the values are written.
+        rows: What the rows count.
+        columns: What the columns count.
+        frame: Rectangles to point at: row, column, height, width.
+        color: Of the shades, where all values are of one sign.
+    """
+    matrix = torch.as_tensor(values).detach().double()
+    matrix = matrix.reshape(-1, matrix.shape[-1])
+    scale = float(matrix.abs().max()) or 1.0
+    map_ = SIGNS if color is None else _fading(color)
+    ax.imshow(matrix.numpy(), cmap=map_, vmin=-1.25 * scale if color is None else 0, vmax=1.25 * scale)
+    height, width = matrix.shape
+    ax.set_xticks(range(width))
+    ax.set_yticks(range(height))
+    ax.tick_params(length=0, labelsize=8)
+    ax.set_xticks([i - 0.5 for i in range(width + 1)], minor=True)
+    ax.set_yticks([i - 0.5 for i in range(height + 1)], minor=True)
+    ax.grid(which="minor", color=GREY, alpha=0.35, linewidth=0.7)
+    ax.tick_params(which="minor", length=0)
+    ax.spines[:].set_visible(False)
+    ax.set_title(title)
+    ax.set_xlabel(columns)
+    ax.set_ylabel(rows)
+    if not rows:
+        ax.set_yticks([])
+    if not columns:
+        ax.set_xticks([])
+    if numbers:
+        for i, row in enumerate(matrix.tolist()):
+            for j, value in enumerate(row):
+                ax.text(j, i, f"{value:g}", ha="center", va="center", fontsize=9)
+    for top, left, tall, wide in frame:
+        ax.add_patch(Rectangle((left - 0.5, top - 0.5), wide, tall, fill=False, edgecolor=ORANGE, linewidth=2.2))
+
+
+def network(
+    ax: Axes,
+    tensors: Mapping[str, tuple[float, float, str]],
+    legs: Sequence[tuple[str, str | tuple[float, float], str]],
+    title: str = "",
+) -> None:
+    """Draw a contraction: a disk for every tensor, a line for every index, open at one end if it is not summed.
+
+    Args:
+        ax: Where.
+        tensors: Place and colour by name.
+        legs: A tensor, another one or the place where the line ends, and the index.
+        title: Above it.
+    """
+    for name, end, label in legs:
+        x, y, _ = tensors[name]
+        to = tensors[end][:2] if isinstance(end, str) else end
+        ax.plot([x, to[0]], [y, to[1]], color=GREY, linewidth=1.4, zorder=1)
+        summed = isinstance(end, str)
+        part = 0.5 if summed else 1.0
+        place = (x + part * (to[0] - x), y + part * (to[1] - y))
+        above = (0, 0.13) if summed else (0.14 * ((to[0] > x) - (to[0] < x)), 0.16 * ((to[1] > y) - (to[1] < y)))
+        ax.text(place[0] + above[0], place[1] + above[1], label, ha="center", va="center", style="italic")
+    for name, (x, y, color) in tensors.items():
+        ax.add_patch(Circle((x, y), 0.26, facecolor=color, edgecolor="none", zorder=2))
+        ax.text(x, y, name, ha="center", va="center", color="white", zorder=3, weight="bold")
+    ax.set_aspect("equal")
+    ax.axis("off")
+    ax.margins(0.18)
+    ax.set_title(title)
+
+
+def autograd_graph(ax: Axes, output: torch.Tensor, names: Mapping[int, str]) -> None:
+    """Draw the graph that autograd recorded for a tensor, as its nodes name themselves.
+
+    Args:
+        ax: Where.
+        output: The tensor.
+        names: What to call leaves, by their ``id``.
+    """
+    graph, labels, colors = nx.DiGraph(), {}, {}
+
+    def visit(node: Any, depth: int) -> None:
+        layer = max(depth, graph.nodes[node]["layer"]) if node in graph else depth
+        graph.add_node(node, layer=layer)
+        leaf = getattr(node, "variable", None)
+        labels[node] = node.name().removesuffix("Backward0").removesuffix("Backward") if leaf is None else ""
+        labels[node] = labels[node] or names.get(id(leaf), "leaf")
+        colors[node] = ORANGE if leaf is not None else GREEN if "Trilinear" in labels[node] else GREY
+        for after, _ in node.next_functions:
+            if after is not None:
+                graph.add_edge(node, after)
+                visit(after, layer + 1)
+
+    visit(output.grad_fn, 0)
+    places = nx.multipartite_layout(graph, subset_key="layer", align="vertical", scale=1.0)
+    nx.draw_networkx_edges(graph, places, ax=ax, edge_color=GREY, arrowsize=12, node_size=1500)
+    for node, (x, y) in places.items():
+        box = {"boxstyle": "round,pad=0.35", "facecolor": colors[node], "edgecolor": "none"}
+        ax.text(x, y, labels[node], ha="center", va="center", color="white", fontsize=9, bbox=box)
+    ax.axis("off")
+    ax.margins(0.12, 0.15)

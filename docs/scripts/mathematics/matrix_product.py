@@ -1,0 +1,70 @@
+r"""
+A matrix product and its two gradients
+======================================
+
+Everything rests on this. Let
+
+.. math:: Y = A B, \qquad Y_{rs} = \sum_t A_{rt} B_{ts}
+
+and let a loss :math:`L` depend on :math:`Y`. Call :math:`G_{rs} = \partial L / \partial Y_{rs}` the gradient that
+arrives from above. Which gradients does it leave for :math:`A` and :math:`B`?
+"""
+
+import torch
+
+A = torch.tensor([[1.0, 2, 3], [4, 5, 6]], requires_grad=True)
+B = torch.tensor([[1.0, 0], [2, -1], [0, 3]], requires_grad=True)
+Y = A @ B
+print(Y)
+
+# %%
+# An element :math:`A_{rt}` enters every :math:`Y_{rs}` of its row, each time with the factor :math:`B_{ts}`. By the
+# chain rule
+#
+# .. math:: \frac{\partial L}{\partial A_{rt}} = \sum_s G_{rs} B_{ts} \quad\text{is}\quad \operatorname{grad}_A = G B^\top,
+#           \qquad
+#           \frac{\partial L}{\partial B_{ts}} = \sum_r A_{rt} G_{rs} \quad\text{is}\quad \operatorname{grad}_B = A^\top G.
+
+G = torch.tensor([[1.0, -1], [2, 0]])
+
+grad_A = G @ B.T
+grad_B = A.T @ G
+print(grad_A)
+print(grad_B)
+
+# %%
+# Autograd finds the same numbers, to the last bit:
+
+theirs_A, theirs_B = torch.autograd.grad(Y, (A, B), grad_outputs=G)
+print(torch.equal(grad_A, theirs_A), torch.equal(grad_B, theirs_B))
+
+# %%
+# There is nothing to remember. Three matrices take part, :math:`A`, :math:`B` and :math:`G`; their indices are
+# :math:`rt`, :math:`ts` and :math:`rs`. A gradient has the indices of what it is the gradient of, and the index that is
+# missing there is summed over. As an :func:`einsum <torch.einsum>` that is all one has to write:
+
+print(torch.equal(torch.einsum("rt,ts->rs", A, B), Y))
+print(torch.equal(torch.einsum("rs,ts->rt", G, B), grad_A))
+print(torch.equal(torch.einsum("rt,rs->ts", A, G), grad_B))
+
+# %%
+# Two of the three matrices go in, the third comes out: one sum, read in three directions. Remember the picture. It will
+# come back with windows in the place of :math:`A`.
+
+# sphinx_gallery_start_ignore
+import figures
+import matplotlib.pyplot as plt
+
+fig, axes = plt.subplots(1, 3, figsize=(7.2, 3.0))
+panels = [
+    (axes[0], "Y = A B", {"A": (0, 0, figures.BLUE), "B": (1.2, 0, figures.ORANGE)}, "r", "s", "t"),
+    (axes[1], "grad A = G Bᵀ", {"G": (0, 0, figures.GREEN), "B": (1.2, 0, figures.ORANGE)}, "r", "t", "s"),
+    (axes[2], "grad B = Aᵀ G", {"A": (0, 0, figures.BLUE), "G": (1.2, 0, figures.GREEN)}, "t", "s", "r"),
+]
+for ax, title, tensors, left, right, summed in panels:
+    first, second = tensors
+    legs = [(first, (-0.8, 0.0), left), (first, second, summed), (second, (2.0, 0.0), right)]
+    figures.network(ax, tensors, legs, title)
+figures.say(fig, "Three contractions of two matrices: the product and its two gradients; the line between two disks is summed")
+plt.show()
+# sphinx_gallery_end_ignore
