@@ -131,7 +131,8 @@ def cells(
     if numbers:
         for i, row in enumerate(matrix.tolist()):
             for j, value in enumerate(row):
-                ax.text(j, i, f"{value:g}", ha="center", va="center", fontsize=9)
+                color = "white" if abs(value) > 0.6 * scale else GREY
+                ax.text(j, i, f"{value:g}", ha="center", va="center", fontsize=9, color=color)
     for top, left, tall, wide in frame:
         ax.add_patch(Rectangle((left - 0.5, top - 0.5), wide, tall, fill=False, edgecolor=ORANGE, linewidth=2.2))
 
@@ -179,7 +180,7 @@ def autograd_graph(ax: Axes, output: torch.Tensor, names: Mapping[int, str]) -> 
     graph, labels, colors = nx.DiGraph(), {}, {}
 
     def visit(node: Any, depth: int) -> None:
-        layer = max(depth, graph.nodes[node]["layer"]) if node in graph else depth
+        layer = max(depth, graph.nodes[node].get("layer", 0)) if node in graph else depth
         graph.add_node(node, layer=layer)
         leaf = getattr(node, "variable", None)
         labels[node] = node.name().removesuffix("Backward0").removesuffix("Backward") if leaf is None else ""

@@ -12,8 +12,8 @@ arrives from above. Which gradients does it leave for :math:`A` and :math:`B`?
 
 import torch
 
-A = torch.tensor([[1.0, 2, 3], [4, 5, 6]], requires_grad=True)
-B = torch.tensor([[1.0, 0], [2, -1], [0, 3]], requires_grad=True)
+A = torch.tensor([[1.0, 2, 3], [4, 5, 6]])
+B = torch.tensor([[1.0, 0], [2, -1], [0, 3]])
 Y = A @ B
 print(Y)
 
@@ -35,7 +35,9 @@ print(grad_B)
 # %%
 # Autograd finds the same numbers, to the last bit:
 
-theirs_A, theirs_B = torch.autograd.grad(Y, (A, B), grad_outputs=G)
+A.requires_grad_()
+B.requires_grad_()
+theirs_A, theirs_B = torch.autograd.grad(A @ B, (A, B), grad_outputs=G)
 print(torch.equal(grad_A, theirs_A), torch.equal(grad_B, theirs_B))
 
 # %%
@@ -48,8 +50,7 @@ print(torch.equal(torch.einsum("rs,ts->rt", G, B), grad_A))
 print(torch.equal(torch.einsum("rt,rs->ts", A, G), grad_B))
 
 # %%
-# Two of the three matrices go in, the third comes out: one sum, read in three directions. Remember the picture. It will
-# come back with windows in the place of :math:`A`.
+# Two of the three matrices go in, the third comes out: one sum, read in three directions.
 
 # sphinx_gallery_start_ignore
 import figures
@@ -65,6 +66,11 @@ for ax, title, tensors, left, right, summed in panels:
     first, second = tensors
     legs = [(first, (-0.8, 0.0), left), (first, second, summed), (second, (2.0, 0.0), right)]
     figures.network(ax, tensors, legs, title)
-figures.say(fig, "Three contractions of two matrices: the product and its two gradients; the line between two disks is summed")
+words = "Three contractions of two matrices: the product and its two gradients; the line between two disks is summed"
+figures.say(fig, words)
 plt.show()
 # sphinx_gallery_end_ignore
+
+# %%
+# Remember the picture: a disk for every matrix, a line for every index, and the line between two disks is the sum. It
+# comes back with windows in the place of :math:`A`.

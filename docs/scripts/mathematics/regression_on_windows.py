@@ -27,6 +27,9 @@ print(X @ w)
 y = torch.nn.functional.conv1d(x.view(1, 1, -1), w.view(1, 1, -1))
 print(y)
 
+# %%
+# The second window, and the one number that comes of it:
+
 # sphinx_gallery_start_ignore
 import figures
 import matplotlib.pyplot as plt
@@ -109,6 +112,11 @@ for ax, (row, column) in zip(right.subplots(6, 6).flat, [(r, c) for r in range(6
     frame = [(0, 0, 3, 3)] if (row, column) in ((0, 0), (2, 3), (5, 5)) else []
     figures.cells(ax, windows[row, column], numbers=False, frame=frame)
 right.suptitle("its 6 × 6 windows of 3 × 3")
-figures.say(fig, "A handwritten digit of 8 by 8 pixels and beside it all 36 windows of 3 by 3, three of them framed in both")
+words = "A handwritten digit of 8 by 8 pixels and beside it all 36 windows of 3 by 3, three of them framed in both"
+figures.say(fig, words)
 plt.show()
 # sphinx_gallery_end_ignore
+
+# %%
+# Each of the 36 small images is one sample of the regression, with nine features. That so many of them share pixels is
+# what makes a convolution cheap to store, and its gradient a little harder than that of a matrix product.

@@ -33,7 +33,26 @@ print(torch.equal(y, torch.nn.functional.conv2d(x, w)))
 #
 # Group the letters. :math:`d` stays on one side, :math:`n, o, p` on the other, and :math:`c, k, l` are summed: so it is
 # one product of a matrix :math:`d \times ckl` with a matrix :math:`ckl \times nop`, whose columns are the windows laid
-# flat. This is what is called *im2col*.
+# flat, as in this picture of one small image. It is called *im2col*.
+
+# sphinx_gallery_start_ignore
+import figures
+import matplotlib.pyplot as plt
+
+import ndconv
+
+small = torch.arange(1, 13).view(1, 1, 3, 4)
+fig, axes = plt.subplots(1, 2, figsize=(7.2, 2.6), width_ratios=[4, 6])
+figures.cells(axes[0], small[0, 0], "an image", rows="row", columns="column", frame=[(0, 1, 2, 2)])
+figures.cells(
+    axes[1], ndconv.functional.unfoldnd(small, 2)[0], "its columns", rows="k l", columns="o p", frame=[(0, 1, 4, 1)]
+)
+figures.say(fig, "An image of 3 by 4 numbers and the matrix whose columns are its six windows of 2 by 2 laid flat")
+plt.show()
+# sphinx_gallery_end_ignore
+
+# %%
+# In code:
 
 matrix = w.flatten(1)
 columns = windows.permute(1, 4, 5, 0, 2, 3).reshape(3 * 3 * 2, -1)
@@ -61,18 +80,5 @@ import ndconv
 print(torch.equal(ndconv.functional.unfoldnd(x, (3, 2))[0], columns.view(18, 2, 24)[:, 0]))
 print(ndconv.plan(x, w).output.equation)
 
-# sphinx_gallery_start_ignore
-import figures
-import matplotlib.pyplot as plt
-
-fig, ax = plt.subplots(figsize=(7.2, 2.6))
-small = torch.arange(1, 13).view(1, 1, 3, 4)
-ax.remove()
-left, middle = fig.subplots(1, 2, width_ratios=[4, 6])
-figures.cells(left, small[0, 0], "an image", rows="row", columns="column", frame=[(0, 1, 2, 2)])
-figures.cells(
-    middle, ndconv.functional.unfoldnd(small, 2)[0], "its columns", rows="k, l", columns="o, p", frame=[(0, 1, 4, 1)]
-)
-figures.say(fig, "An image of 3 by 4 numbers and the matrix whose columns are its six windows of 2 by 2 laid flat")
-plt.show()
-# sphinx_gallery_end_ignore
+# %%
+# The next two chapters take the two gradients from the same equation.
