@@ -58,7 +58,7 @@ def reset(gallery_conf: Mapping[str, Any], script: str) -> None:
     """What sphinx-gallery calls before every script."""
     matplotlib.rcdefaults()
     plt.rcParams.update(_STYLE)
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)  # a second one makes tiny cases wait where a machine is busy
     torch.set_printoptions(precision=4, sci_mode=False)
 
 
