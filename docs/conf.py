@@ -41,14 +41,12 @@ default_role = "py:obj"  # a name in single backquotes is a link where the name 
 
 myst_enable_extensions = ["colon_fence", "dollarmath"]
 myst_heading_anchors = 3
-suppress_warnings = [
-    "myst.xref_missing",  # the README links to files of the repository, which are no pages here
-    "toc.empty_glob",  # a page of measurements is listed if there is one
-]
+suppress_warnings = ["myst.xref_missing"]  # the README links to files of the repository, which are no pages here
 
 autosummary_generate = False
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
+python_maximum_signature_line_length = 70
 doctest_test_doctest_blocks = ""  # pytest runs those, with the globals of their module
 nitpick_ignore_regex = [
     ("py:.*", r"(?!ndconv\b).*"),  # torch's and Python's names resolve only through a network
@@ -61,7 +59,7 @@ sphinx_gallery_conf = {
     "examples_dirs": [f"scripts/{name}" for name in ("mathematics", "guides", "gallery")],
     "gallery_dirs": ["mathematics", "guides", "gallery"],
     "filename_pattern": r"\.py$",
-    "within_subsection_order": "FileNameSortKey",
+    "within_subsection_order": "figures.Order",
     "nested_sections": False,
     "abort_on_example_error": True,
     "capture_repr": ("__repr__",),

@@ -1,19 +1,16 @@
-"""How the site's figures look, what they say to those who cannot see them, and the few shapes that chapters share.
-
-Text is of a middle grey and backgrounds are transparent, so that one file reads on a light page and on a dark one.
-"""
+"""How the site's figures look, what they say to those who cannot see them, and the few shapes that chapters share."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import matplotlib
 import matplotlib.pyplot as plt
 import networkx as nx
 import torch
-from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, to_rgba
 from matplotlib.figure import Figure
@@ -30,34 +27,11 @@ def _fading(*colors: str) -> LinearSegmentedColormap:
 
 SHADES, SIGNS = _fading(BLUE), _fading(ORANGE, BLUE)
 
-_STYLE: dict[str, Any] = {
-    "axes.edgecolor": GREY,
-    "axes.labelcolor": GREY,
-    "axes.prop_cycle": cycler(color=[BLUE, ORANGE, GREEN, RED, GREY]),
-    "axes.spines.right": False,
-    "axes.spines.top": False,
-    "axes.titlecolor": GREY,
-    "axes.titlesize": 11,
-    "figure.constrained_layout.use": True,
-    "figure.dpi": 100,
-    "figure.figsize": (7.2, 3.2),
-    "figure.titlesize": 12,
-    "font.size": 10,
-    "image.cmap": "gray",
-    "legend.frameon": False,
-    "legend.labelcolor": GREY,
-    "lines.linewidth": 1.6,
-    "savefig.transparent": True,
-    "text.color": GREY,
-    "xtick.color": GREY,
-    "ytick.color": GREY,
-}
-
 
 def reset(gallery_conf: Mapping[str, Any], script: str) -> None:
     """What sphinx-gallery calls before every script."""
     matplotlib.rcdefaults()
-    plt.rcParams.update(_STYLE)
+    plt.style.use(Path(__file__).with_name("site.mplstyle"))
     torch.set_num_threads(1)  # a second one makes tiny cases wait where a machine is busy
     torch.set_printoptions(precision=4, sci_mode=False)
 
@@ -68,6 +42,7 @@ def _without_clutter(app: Any, docname: str, source: list[str]) -> None:
         return
     page = re.sub(r"\.\. only:: html\n\n    \.\. note::.*?\n\n(?=\.\. rst-class::)", "", source[0], flags=re.DOTALL)
     page = page.replace("\n|\n", "\n")
+    page = re.sub(r"\.\. code-block:: Python\n   :dedent: 1\n\s*\n(?=\S)", "", page)  # of a picture alone
     if not docname.startswith("gallery/"):
         page = re.sub(r"\n\.\. _sphx_glr_download_.*", "\n", page, flags=re.DOTALL)
     source[0] = re.sub(r"    \.\. container:: sphx-glr-download sphx-glr-download-zip\n.*", "", page, flags=re.DOTALL)
@@ -137,36 +112,47 @@ def cells(
         ax.add_patch(Rectangle((left - 0.5, top - 0.5), wide, tall, fill=False, edgecolor=ORANGE, linewidth=2.2))
 
 
-def network(
+def contraction(
     ax: Axes,
-    tensors: Mapping[str, tuple[float, float, str]],
-    legs: Sequence[tuple[str, str | tuple[float, float], str]],
+    left: tuple[str, str],
+    right: tuple[str, str],
+    shared: str,
+    left_open: str,
+    right_open: str,
     title: str = "",
 ) -> None:
-    """Draw a contraction: a disk for every tensor, a line for every index, open at one end if it is not summed.
+    """Draw two tensors as disks, a line between them for every index that is summed and an open line for the others.
 
     Args:
         ax: Where.
-        tensors: Place and colour by name.
-        legs: A tensor, another one or the place where the line ends, and the index.
+        left: Name and colour of the first tensor.
+        right: Of the second.
+        shared: Indices of both, a letter each.
+        left_open: Those of the first alone.
+        right_open: Those of the second alone.
         title: Above it.
     """
-    for name, end, label in legs:
-        x, y, _ = tensors[name]
-        to = tensors[end][:2] if isinstance(end, str) else end
-        ax.plot([x, to[0]], [y, to[1]], color=GREY, linewidth=1.4, zorder=1)
-        summed = isinstance(end, str)
-        part = 0.5 if summed else 1.0
-        place = (x + part * (to[0] - x), y + part * (to[1] - y))
-        above = (0, 0.13) if summed else (0.14 * ((to[0] > x) - (to[0] < x)), 0.16 * ((to[1] > y) - (to[1] < y)))
-        ax.text(place[0] + above[0], place[1] + above[1], label, ha="center", va="center", style="italic")
-    for name, (x, y, color) in tensors.items():
-        ax.add_patch(Circle((x, y), 0.26, facecolor=color, edgecolor="none", zorder=2))
-        ax.text(x, y, name, ha="center", va="center", color="white", zorder=3, weight="bold")
+    for label, height in zip(shared, _spread(len(shared), 0.3), strict=True):
+        bow = torch.linspace(-1, 1, 50)
+        ax.plot(0.7 * bow, height * (1 - bow**2), color=GREY, linewidth=1.4, zorder=1)
+        ax.text(0, height + (0.17 if height >= 0 else -0.17), label, ha="center", va="center", style="italic")
+    for x, labels, side in ((-0.7, left_open, -1), (0.7, right_open, 1)):
+        for label, height in zip(labels, _spread(len(labels), 0.42), strict=True):
+            ax.plot([x, x + 0.66 * side], [0, height], color=GREY, linewidth=1.4, zorder=1)
+            ax.text(x + 0.83 * side, 1.2 * height, label, ha="center", va="center", style="italic")
+    for x, (name, color) in ((-0.7, left), (0.7, right)):
+        ax.add_patch(Circle((x, 0), 0.26, facecolor=color, edgecolor="none", zorder=2))
+        ax.text(x, 0, name, ha="center", va="center", color="white", zorder=3, weight="bold")
+    ax.set_xlim(-1.7, 1.7)
+    ax.set_ylim(-0.7, 0.7)
     ax.set_aspect("equal")
     ax.axis("off")
-    ax.margins(0.18)
     ax.set_title(title)
+
+
+def _spread(count: int, reach: float) -> list[float]:
+    """Heights of lines side by side, from the top."""
+    return [0.0] if count == 1 else torch.linspace(reach, -reach, count).tolist()
 
 
 def autograd_graph(ax: Axes, output: torch.Tensor, names: Mapping[int, str]) -> None:
@@ -193,9 +179,28 @@ def autograd_graph(ax: Axes, output: torch.Tensor, names: Mapping[int, str]) -> 
 
     visit(output.grad_fn, 0)
     places = nx.multipartite_layout(graph, subset_key="layer", align="vertical", scale=1.0)
-    nx.draw_networkx_edges(graph, places, ax=ax, edge_color=GREY, arrowsize=12, node_size=1500)
+    boxes = {}
     for node, (x, y) in places.items():
         box = {"boxstyle": "round,pad=0.35", "facecolor": colors[node], "edgecolor": "none"}
-        ax.text(x, y, labels[node], ha="center", va="center", color="white", fontsize=9, bbox=box)
+        text = ax.text(x, y, labels[node], ha="center", va="center", color="white", fontsize=9, bbox=box)
+        boxes[node] = text.get_bbox_patch()
+    for start, end in graph.edges:
+        arrow = {"arrowstyle": "-|>", "color": GREY, "patchA": boxes[start], "patchB": boxes[end], "shrinkB": 2}
+        ax.annotate("", places[end], places[start], arrowprops=arrow, zorder=0)
+    low, high = min(y for _, y in places.values()), max(y for _, y in places.values())
+    ax.set_xlim(min(x for x, _ in places.values()) - 0.15, max(x for x, _ in places.values()) + 0.15)
+    ax.set_ylim(low - 0.3 * (high - low), high + 0.3 * (high - low))
     ax.axis("off")
-    ax.margins(0.12, 0.15)
+
+
+class Order:
+    """The order of the gallery: from one axis to four, then training, then what is behind it."""
+
+    scripts = ("signal", "edges", "volume", "light_field", "lenet", "gradient_step", "hessian", "lowerings")
+
+    def __init__(self, folder: str) -> None:
+        pass
+
+    def __call__(self, file: str) -> int:
+        name = file.removesuffix(".py")
+        return self.scripts.index(name) if name in self.scripts else -1

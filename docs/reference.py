@@ -25,7 +25,12 @@ GROUPS: dict[str, tuple[str, str, ModuleType, str]] = {
     ),
     "functional": ("Functions", "", ndconv.functional, ".*"),
     "grad": ("Gradients", "", ndconv.grad, ".*"),
-    "models": ("Whole models", "All convolutions of a model, in place and back.", ndconv, "convert|revert|Conversion|Change"),
+    "models": (
+        "Whole models",
+        "All convolutions of a model, in place and back.",
+        ndconv,
+        "convert|revert|Conversion|Change",
+    ),
     "planning": (
         "Plans and lowerings",
         "What a convolution will run, and what it shall run.",
@@ -118,15 +123,9 @@ ERRORS: dict[str, tuple[str, ...]] = {
 
 # Examples for names whose docstring has none.
 EXAMPLES: dict[str, str] = {
-    r"ndconv\.LazyConv[123]d": (
-        "layer = ndconv.{name}(8, 3)\n"
-        "layer(torch.rand(2, 5, {I})).shape\n"
-        "layer.weight.shape"
-    ),
+    r"ndconv\.LazyConv[123]d": ("layer = ndconv.{name}(8, 3)\nlayer(torch.rand(2, 5, {I})).shape\nlayer.weight.shape"),
     r"ndconv\.LazyConvTranspose[123]d": (
-        "layer = ndconv.{name}(8, 3, stride=2)\n"
-        "layer(torch.rand(2, 5, {O})).shape\n"
-        "layer.weight.shape"
+        "layer = ndconv.{name}(8, 3, stride=2)\nlayer(torch.rand(2, 5, {O})).shape\nlayer.weight.shape"
     ),
     r"ndconv\.Conversion|ndconv\.Change": (
         "model = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU())\n"
@@ -196,8 +195,7 @@ EXAMPLES: dict[str, str] = {
         "    read_json(path) == report"
     ),
     r"ndconv\.testing\.parameters": (
-        'ndconv.testing.parameters(lowerings=["taps"])["lowering"]\n'
-        "len(ndconv.testing.parameters())"
+        'ndconv.testing.parameters(lowerings=["taps"])["lowering"]\nlen(ndconv.testing.parameters())'
     ),
     r"ndconv\.testing\.(reference|sample)": (
         "(case,) = ndconv.testing.sample(1, (2,))\n"

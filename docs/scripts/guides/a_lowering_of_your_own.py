@@ -3,10 +3,9 @@ A lowering of your own
 ======================
 
 A lowering computes three slots of the trilinear form for any number of axes, and says beforehand what that costs. It
-sees plain tensors, ``x[n,g,c,*i]``, ``w[g,d,c,*k]`` and ``y[n,g,d,*o]``, and sizes; shapes have been checked,
-half types widened, groups set apart, and autograd, ``vmap`` and forward mode are seen to by the Function above it. So it
-is short. This one is complete: for every kernel element, one product on a strided slice of the padded input.
-"""
+sees plain tensors, ``x[n,g,c,*i]``, ``w[g,d,c,*k]`` and ``y[n,g,d,*o]``, and sizes; shapes have been checked, half
+types widened, groups set apart, and autograd, ``vmap`` and forward mode are seen to by the Function above it. So it
+is short. This one is complete: for every kernel element, one product on a strided slice of the padded input."""
 
 import math
 from itertools import product
@@ -25,10 +24,15 @@ class Slices(Lowering):
 
     def cost(self, problem):
         x, w, y = (math.prod(problem.shape(slot)) for slot in Slot)
-        taps, positions = math.prod(problem.geometry.kernel), math.prod(problem.output_size)
+        taps, positions = (
+            math.prod(problem.geometry.kernel),
+            math.prod(problem.output_size),
+        )
         return Cost(
             multiply_adds=problem.multiply_adds,
-            elements_moved=2 * x + w + taps * (2 * y + y // problem.features * problem.channels),
+            elements_moved=2 * x
+            + w
+            + taps * (2 * y + y // problem.features * problem.channels),
             elements_cached=0,
             workspace=x + y,
             matmuls=f"{taps} x ({problem.features}, {problem.channels}) @ ({problem.channels}, {positions})",
@@ -36,13 +40,20 @@ class Slices(Lowering):
         )
 
     def frame(self, problem):
-        return problem.geometry.fit(problem.input_size, problem.geometry.reach(problem.output_size))
+        return problem.geometry.fit(
+            problem.input_size, problem.geometry.reach(problem.output_size)
+        )
 
     def slices(self, problem, padded):
         geometry = problem.geometry
-        axes = list(zip(geometry.stride, geometry.dilation, problem.output_size, strict=True))
+        axes = list(
+            zip(geometry.stride, geometry.dilation, problem.output_size, strict=True)
+        )
         for index in product(*map(range, geometry.kernel)):
-            steps = [slice(d * k, d * k + s * (o - 1) + 1, s) for k, (s, d, o) in zip(index, axes, strict=True)]
+            steps = [
+                slice(d * k, d * k + s * (o - 1) + 1, s)
+                for k, (s, d, o) in zip(index, axes, strict=True)
+            ]
             yield (..., *index), padded[(..., *steps)]
 
     def output(self, problem, x, w):
@@ -58,16 +69,23 @@ class Slices(Lowering):
         return unpad(padded, self.frame(problem))
 
     def weight(self, problem, x, y):
-        w, flat = x.new_zeros(problem.shape(Slot.WEIGHT)), y.flatten(2).unflatten(2, (problem.features, -1))
+        w, flat = (
+            x.new_zeros(problem.shape(Slot.WEIGHT)),
+            y.flatten(2).unflatten(2, (problem.features, -1)),
+        )
         for k, view in self.slices(problem, pad(x, self.frame(problem))):
-            w[k] = torch.einsum("ngcp,ngdp->gdc", view.flatten(2).unflatten(2, (problem.channels, -1)), flat)
+            w[k] = torch.einsum(
+                "ngcp,ngdp->gdc",
+                view.flatten(2).unflatten(2, (problem.channels, -1)),
+                flat,
+            )
         return w
 
 
 # %%
 # The line ``i = S*o + D*k - lo`` is in ``slices``: for a fixed :math:`k`, the elements of all windows are a slice that
-# begins at :math:`Dk` and steps by :math:`S`. ``output`` reads these slices, ``weight`` reads them, and ``input`` writes
-# to them.
+# begins at :math:`Dk` and steps by :math:`S`. ``output`` reads these slices, ``weight`` reads them, and ``input``
+# writes to them.
 #
 # Registering it
 # --------------
@@ -87,29 +105,40 @@ print(ndconv.plan(x, w, groups=2, stride=2, lowering="slices").output)
 # %%
 # It has gradients, and theirs, though nothing above mentions autograd:
 
-x, w = (torch.randint(-2, 3, shape).double().requires_grad_() for shape in ((1, 4, 5, 4), (4, 2, 2, 3)))
+x, w = (
+    torch.randint(-2, 3, shape).double().requires_grad_()
+    for shape in ((1, 4, 5, 4), (4, 2, 2, 3))
+)
 
 
 def convolve(x, w):
-    return ndconv.functional.conv2d(x, w, stride=(1, 2), padding=((1, 0), (2, 1)), groups=2, lowering="slices")
+    return ndconv.functional.conv2d(
+        x, w, stride=(1, 2), padding=((1, 0), (2, 1)), groups=2, lowering="slices"
+    )
 
 
-print(torch.autograd.gradcheck(convolve, (x, w), eps=1.0, atol=0.0, rtol=0.0, check_forward_ad=True))
+print(
+    torch.autograd.gradcheck(
+        convolve, (x, w), eps=1.0, atol=0.0, rtol=0.0, check_forward_ad=True
+    )
+)
 print(torch.autograd.gradgradcheck(convolve, (x, w)))
 
 # %%
 # The matrix
 # ----------
 #
-# Whether it is right, the matrix tells: every pair of settings, for this lowering. The trials that compile take a second
-# or more each and are left out here, and of the rest every sixth is run, with all of its checks:
+# Whether it is right, the matrix tells: every pair of settings, for this lowering. The trials that compile take a
+# second or more each and are left out here, and of the rest every sixth is run, with all of its checks:
 
 from collections import Counter
 
 from ndconv.testing import examine_all, matrix
 
 generated = matrix("quick", lowerings=["slices"])
-eager = [(trial, row) for trial, row in generated.trials if trial.transform != "compile"]
+eager = [
+    (trial, row) for trial, row in generated.trials if trial.transform != "compile"
+]
 chosen = eager[::6]
 examined = list(examine_all(chosen))
 print(len(chosen), "of", len(generated.trials), "trials")
@@ -138,7 +167,9 @@ channels = [2, 4, 8, 16, 32, 64, 128, 256]
 names = ("slices", "window", "columns", "taps")
 costs = {name: [] for name in names}
 for count in channels:
-    choice = ndconv.plan((8, count, 32, 32), (count, count, 3, 3), padding=1).output.choice
+    choice = ndconv.plan(
+        (8, count, 32, 32), (count, count, 3, 3), padding=1
+    ).output.choice
     estimates = {name: _plan.estimate(choice.costs[name], 4) for name in names}
     for name in names:
         costs[name].append(estimates[name] / min(estimates.values()))

@@ -5,9 +5,8 @@ Four axes and more
 Functions and modules with an ``n`` in their names take any number of axes. It is the number of axes of the weight less
 two; nothing else tells them, and nothing else need.
 
-A light field is a picture of pictures: two axes say where the camera stood, two where the pixel is. A series of volumes,
-as fMRI records it, has time and three axes of space.
-"""
+A light field is a picture of pictures: two axes say where the camera stood, two where the pixel is. A series of
+volumes, as fMRI records it, has time and three axes of space."""
 
 import torch
 
@@ -20,10 +19,17 @@ series = torch.randn(1, 1, 12, 16, 20, 16)  # sample, channel, time, z, y, x
 # A layer
 # -------
 #
-# ``ConvNd`` is told the number of axes first; the rest is as in ``Conv3d``. Every argument may be one number for all axes
-# or one for each.
+# ``ConvNd`` is told the number of axes first; the rest is as in ``Conv3d``. Every argument may be one number for all
+# axes or one for each.
 
-layer = ndconv.ConvNd(4, in_channels=1, out_channels=8, kernel_size=(3, 3, 3, 3), stride=(1, 2, 2, 2), padding="same")
+layer = ndconv.ConvNd(
+    4,
+    in_channels=1,
+    out_channels=8,
+    kernel_size=(3, 3, 3, 3),
+    stride=(1, 2, 2, 2),
+    padding="same",
+)
 print(layer)
 print(layer(series).shape)
 
@@ -73,7 +79,9 @@ with torch.no_grad():
 fig, axes = plt.subplots(2, 4, figsize=(7.2, 3.8))
 for column, moment in enumerate((1, 3, 4, 6)):
     for row, volume in enumerate((wave, rebuilt)):
-        axes[row, column].imshow(volume[0, 0, moment, :, :, 4], cmap="viridis", vmin=0, vmax=1)
+        axes[row, column].imshow(
+            volume[0, 0, moment, :, :, 4], cmap="viridis", vmin=0, vmax=1
+        )
         axes[row, column].set_axis_off()
     axes[0, column].set_title(f"moment {moment}")
 fig.suptitle("A moving blob in four dimensions, above, and rebuilt by the model, below")
@@ -88,4 +96,9 @@ plt.show()
 
 for ndim in (1, 2, 4, 8):
     plan = ndconv.plan((1, 1, *[4] * ndim), (1, 1, *[3] * ndim))
-    print(ndim, "axes:", plan.output.equation, f"({plan.output.problem.multiply_adds} products)")
+    print(
+        ndim,
+        "axes:",
+        plan.output.equation,
+        f"({plan.output.problem.multiply_adds} products)",
+    )

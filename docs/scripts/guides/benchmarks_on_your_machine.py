@@ -2,8 +2,8 @@
 Benchmarks on your machine
 ==========================
 
-Speed depends on the layer, the device and the number of threads more than on anything that a page can say. Measure where
-it will run. In a clone of the repository
+Speed depends on the layer, the device and the number of threads more than on anything that a page can say. Measure
+where it will run. In a clone of the repository
 
 .. code-block:: sh
 
@@ -32,8 +32,8 @@ layer(x).sum().backward()
 print(layer.plan(x))
 
 # %%
-# Those are single calls of one operation. For a whole step use ``torch.utils.benchmark``, which warms up, repeats, waits
-# for a GPU and pins the threads:
+# Those are single calls of one operation. For a whole step use ``torch.utils.benchmark``, which warms up, repeats,
+# waits for a GPU and pins the threads:
 
 from torch.utils.benchmark import Timer
 
@@ -46,7 +46,9 @@ layers = {"torch": torch.nn.Conv2d(16, 16, 3, padding=1)}
 for name in ("window", "columns", "taps", "auto"):
     layers[name] = ndconv.Conv2d(16, 16, 3, padding=1, lowering=name)
 times = {
-    name: Timer("step(layer)", globals={"step": step, "layer": each}, num_threads=1).blocked_autorange(min_run_time=0.2)
+    name: Timer(
+        "step(layer)", globals={"step": step, "layer": each}, num_threads=1
+    ).blocked_autorange(min_run_time=0.2)
     for name, each in layers.items()
 }
 for name, measured in times.items():
@@ -67,7 +69,8 @@ plt.show()
 # -----
 #
 # - **The same precision.** On NVIDIA GPUs torch's convolutions use TF32 unless told otherwise, and its matrix products
-#   do not. Set ``torch.backends.cudnn.allow_tf32`` and ``torch.backends.cuda.matmul.allow_tf32`` alike before comparing.
+#   do not. Set ``torch.backends.cudnn.allow_tf32`` and ``torch.backends.cuda.matmul.allow_tf32`` alike before
+# comparing.
 # - **Synchronise.** A GPU call returns before it is done.
 # - **The same threads.** Both sides of a comparison in one process, after a warm-up.
 # - **No denormals.** Values near :math:`10^{-40}` make a CPU many times slower; random numbers of ordinary size do not.

@@ -23,7 +23,12 @@ print(ndconv.grad.conv2d_bias(g).shape)
 # %%
 # All in one call, or those that the mask names:
 
-print([grad if grad is None else tuple(grad.shape) for grad in ndconv.grad.convnd_backward(x, w, g, stride=2)])
+print(
+    [
+        grad if grad is None else tuple(grad.shape)
+        for grad in ndconv.grad.convnd_backward(x, w, g, stride=2)
+    ]
+)
 found = ndconv.grad.convnd_backward(x, w, g, stride=2, output_mask=(False, True, False))
 print(found.input, tuple(found.weight.shape), found.bias)
 
@@ -31,8 +36,8 @@ print(found.input, tuple(found.weight.shape), found.bias)
 # A Function of your own
 # ----------------------
 #
-# A convolution whose weight is rounded to three levels in the forward pass, while its gradient pretends that it was not:
-# the *straight-through* estimator. The backward is two calls.
+# A convolution whose weight is rounded to three levels in the forward pass, while its gradient pretends that it was
+# not: the *straight-through* estimator. The backward is two calls.
 
 
 class Ternary(torch.autograd.Function):
@@ -60,11 +65,13 @@ print(weight.grad.shape)
 # ``torch.func``
 # --------------
 #
-# ``grad``, ``vjp``, ``jvp``, ``vmap``, ``jacrev``, ``jacfwd`` and ``hessian`` work, alone and nested. Forward mode costs
-# two convolutions and keeps nothing:
+# ``grad``, ``vjp``, ``jvp``, ``vmap``, ``jacrev``, ``jacfwd`` and ``hessian`` work, alone and nested. Forward mode
+# costs two convolutions and keeps nothing:
 
 tangent = torch.randn_like(w)
-value, change = torch.func.jvp(lambda kernel: ndconv.functional.conv2d(x, kernel), (w,), (tangent,))
+value, change = torch.func.jvp(
+    lambda kernel: ndconv.functional.conv2d(x, kernel), (w,), (tangent,)
+)
 print(torch.allclose(change, ndconv.functional.conv2d(x, tangent), atol=1e-4))
 
 # %%
@@ -72,7 +79,9 @@ print(torch.allclose(change, ndconv.functional.conv2d(x, tangent), atol=1e-4))
 # (:doc:`/mathematics/groups`):
 
 kernels = torch.randn(5, 6, 3, 3, 3)
-outputs = torch.func.vmap(ndconv.functional.conv2d)(x.expand(5, -1, -1, -1, -1), kernels)
+outputs = torch.func.vmap(ndconv.functional.conv2d)(
+    x.expand(5, -1, -1, -1, -1), kernels
+)
 one_by_one = torch.stack([ndconv.functional.conv2d(x, kernel) for kernel in kernels])
 print(tuple(outputs.shape), torch.allclose(outputs, one_by_one, atol=1e-4))
 

@@ -34,8 +34,8 @@ print((ours(x) - theirs(x)).abs().max().item())
 # A whole model
 # -------------
 #
-# `ndconv.convert` exchanges the classes of all convolutions, in place. Parameters stay the same objects, so an optimizer
-# that was made before does not notice, nor do hooks and shared weights.
+# `ndconv.convert` exchanges the classes of all convolutions, in place. Parameters stay the same objects, so an
+# optimizer that was made before does not notice, nor do hooks and shared weights.
 
 model = torch.nn.Sequential(
     torch.nn.Conv2d(3, 16, 3, padding=1),
@@ -56,7 +56,9 @@ print((model(x) - before).abs().max().item())
 # ``only=`` names which ones: a module's name with ``*`` and ``?``, a class, or a function of name and module. And
 # `ndconv.revert` goes back.
 
-print(ndconv.revert(model, only=["4", lambda name, module: module.kernel_size == (1, 1)]))
+print(
+    ndconv.revert(model, only=["4", lambda name, module: module.kernel_size == (1, 1)])
+)
 
 # %%
 # What is left alone, and says so
@@ -78,6 +80,7 @@ print(ndconv.convert(torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), Scaled(8, 8, 
 # ----------------------
 #
 # - Convert before ``fully_shard``, which makes classes of its own, and before ``torch.compile``.
-# - What torch does not have, it cannot be reverted to: more than three axes, ``(lo, hi)`` padding, ``"causal"``, strided
+# - What torch does not have, it cannot be reverted to: more than three axes, ``(lo, hi)`` padding, ``"causal"``,
+# strided
 #   ``"same"``. `ndconv.revert` leaves these alone and says why.
 # - :doc:`/compatibility` lists every promise with the test that holds it, and where the two differ.

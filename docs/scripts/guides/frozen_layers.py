@@ -48,19 +48,32 @@ def ten_layers(conv, frozen):
 
 x = torch.randn(4, 16, 32, 32, requires_grad=True)
 for frozen in (0, 5, 10):
-    ours, theirs = saved(ten_layers(ndconv.Conv2d, frozen), x), saved(ten_layers(torch.nn.Conv2d, frozen), x)
-    print(f"{frozen:2} of 10 frozen: {ours / 2**20:.2f} MiB, with torch.nn {theirs / 2**20:.2f} MiB")
+    ours, theirs = (
+        saved(ten_layers(ndconv.Conv2d, frozen), x),
+        saved(ten_layers(torch.nn.Conv2d, frozen), x),
+    )
+    print(
+        f"{frozen:2} of 10 frozen: {ours / 2**20:.2f} MiB, with torch.nn {theirs / 2**20:.2f} MiB"
+    )
 
 # %%
-# The input needs a gradient here, as that of an adapter in front or of an adversarial attack does, so all ten layers are
-# walked through on the way back. Ten frozen layers keep nothing.
+# The input needs a gradient here, as that of an adapter in front or of an adversarial attack does, so all ten layers
+# are walked through on the way back. Ten frozen layers keep nothing.
 
 import matplotlib.pyplot as plt
 
 counts = range(11)
 fig, ax = plt.subplots()
-for conv, label in ((torch.nn.Conv2d, "torch.nn.Conv2d"), (ndconv.Conv2d, "ndconv.Conv2d")):
-    ax.plot(counts, [saved(ten_layers(conv, frozen), x) / 2**20 for frozen in counts], marker="o", label=label)
+for conv, label in (
+    (torch.nn.Conv2d, "torch.nn.Conv2d"),
+    (ndconv.Conv2d, "ndconv.Conv2d"),
+):
+    ax.plot(
+        counts,
+        [saved(ten_layers(conv, frozen), x) / 2**20 for frozen in counts],
+        marker="o",
+        label=label,
+    )
 ax.set_xlabel("frozen layers, of ten")
 ax.set_ylabel("MiB kept for the backward pass")
 ax.set_ylim(0)

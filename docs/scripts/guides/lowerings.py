@@ -79,8 +79,16 @@ import matplotlib.pyplot as plt
 sides = {1: 65536, 2: 256, 3: 40, 4: 16}
 fig, ax = plt.subplots()
 for offset, name in enumerate(("window", "columns", "taps")):
-    plans = [ndconv.plan((1, 16, *[s] * n), (16, 16, *[3] * n), lowering=name) for n, s in sides.items()]
-    ax.bar([n + 0.25 * (offset - 1) for n in sides], [p.output.workspace / 2**20 for p in plans], 0.23, label=name)
+    plans = [
+        ndconv.plan((1, 16, *[s] * n), (16, 16, *[3] * n), lowering=name)
+        for n, s in sides.items()
+    ]
+    ax.bar(
+        [n + 0.25 * (offset - 1) for n in sides],
+        [p.output.workspace / 2**20 for p in plans],
+        0.23,
+        label=name,
+    )
 ax.set_yscale("log")
 ax.set_xticks(list(sides))
 ax.set_xlabel("axes")

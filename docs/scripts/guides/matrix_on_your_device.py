@@ -32,7 +32,14 @@ The command is a thin coat over four functions. Here are some trials, drawn for 
 from ndconv.testing import Trial, examine, examine_all, matrix
 
 generated = matrix("quick", dtypes=["float32"], lowerings=["taps"])
-print(len(generated.trials), "trials;", generated.covered, "of", generated.valid, "pairs of settings occur")
+print(
+    len(generated.trials),
+    "trials;",
+    generated.covered,
+    "of",
+    generated.valid,
+    "pairs of settings occur",
+)
 for trial, _ in generated.trials[:5]:
     print(trial.id)
 
@@ -49,7 +56,9 @@ for outcome in examine(trial):
 
 from collections import Counter
 
-eager = [(trial, row) for trial, row in generated.trials if trial.transform != "compile"][:20]
+eager = [
+    (trial, row) for trial, row in generated.trials if trial.transform != "compile"
+][:20]
 examined = list(examine_all(eager))
 print(Counter(outcome.status for one in examined for outcome in one.outcomes))
 

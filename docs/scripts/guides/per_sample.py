@@ -5,9 +5,8 @@ Gradients per sample
 Training sums the gradients of a batch. Some methods need them apart: differential privacy clips each one, influence
 functions ask which sample did it, and the noise of a gradient is the spread of its samples.
 
-``per_sample=True`` leaves the sum over the batch out. No loop, no hook, and for grouped layers no block that is computed
-to be thrown away.
-"""
+``per_sample=True`` leaves the sum over the batch out. No loop, no hook, and for grouped layers no block that is
+computed to be thrown away."""
 
 import torch
 
@@ -37,8 +36,8 @@ print(gradients.weight.shape, gradients.bias.shape)
 # A whole model
 # -------------
 #
-# Below, the layers of a model get one gradient for each sample by ``torch.func``. First the gradients, then their norms,
-# of a small network on handwritten digits.
+# Below, the layers of a model get one gradient for each sample by ``torch.func``. First the gradients, then their
+# norms, of a small network on handwritten digits.
 
 from sklearn.datasets import load_digits
 
@@ -63,7 +62,9 @@ def loss(parameters, image, target):
     return torch.nn.functional.cross_entropy(logits, target[None])
 
 
-gradients = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0, 0))(parameters, images, targets)
+gradients = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0, 0))(
+    parameters, images, targets
+)
 norms = sum(value.flatten(1).square().sum(1) for value in gradients.values()).sqrt()
 print(f"median {norms.median():.3f}, largest {norms.max():.3f}")
 
@@ -71,7 +72,10 @@ print(f"median {norms.median():.3f}, largest {norms.max():.3f}")
 # A clipped step, as differential privacy takes it: no sample may pull by more than the median.
 
 factors = (norms.median() / norms).clamp(max=1)
-clipped = {name: torch.einsum("n,n...->...", factors, value) / 200 for name, value in gradients.items()}
+clipped = {
+    name: torch.einsum("n,n...->...", factors, value) / 200
+    for name, value in gradients.items()
+}
 print({name: tuple(value.shape) for name, value in clipped.items()})
 
 # %%

@@ -2,9 +2,8 @@ r"""
 Common mistakes
 ===============
 
-Code for convolution gradients is copied from page to page, and its mistakes with it. Here are those met most often, each
-with what it does, what ndconv answers, and the right form.
-"""
+Code for convolution gradients is copied from page to page, and its mistakes with it. Here are those met most often,
+each with what it does, what ndconv answers, and the right form."""
 
 import torch
 
@@ -27,8 +26,8 @@ def answer(call, *arguments, **options):
 # A backward that forgets the unfold
 # ----------------------------------
 #
-# The forward unfolds and multiplies; the backward remembers only :math:`\operatorname{grad}_W = G X^\top` and multiplies
-# with the raw input. With padding "same" input and output are equally long, so it runs:
+# The forward unfolds and multiplies; the backward remembers only :math:`\operatorname{grad}_W = G X^\top` and
+# multiplies with the raw input. With padding "same" input and output are equally long, so it runs:
 
 y = ndconv.functional.conv1d(x, w, padding="same")
 g = torch.randint(-4, 5, y.shape).double()
@@ -37,9 +36,9 @@ wrong = torch.einsum("ndo,nco->dc", g, x)
 print(tuple(wrong.shape), "for a weight of", tuple(w.shape))
 
 # %%
-# It lacks the kernel axis; where a :func:`view <torch.Tensor.view>` or a broadcast mends the shape, nobody notices. What
-# it computes is the middle tap of the gradient, and nothing of the others. The :math:`X` of the rule is the matrix of
-# windows, for these were multiplied:
+# It lacks the kernel axis; where a :func:`view <torch.Tensor.view>` or a broadcast mends the shape, nobody notices.
+# What it computes is the middle tap of the gradient, and nothing of the others. The :math:`X` of the rule is the matrix
+# of windows, for these were multiplied:
 
 windows = torch.nn.functional.pad(x, (1, 1)).unfold(2, 3, 1)
 right = torch.einsum("ndo,ncok->dck", g, windows)
@@ -59,7 +58,9 @@ answer(ndconv.grad.conv1d_weight, x, (5, 3), g, padding="same")
 # has an output of 3 x 3, not of 4 x 4.
 
 kernel = torch.ones(1, 1, 3, 3)
-answer(torch.nn.grad.conv2d_input, (1, 1, 8, 8), kernel, torch.ones(1, 1, 4, 4), stride=2)
+answer(
+    torch.nn.grad.conv2d_input, (1, 1, 8, 8), kernel, torch.ones(1, 1, 4, 4), stride=2
+)
 answer(ndconv.grad.conv2d_input, (1, 1, 8, 8), kernel, torch.ones(1, 1, 4, 4), stride=2)
 
 # %%
@@ -87,9 +88,9 @@ answer(torch.nn.grad.conv2d_weight, image, above, kernel.shape)
 answer(ndconv.grad.conv2d_weight, image, above, kernel.shape)
 
 # %%
-# Worse is the pair that nobody can tell apart. A convolution takes ``(stride, padding, dilation, groups)``, a transposed
-# one ``(stride, padding, output_padding, groups, dilation)``: what was the dilation becomes a number of groups. ndconv
-# keeps torch's order, so it cannot object either. Pass them by name.
+# Worse is the pair that nobody can tell apart. A convolution takes ``(stride, padding, dilation, groups)``, a
+# transposed one ``(stride, padding, output_padding, groups, dilation)``: what was the dilation becomes a number of
+# groups. ndconv keeps torch's order, so it cannot object either. Pass them by name.
 
 channels, weight = torch.ones(1, 4, 8, 8), torch.ones(4, 4, 3, 3)
 print("a dilation of 2, meant as one:", end=" ")
@@ -101,8 +102,8 @@ answer(ndconv.functional.conv_transpose2d, channels, weight, None, 1, 0, 0, 2)
 # An axis of one that broadcasts
 # ------------------------------
 #
-# ``einsum`` lets an axis of size 1 stand for any size. A forgotten channel then gives a result instead of an error, three
-# times the same channel summed:
+# ``einsum`` lets an axis of size 1 stand for any size. A forgotten channel then gives a result instead of an error,
+# three times the same channel summed:
 
 one_channel = x[:, :1]
 answer(torch.einsum, "ncok,dck->ndo", one_channel.unfold(2, 3, 1), w)
@@ -148,7 +149,10 @@ figures.cells(axes[0], small[0, 0], "kernel", numbers=False)
 figures.cells(axes[1], good[0, 0], "right", numbers=False)
 figures.cells(axes[2], turned[0, 0], "turned too often", numbers=False)
 figures.cells(axes[3], short[0, 0], "padded too little", numbers=False)
-figures.say(fig, "A kernel; the gradient with two copies of it upright; one with the copies upside down; one cut off at the border")
+figures.say(
+    fig,
+    "A kernel; the gradient with two copies of it upright; one with the copies upside down; one cut off at the border",
+)
 plt.show()
 # sphinx_gallery_end_ignore
 

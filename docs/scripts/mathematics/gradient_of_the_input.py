@@ -36,7 +36,10 @@ fig, axes = plt.subplots(1, 3, figsize=(7.2, 1.7), width_ratios=[8, 3, 6])
 figures.cells(axes[0], pad(g, (2, 2))[0], "g, padded by K − 1", frame=[(0, 1, 1, 3)])
 figures.cells(axes[1], w.flip(2)[0], "w, turned")
 figures.cells(axes[2], grad_x[0], "gradient of x", columns="i", frame=[(0, 1, 1, 1)])
-figures.say(fig, "The padded output gradient, the turned kernel, and the six numbers of the input gradient")
+figures.say(
+    fig,
+    "The padded output gradient, the turned kernel, and the six numbers of the input gradient",
+)
 plt.show()
 # sphinx_gallery_end_ignore
 
@@ -75,9 +78,9 @@ for k in range(3):
 print(torch.equal(added, grad_x))
 
 # %%
-# This form needs no turned kernel, no padding, and, as the next chapter shows, no zeros between the elements where there
-# is a stride. It is what ndconv does. Nor does any element come from two places at once: slices are added in a fixed
-# order, so the same call gives the same bits.
+# This form needs no turned kernel, no padding, and, as the next chapter shows, no zeros between the elements where
+# there is a stride. It is what ndconv does. Nor does any element come from two places at once: slices are added in a
+# fixed order, so the same call gives the same bits.
 
 import ndconv
 

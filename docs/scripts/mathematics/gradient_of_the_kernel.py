@@ -31,12 +31,14 @@ print(torch.equal(grad_w, torch.autograd.grad(y, w, g)[0]))
 # convolution of the input, with the output gradient as a large kernel. Samples are summed now, as channels were before,
 # so the two axes change places:
 
-as_convolution = torch.nn.functional.conv2d(x.transpose(0, 1), g.transpose(0, 1)).transpose(0, 1)
+as_convolution = torch.nn.functional.conv2d(
+    x.transpose(0, 1), g.transpose(0, 1)
+).transpose(0, 1)
 print(torch.equal(as_convolution, grad_w))
 
 # %%
-# One channel, one sample, small numbers: lay the output gradient on the input, multiply, add up, and move on by one. Nine
-# places, nine elements of the kernel's gradient.
+# One channel, one sample, small numbers: lay the output gradient on the input, multiply, add up, and move on by one.
+# Nine places, nine elements of the kernel's gradient.
 
 # sphinx_gallery_start_ignore
 import figures
@@ -48,8 +50,13 @@ found = torch.nn.functional.conv2d(image, above)
 fig, axes = plt.subplots(1, 3, figsize=(7.2, 2.7), width_ratios=[6, 4, 3])
 figures.cells(axes[0], image[0, 0], "input x", frame=[(1, 2, 4, 4)])
 figures.cells(axes[1], above[0, 0], "output gradient g")
-figures.cells(axes[2], found[0, 0], "kernel gradient", rows="k", columns="l", frame=[(1, 2, 1, 1)])
-figures.say(fig, "The output gradient of 4 by 4 laid on the input of 6 by 6 at one of nine places gives one of nine numbers")
+figures.cells(
+    axes[2], found[0, 0], "kernel gradient", rows="k", columns="l", frame=[(1, 2, 1, 1)]
+)
+figures.say(
+    fig,
+    "The output gradient of 4 by 4 laid on the input of 6 by 6 at one of nine places gives one of nine numbers",
+)
 plt.show()
 # sphinx_gallery_end_ignore
 

@@ -29,7 +29,9 @@ print(torch.equal(y, ndconv.functional.conv1d(x, w, groups=3)))
 
 dense = torch.zeros(9, 6, 3).double()
 for group in range(3):
-    dense[3 * group : 3 * group + 3, 2 * group : 2 * group + 2] = w[3 * group : 3 * group + 3]
+    dense[3 * group : 3 * group + 3, 2 * group : 2 * group + 2] = w[
+        3 * group : 3 * group + 3
+    ]
 print(torch.equal(ndconv.functional.conv1d(x, dense), y))
 
 # %%
@@ -41,11 +43,18 @@ import matplotlib.pyplot as plt
 
 one = torch.randint(-4, 5, (9, 6)).double()
 fig, axes = plt.subplots(1, 3, figsize=(7.2, 3.4), width_ratios=[6, 6, 2])
-figures.cells(axes[0], one, "groups = 1", rows="output channel", columns="input channel")
+figures.cells(
+    axes[0], one, "groups = 1", rows="output channel", columns="input channel"
+)
 blocks = [(0, 0, 3, 2), (3, 2, 3, 2), (6, 4, 3, 2)]
-figures.cells(axes[1], dense[:, :, 0], "groups = 3", columns="input channel", frame=blocks)
+figures.cells(
+    axes[1], dense[:, :, 0], "groups = 3", columns="input channel", frame=blocks
+)
 figures.cells(axes[2], w[:, :, 0], "as stored")
-figures.say(fig, "A full matrix of channels, a block diagonal one with three blocks, and the three blocks as they are stored")
+figures.say(
+    fig,
+    "A full matrix of channels, a block diagonal one with three blocks, and the three blocks as they are stored",
+)
 plt.show()
 # sphinx_gallery_end_ignore
 
@@ -65,7 +74,12 @@ print(torch.equal(grad_w, ndconv.grad.conv1d_weight(x, w.shape, g, groups=3)))
 # once for each sample; let it count *models*, and an ensemble is one convolution. That is how ``per_sample=True`` works
 # and what ``torch.func.vmap`` becomes when both tensors are mapped.
 
-x, g = torch.randint(-4, 5, (4, 2, 9)).double(), torch.randint(-4, 5, (4, 3, 7)).double()
-apart = ndconv.grad.conv1d_weight(x.view(1, 8, 9), (12, 2, 3), g.view(1, 12, 7), groups=4).view(4, 3, 2, 3)
+x, g = (
+    torch.randint(-4, 5, (4, 2, 9)).double(),
+    torch.randint(-4, 5, (4, 3, 7)).double(),
+)
+apart = ndconv.grad.conv1d_weight(
+    x.view(1, 8, 9), (12, 2, 3), g.view(1, 12, 7), groups=4
+).view(4, 3, 2, 3)
 print(torch.equal(apart, ndconv.grad.conv1d_weight(x, (3, 2, 3), g, per_sample=True)))
 print(torch.equal(apart.sum(0), ndconv.grad.conv1d_weight(x, (3, 2, 3), g)))

@@ -21,9 +21,11 @@ print(Y)
 # An element :math:`A_{rt}` enters every :math:`Y_{rs}` of its row, each time with the factor :math:`B_{ts}`. By the
 # chain rule
 #
-# .. math:: \frac{\partial L}{\partial A_{rt}} = \sum_s G_{rs} B_{ts} \quad\text{is}\quad \operatorname{grad}_A = G B^\top,
+# .. math:: \frac{\partial L}{\partial A_{rt}} = \sum_s G_{rs} B_{ts} \quad\text{is}\quad \operatorname{grad}_A = G
+# B^\top,
 #           \qquad
-#           \frac{\partial L}{\partial B_{ts}} = \sum_r A_{rt} G_{rs} \quad\text{is}\quad \operatorname{grad}_B = A^\top G.
+#           \frac{\partial L}{\partial B_{ts}} = \sum_r A_{rt} G_{rs} \quad\text{is}\quad \operatorname{grad}_B = A^\top
+# G.
 
 G = torch.tensor([[1.0, -1], [2, 0]])
 
@@ -56,16 +58,11 @@ print(torch.equal(torch.einsum("rt,rs->ts", A, G), grad_B))
 import figures
 import matplotlib.pyplot as plt
 
-fig, axes = plt.subplots(1, 3, figsize=(7.2, 3.0))
-panels = [
-    (axes[0], "Y = A B", {"A": (0, 0, figures.BLUE), "B": (1.2, 0, figures.ORANGE)}, "r", "s", "t"),
-    (axes[1], "grad A = G Bᵀ", {"G": (0, 0, figures.GREEN), "B": (1.2, 0, figures.ORANGE)}, "r", "t", "s"),
-    (axes[2], "grad B = Aᵀ G", {"A": (0, 0, figures.BLUE), "G": (1.2, 0, figures.GREEN)}, "t", "s", "r"),
-]
-for ax, title, tensors, left, right, summed in panels:
-    first, second = tensors
-    legs = [(first, (-0.8, 0.0), left), (first, second, summed), (second, (2.0, 0.0), right)]
-    figures.network(ax, tensors, legs, title)
+fig, axes = plt.subplots(1, 3, figsize=(7.4, 1.5))
+a_, b_, g_ = ("A", figures.BLUE), ("B", figures.ORANGE), ("G", figures.GREEN)
+figures.contraction(axes[0], a_, b_, "t", "r", "s", "Y = A B")
+figures.contraction(axes[1], g_, b_, "s", "r", "t", "grad A = G Bᵀ")
+figures.contraction(axes[2], a_, g_, "r", "t", "s", "grad B = Aᵀ G")
 words = "Three contractions of two matrices: the product and its two gradients; the line between two disks is summed"
 figures.say(fig, words)
 plt.show()

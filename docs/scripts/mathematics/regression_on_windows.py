@@ -39,7 +39,10 @@ figures.cells(axes[0], x, "signal x", columns="i", frame=[(0, 1, 1, 3)])
 figures.cells(axes[1], X, "windows X", rows="o", columns="k", frame=[(1, 0, 1, 3)])
 figures.cells(axes[2], w[:, None], "w", rows="k")
 figures.cells(axes[3], (X @ w)[:, None], "y", rows="o", frame=[(1, 0, 1, 1)])
-figures.say(fig, "A signal of six numbers, its four windows of three as rows of a matrix, the kernel, and their product")
+figures.say(
+    fig,
+    "A signal of six numbers, its four windows of three as rows of a matrix, the kernel, and their product",
+)
 plt.show()
 # sphinx_gallery_end_ignore
 
@@ -107,8 +110,16 @@ windows = image.unfold(0, 3, 1).unfold(1, 3, 1)
 fig = plt.figure(figsize=(7.2, 3.4))
 left, right = fig.subfigures(1, 2, width_ratios=[1, 1.1])
 ax = left.subplots()
-figures.cells(ax, image, "a digit, 8 × 8", numbers=False, frame=[(0, 0, 3, 3), (2, 3, 3, 3), (5, 5, 3, 3)])
-for ax, (row, column) in zip(right.subplots(6, 6).flat, [(r, c) for r in range(6) for c in range(6)], strict=True):
+figures.cells(
+    ax,
+    image,
+    "a digit, 8 × 8",
+    numbers=False,
+    frame=[(0, 0, 3, 3), (2, 3, 3, 3), (5, 5, 3, 3)],
+)
+for ax, (row, column) in zip(
+    right.subplots(6, 6).flat, [(r, c) for r in range(6) for c in range(6)], strict=True
+):
     frame = [(0, 0, 3, 3)] if (row, column) in ((0, 0), (2, 3), (5, 5)) else []
     figures.cells(ax, windows[row, column], numbers=False, frame=frame)
 right.suptitle("its 6 × 6 windows of 3 × 3")

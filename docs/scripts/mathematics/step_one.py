@@ -45,8 +45,14 @@ print(torch.equal(by_differences, by_autograd))
 errors = {}
 for dtype in (torch.float32, torch.float64):
     for kind in ("random", "integers"):
-        draw = torch.randn if kind == "random" else lambda shape: torch.randint(-3, 4, shape)
-        x, w, v = (draw(shape).to(dtype) for shape in ((1, 2, 50), (3, 2, 3), (1, 2, 50)))
+        draw = (
+            torch.randn
+            if kind == "random"
+            else lambda shape: torch.randint(-3, 4, shape)
+        )
+        x, w, v = (
+            draw(shape).to(dtype) for shape in ((1, 2, 50), (3, 2, 3), (1, 2, 50))
+        )
         exact = ndconv.functional.conv1d(v.double(), w.double())
         for power in range(-12, 1):
             h = 10.0**power
@@ -54,8 +60,19 @@ for dtype in (torch.float32, torch.float64):
             difference = ((there - back) / (2 * h)).double() - exact
             errors[dtype, kind, power] = difference.abs().max().item()
 
-for dtype, kind in ((torch.float32, "random"), (torch.float64, "random"), (torch.float64, "integers")):
-    print(dtype, kind, "step 1e-6:", f"{errors[dtype, kind, -6]:.1e}", "step 1:", f"{errors[dtype, kind, 0]:.1e}")
+for dtype, kind in (
+    (torch.float32, "random"),
+    (torch.float64, "random"),
+    (torch.float64, "integers"),
+):
+    print(
+        dtype,
+        kind,
+        "step 1e-6:",
+        f"{errors[dtype, kind, -6]:.1e}",
+        "step 1:",
+        f"{errors[dtype, kind, 0]:.1e}",
+    )
 
 # %%
 # The larger the step, the better, and with integers the last point of the curve is 0, which a logarithmic axis cannot
@@ -67,17 +84,28 @@ import matplotlib.pyplot as plt
 
 fig, ax = plt.subplots(figsize=(7.2, 3.2))
 for (dtype, kind), mark in zip(
-    ((d, k) for d in (torch.float32, torch.float64) for k in ("random", "integers")), "oosx", strict=True
+    ((d, k) for d in (torch.float32, torch.float64) for k in ("random", "integers")),
+    "oosx",
+    strict=True,
 ):
     values = [max(errors[dtype, kind, power], 1e-17) for power in range(-12, 1)]
     label = f"{kind}, {str(dtype).removeprefix('torch.')}"
-    ax.loglog([10.0**power for power in range(-12, 1)], values, marker=mark, markersize=4, label=label)
+    ax.loglog(
+        [10.0**power for power in range(-12, 1)],
+        values,
+        marker=mark,
+        markersize=4,
+        label=label,
+    )
 ax.set_xlabel("step h")
 ax.set_ylabel("largest error")
 ax.set_yticks([1e-17, 1e-12, 1e-7, 1e-2], ["0", "1e-12", "1e-7", "1e-2"])
 ax.minorticks_off()
 ax.legend()
-figures.say(fig, "Error of a finite difference against its step: it falls as the step grows, to zero for integers at step one")
+figures.say(
+    fig,
+    "Error of a finite difference against its step: it falls as the step grows, to zero for integers at step one",
+)
 plt.show()
 # sphinx_gallery_end_ignore
 
@@ -97,5 +125,8 @@ plt.show()
 
 from torch.autograd import gradcheck
 
-x, w = (torch.randint(-3, 4, shape).double().requires_grad_() for shape in ((1, 2, 7), (3, 2, 3)))
+x, w = (
+    torch.randint(-3, 4, shape).double().requires_grad_()
+    for shape in ((1, 2, 7), (3, 2, 3))
+)
 print(gradcheck(ndconv.functional.conv1d, (x, w), eps=1.0, atol=0.0, rtol=0.0))

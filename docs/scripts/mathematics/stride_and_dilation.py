@@ -23,7 +23,11 @@ import torch
 
 def index_pattern(size, kernel, stride=1, dilation=1, lo=0, hi=0):
     windows = (size + lo + hi - dilation * (kernel - 1) - 1) // stride + 1
-    i, o, k = torch.arange(size)[:, None, None], torch.arange(windows)[:, None], torch.arange(kernel)
+    i, o, k = (
+        torch.arange(size)[:, None, None],
+        torch.arange(windows)[:, None],
+        torch.arange(kernel),
+    )
     return (i == stride * o + dilation * k - lo).double()
 
 
@@ -48,10 +52,22 @@ fig, axes = plt.subplots(2, 2, figsize=(7.2, 5.0))
 for ax, (title, arguments) in zip(axes.flat, settings, strict=True):
     pattern = index_pattern(9, 3, **arguments)
     shades = torch.einsum("iok,k->oi", pattern, torch.tensor([1.0, 2, 3]).double())
-    figures.cells(ax, shades, title, numbers=False, rows="o", columns="i", color=figures.BLUE)
+    figures.cells(
+        ax, shades, title, numbers=False, rows="o", columns="i", color=figures.BLUE
+    )
     for i, o, k in pattern.nonzero().tolist():
-        ax.text(i, o, str(k), ha="center", va="center", color="white" if k > 1 else figures.GREY)
-figures.say(fig, "Index patterns of nine input elements and a kernel of three, for four settings of stride and dilation")
+        ax.text(
+            i,
+            o,
+            str(k),
+            ha="center",
+            va="center",
+            color="white" if k > 1 else figures.GREY,
+        )
+figures.say(
+    fig,
+    "Index patterns of nine input elements and a kernel of three, for four settings of stride and dilation",
+)
 plt.show()
 # sphinx_gallery_end_ignore
 
@@ -65,7 +81,11 @@ Q = index_pattern(9, 3, dilation=2, lo=2, hi=2)
 
 y = torch.einsum("ncij,iok,jpl,dckl->ndop", x, P, Q, w)
 padded = torch.nn.functional.pad(x, (2, 2, 1, 0))
-print(torch.equal(y, torch.nn.functional.conv2d(padded, w, stride=(2, 1), dilation=(1, 2))))
+print(
+    torch.equal(
+        y, torch.nn.functional.conv2d(padded, w, stride=(2, 1), dilation=(1, 2))
+    )
+)
 
 # %%
 # (`F. Dangel <https://arxiv.org/abs/2307.02275>`_ builds a whole calculus on these tensors. They are as large as
@@ -86,7 +106,10 @@ import ndconv
 
 kernel, g = torch.ones(1, 1, 3).double(), torch.ones(1, 1, 3).double()
 for size in (9, 10, 11):
-    print(size, ndconv.grad.conv1d_input((1, 1, size), kernel, g, stride=3).flatten().tolist())
+    print(
+        size,
+        ndconv.grad.conv1d_input((1, 1, size), kernel, g, stride=3).flatten().tolist(),
+    )
 
 # %%
 # The two gradients
@@ -96,8 +119,8 @@ for size in (9, 10, 11):
 #
 # .. math:: \operatorname{grad}_{w,k} = \sum_o x_{S o + D k - lo} \; g_o
 #
-# and read as a convolution, :math:`k` counting windows and :math:`o` elements, *stride and dilation have changed places*.
-# Elements left over on the far side give windows too many, which must be cut off:
+# and read as a convolution, :math:`k` counting windows and :math:`o` elements, *stride and dilation have changed
+# places*. Elements left over on the far side give windows too many, which must be cut off:
 
 x = torch.arange(1.0, 15).double().view(1, 1, 14)
 w = torch.tensor([1.0, 2, -1]).double().view(1, 1, 3).requires_grad_()
@@ -119,8 +142,12 @@ for o in range(4):
         if 0 <= i < 14:
             grad_x[i] += g[0, 0, o] * w[0, 0, k].detach()
 arguments = {"stride": 3, "dilation": 2, "padding": 1}
-print(torch.equal(grad_x.view(1, 1, 14), ndconv.grad.conv1d_input(x.shape, w, g, **arguments)))
+print(
+    torch.equal(
+        grad_x.view(1, 1, 14), ndconv.grad.conv1d_input(x.shape, w, g, **arguments)
+    )
+)
 
 # %%
-# Textbooks say: put :math:`S - 1` zeros between the elements of :math:`g`, then convolve with the turned kernel. That is
-# right, and most of its products are with zeros. The loop above has none of them, and neither has ndconv.
+# Textbooks say: put :math:`S - 1` zeros between the elements of :math:`g`, then convolve with the turned kernel. That
+# is right, and most of its products are with zeros. The loop above has none of them, and neither has ndconv.

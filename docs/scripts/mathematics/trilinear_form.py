@@ -24,37 +24,23 @@ import torch
 import ndconv
 
 # %%
-# The three contractions as pictures, with the windows :math:`X_{ncok} = x_{n,c,\,So+Dk-lo}`. Compare them with the three
-# at the end of :doc:`matrix_product`.
+# The three contractions as pictures, with the windows :math:`X_{ncok} = x_{n,c,\,So+Dk-lo}`. Compare them with the
+# three at the end of :doc:`matrix_product`.
 
 # sphinx_gallery_start_ignore
 import figures
 import matplotlib.pyplot as plt
 
-fig, axes = plt.subplots(1, 3, figsize=(7.4, 2.9))
-x_, w_, y_ = (-0.7, 0.0, figures.BLUE), (0.7, 0.0, figures.ORANGE), (0.7, 0.0, figures.GREEN)
-
-
-def draw(ax, title, left, right, shared, left_open, right_open):
-    figures.network(ax, {left[0]: left[1], right[0]: right[1]}, [], title)
-    (lx, ly, _), (rx, ry, _) = left[1], right[1]
-    for bend, label in zip((0.28, -0.28), shared, strict=True):
-        style = f"arc3,rad={-bend}"
-        ax.annotate("", (rx, ry), (lx, ly), arrowprops={"arrowstyle": "-", "color": figures.GREY, "connectionstyle": style, "zorder": 1})  # fmt: skip
-        ax.text(0, 1.15 * bend + 0.06 * (1 if bend > 0 else -1), label, ha="center", va="center", style="italic")
-    for (cx, cy), labels, side in (((lx, ly), left_open, -1), ((rx, ry), right_open, 1)):
-        for height, label in zip((0.45, -0.45), labels, strict=True):
-            ax.plot([cx, cx + 0.62 * side], [cy, cy + height], color=figures.GREY, linewidth=1.4, zorder=1)
-            ax.text(cx + 0.78 * side, cy + 1.2 * height, label, ha="center", va="center", style="italic")
-    ax.set_xlim(-1.75, 1.75)
-    ax.set_ylim(-0.85, 0.85)
-
-
-wl = ("w", (-0.7, 0.0, figures.ORANGE))
-draw(axes[0], "OUTPUT  ncok, dck → ndo", ("X", x_), ("w", w_), "ck", "no", "d ")
-draw(axes[1], "INPUT  dck, ndo → ncok", wl, ("y", y_), "d ", "ck", "no")
-draw(axes[2], "WEIGHT  ncok, ndo → dck", ("X", x_), ("y", y_), "no", "ck", "d ")
-figures.say(fig, "Three diagrams of two tensors each; lines between them are summed, open lines are the indices of the result")
+fig, axes = plt.subplots(1, 3, figsize=(7.4, 1.7))
+x_, w_, y_ = ("X", figures.BLUE), ("w", figures.ORANGE), ("y", figures.GREEN)
+figures.contraction(axes[0], x_, w_, "ck", "no", "d", "OUTPUT  ncok, dck → ndo")
+figures.contraction(axes[1], w_, y_, "d", "ck", "no", "INPUT  dck, ndo → ncok")
+figures.contraction(axes[2], x_, y_, "no", "ck", "d", "WEIGHT  ncok, ndo → dck")
+figures.say(
+    fig,
+    "Three diagrams of two tensors each: lines between them are summed, "
+    "open lines are the indices of the result",
+)
 plt.show()
 # sphinx_gallery_end_ignore
 
@@ -64,11 +50,19 @@ plt.show()
 
 for ndim in range(5):
     plan = ndconv.plan((1, 1, *[4] * ndim), (1, 1, *[2] * ndim))
-    print(ndim, "axes:", plan.output.equation, "  ", plan.grad_input.equation, "  ", plan.grad_weight.equation)
+    print(
+        ndim,
+        "axes:",
+        plan.output.equation,
+        "  ",
+        plan.grad_input.equation,
+        "  ",
+        plan.grad_weight.equation,
+    )
 
 # %%
-# With no axis at all, the first line, it is the matrix product of the first chapter and its two gradients, once for each
-# group. With five axes:
+# With no axis at all, the first line, it is the matrix product of the first chapter and its two gradients, once for
+# each group. With five axes:
 
 torch.manual_seed(0)
 x = torch.randint(-3, 4, (2, 3, 4, 3, 5, 3, 4)).double()
@@ -93,15 +87,15 @@ print((x * ndconv.grad.convnd_input(x.shape, w, g, **arguments)).sum().item())
 print((w * ndconv.grad.convnd_weight(x, w.shape, g, **arguments)).sum().item())
 
 # %%
-# It holds for every form that is linear in each tensor, so it checks a convolution and both of its gradients against one
-# another without a second implementation; with integers, exactly. :doc:`/test_matrix` does so in every one of its
+# It holds for every form that is linear in each tensor, so it checks a convolution and both of its gradients against
+# one another without a second implementation; with integers, exactly. :doc:`/test_matrix` does so in every one of its
 # trials.
 #
 # The line of code
 # ----------------
 #
-# The derivative of a product that is linear in each factor is the product with that factor taken away. For the form: the
-# gradient of an operand is *the form with that operand's slot open instead*. The library has a single
+# The derivative of a product that is linear in each factor is the product with that factor taken away. For the form:
+# the gradient of an operand is *the form with that operand's slot open instead*. The library has a single
 # ``autograd.Function``, and this is its backward:
 #
 # .. literalinclude:: ../../ndconv/_function.py

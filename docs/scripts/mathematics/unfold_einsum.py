@@ -43,11 +43,21 @@ import ndconv
 
 small = torch.arange(1, 13).view(1, 1, 3, 4)
 fig, axes = plt.subplots(1, 2, figsize=(7.2, 2.6), width_ratios=[4, 6])
-figures.cells(axes[0], small[0, 0], "an image", rows="row", columns="column", frame=[(0, 1, 2, 2)])
 figures.cells(
-    axes[1], ndconv.functional.unfoldnd(small, 2)[0], "its columns", rows="k l", columns="o p", frame=[(0, 1, 4, 1)]
+    axes[0], small[0, 0], "an image", rows="row", columns="column", frame=[(0, 1, 2, 2)]
 )
-figures.say(fig, "An image of 3 by 4 numbers and the matrix whose columns are its six windows of 2 by 2 laid flat")
+figures.cells(
+    axes[1],
+    ndconv.functional.unfoldnd(small, 2)[0],
+    "its columns",
+    rows="k l",
+    columns="o p",
+    frame=[(0, 1, 4, 1)],
+)
+figures.say(
+    fig,
+    "An image of 3 by 4 numbers and the matrix whose columns are its six windows of 2 by 2 laid flat",
+)
 plt.show()
 # sphinx_gallery_end_ignore
 
@@ -77,7 +87,9 @@ print(columns.numel() / x.numel())
 
 import ndconv
 
-print(torch.equal(ndconv.functional.unfoldnd(x, (3, 2))[0], columns.view(18, 2, 24)[:, 0]))
+print(
+    torch.equal(ndconv.functional.unfoldnd(x, (3, 2))[0], columns.view(18, 2, 24)[:, 0])
+)
 print(ndconv.plan(x, w).output.equation)
 
 # %%

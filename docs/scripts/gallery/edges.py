@@ -15,9 +15,13 @@ import ndconv
 photo = torch.tensor(load_sample_image("china.jpg")).permute(2, 0, 1).float() / 255
 
 across = torch.tensor([[-1.0, 0, 1], [-2, 0, 2], [-1, 0, 1]])
-sobel = torch.stack([across, across.T])[:, None].repeat(3, 1, 1, 1)  # two filters for each of three colours
+sobel = torch.stack([across, across.T])[:, None].repeat(
+    3, 1, 1, 1
+)  # two filters for each of three colours
 
-edges = ndconv.functional.conv2d(photo, sobel, padding="same", groups=3, padding_mode="replicate")
+edges = ndconv.functional.conv2d(
+    photo, sobel, padding="same", groups=3, padding_mode="replicate"
+)
 edges = edges.view(3, 2, *photo.shape[1:])
 print(edges.shape, "colour, direction, row, column")
 

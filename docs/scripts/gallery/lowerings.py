@@ -8,6 +8,7 @@ another it will be otherwise: see :doc:`/guides/benchmarks_on_your_machine`.
 """
 
 import time
+from functools import partial
 
 import matplotlib.pyplot as plt
 import torch
@@ -35,22 +36,33 @@ seconds = {name: [] for name in names}
 for side in sides:
     x = torch.randint(-4, 5, (4, 16, side, side)).float()
     w = torch.randint(-4, 5, (16, 16, 3, 3)).float()
-    results = [ndconv.functional.conv2d(x, w, padding=1, lowering=name) for name in names]
-    assert all(torch.equal(result, results[0]) for result in results)
-    for name in names:
-        seconds[name].append(least(lambda name=name: ndconv.functional.conv2d(x, w, padding=1, lowering=name)))
+    calls = {
+        name: partial(ndconv.functional.conv2d, x, w, padding=1, lowering=name)
+        for name in names
+    }
+    assert all(torch.equal(call(), calls["native"]()) for call in calls.values())
+    for name, call in calls.items():
+        seconds[name].append(least(call))
 
 # %%
 # ``native`` is torch's own kernel, and one is the line to reach. What ``"auto"`` would pick, by estimate alone:
 
-picked = [ndconv.plan((4, 16, side, side), (16, 16, 3, 3), padding=1).output.lowering for side in sides]
+picked = [
+    ndconv.plan((4, 16, side, side), (16, 16, 3, 3), padding=1).output.lowering
+    for side in sides
+]
 print(dict(zip(sides, picked, strict=True)))
 
 # %%
 fig, (left, right) = plt.subplots(1, 2, figsize=(8, 3.2))
 for name in names:
-    left.loglog(sides, [1e3 * s for s in seconds[name]], marker="o", markersize=4, label=name)
-    speed = [native / own for native, own in zip(seconds["native"], seconds[name], strict=True)]
+    left.loglog(
+        sides, [1e3 * s for s in seconds[name]], marker="o", markersize=4, label=name
+    )
+    speed = [
+        native / own
+        for native, own in zip(seconds["native"], seconds[name], strict=True)
+    ]
     right.semilogx(sides, speed, marker="o", markersize=4)
 for ax, label in ((left, "milliseconds"), (right, "speed, torch's kernel = 1")):
     ax.set_xticks(sides, [str(side) for side in sides])

@@ -16,11 +16,15 @@ time = torch.linspace(0, 1, 1000)
 clean = torch.sin(12 * time) + 0.5 * torch.sin(41 * time) * (time > 0.5)
 noisy = clean + 0.4 * torch.randn(1000)
 
-layer = ndconv.Conv1d(1, 1, kernel_size=41, padding="same", padding_mode="reflect", bias=False)
+layer = ndconv.Conv1d(
+    1, 1, kernel_size=41, padding="same", padding_mode="reflect", bias=False
+)
 optimizer = torch.optim.Adam(layer.parameters(), lr=0.01)
 for _ in range(200):
     optimizer.zero_grad()
-    signal = clean + 0.4 * torch.randn(32, 1, 1000)  # other noise every time, or it would be learnt by heart
+    signal = clean + 0.4 * torch.randn(
+        32, 1, 1000
+    )  # other noise every time, or it would be learnt by heart
     loss = (layer(signal) - clean).square().mean()
     loss.backward()
     optimizer.step()

@@ -2,9 +2,9 @@
 A vessel in a volume
 ====================
 
-A thin spiral in a noisy volume, as a vessel is in a scan. Smoothing with a Gaussian is three convolutions, each along one
-axis; the second derivatives of the result are three more, and their sum is strongly negative in the middle of a tube.
-"""
+A thin spiral in a noisy volume, as a vessel is in a scan. Smoothing with a Gaussian is three convolutions, each along
+one axis; the second derivatives of the result are three more, and their sum is strongly negative in the middle of a
+tube."""
 
 import matplotlib.pyplot as plt
 import torch
@@ -13,7 +13,9 @@ import ndconv
 
 torch.manual_seed(0)
 z, y, x = torch.meshgrid(*[torch.linspace(-1, 1, 64)] * 3, indexing="ij")
-tube = torch.exp(-((x - 0.6 * torch.cos(5 * z)) ** 2 + (y - 0.6 * torch.sin(5 * z)) ** 2) / 0.005)
+tube = torch.exp(
+    -((x - 0.6 * torch.cos(5 * z)) ** 2 + (y - 0.6 * torch.sin(5 * z)) ** 2) / 0.005
+)
 scan = tube + 0.6 * torch.randn(64, 64, 64)
 
 offsets = torch.arange(-6, 7).float()
@@ -26,7 +28,9 @@ def along(axis, kernel, volume):
     """Convolve a volume along one of its axes."""
     shape = [1] * 5
     shape[2 + axis] = len(kernel)
-    return ndconv.functional.conv3d(volume, kernel.view(shape), padding="same", padding_mode="reflect")
+    return ndconv.functional.conv3d(
+        volume, kernel.view(shape), padding="same", padding_mode="reflect"
+    )
 
 
 def laplacian(volume):
@@ -52,7 +56,9 @@ def correlation(volume):
 
 
 fig, axes = plt.subplots(1, 3, figsize=(8, 3))
-for ax, volume, name in zip(axes, (tube, scan, found), ("the vessel", "the scan", "found"), strict=True):
+for ax, volume, name in zip(
+    axes, (tube, scan, found), ("the vessel", "the scan", "found"), strict=True
+):
     ax.imshow(volume.amax(1), cmap="magma")
     ax.set_title(f"{name}, correlation {correlation(volume):.2f}")
     ax.set_axis_off()

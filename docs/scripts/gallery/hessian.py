@@ -2,10 +2,9 @@
 Hessian-vector products
 =======================
 
-The Hessian of a network has as many entries as the square of its parameters, and is never written down. Its product with
-a vector costs two passes: differentiate the gradient in a direction. Power iteration then finds the direction in which
-the loss curves most.
-"""
+The Hessian of a network has as many entries as the square of its parameters, and is never written down. Its product
+with a vector costs two passes: differentiate the gradient in a direction. Power iteration then finds the direction in
+which the loss curves most."""
 
 import matplotlib.pyplot as plt
 import torch
@@ -16,7 +15,10 @@ import ndconv
 
 torch.manual_seed(0)
 digits = load_digits()
-images, targets = torch.tensor(digits.images)[:150, None].float() / 16, torch.tensor(digits.target)[:150]
+images, targets = (
+    torch.tensor(digits.images)[:150, None].float() / 16,
+    torch.tensor(digits.target)[:150],
+)
 model = nn.Sequential(
     ndconv.Conv2d(1, 4, 5, stride=2, padding=2), nn.Tanh(), ndconv.Conv2d(4, 4, 3), nn.Tanh(), nn.Flatten(),
     nn.Linear(16, 10),
@@ -33,7 +35,9 @@ sizes = [value.numel() for value in values]
 
 
 def loss(*values):
-    logits = torch.func.functional_call(model, dict(zip(names, values, strict=True)), images)
+    logits = torch.func.functional_call(
+        model, dict(zip(names, values, strict=True)), images
+    )
     return nn.functional.cross_entropy(logits, targets)
 
 
@@ -42,7 +46,10 @@ def loss(*values):
 
 
 def product(vector):
-    parts = tuple(part.view_as(value) for part, value in zip(vector.split(sizes), values, strict=True))
+    parts = tuple(
+        part.view_as(value)
+        for part, value in zip(vector.split(sizes), values, strict=True)
+    )
     gradient = torch.func.grad(loss, argnums=tuple(range(len(values))))
     _, change = torch.func.jvp(gradient, values, parts)
     return torch.cat([part.flatten() for part in change])

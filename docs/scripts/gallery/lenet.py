@@ -33,7 +33,9 @@ losses = []
 for _ in range(12):
     for batch in torch.randperm(1400).split(50):
         optimizer.zero_grad()
-        loss = nn.functional.cross_entropy(model(images[train][batch]), targets[train][batch])
+        loss = nn.functional.cross_entropy(
+            model(images[train][batch]), targets[train][batch]
+        )
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
@@ -52,7 +54,9 @@ ax = left.subplots()
 ax.semilogy(losses, linewidth=0.8)
 ax.set_xlabel("step")
 ax.set_ylabel("loss")
-for ax, kernel in zip(middle.subplots(4, 4).flat, model[0].weight.detach()[:, 0], strict=True):
+for ax, kernel in zip(
+    middle.subplots(4, 4).flat, model[0].weight.detach()[:, 0], strict=True
+):
     ax.imshow(kernel, cmap="RdBu", vmin=-0.8, vmax=0.8)
     ax.set_axis_off()
 middle.suptitle("kernels")
@@ -61,6 +65,8 @@ for index, ax in enumerate(last.subplots(3, 3).flat):
     ax.set_axis_off()
     if index < len(wrong):
         ax.imshow(-images[test][wrong[index], 0])
-        ax.set_title(f"{guesses[wrong[index]]}, not {targets[test][wrong[index]]}", fontsize=8)
+        ax.set_title(
+            f"{guesses[wrong[index]]}, not {targets[test][wrong[index]]}", fontsize=8
+        )
 fig.suptitle("Training a LeNet: its loss, the kernels it learnt and what it gets wrong")
 plt.show()
