@@ -30,6 +30,7 @@ extensions = [
 exclude_patterns = ["_build", "_generated", "scripts"]
 html_theme = "furo"
 html_title = "ndconv"
+html_favicon = "_static/favicon.svg"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_show_sourcelink = False
@@ -41,7 +42,6 @@ default_role = "py:obj"  # a name in single backquotes is a link where the name 
 
 myst_enable_extensions = ["colon_fence", "dollarmath"]
 myst_heading_anchors = 3
-suppress_warnings = ["myst.xref_missing"]  # the README links to files of the repository, which are no pages here
 
 autosummary_generate = False
 autodoc_member_order = "bysource"

@@ -43,6 +43,8 @@ def _without_clutter(app: Any, docname: str, source: list[str]) -> None:
     page = re.sub(r"\.\. only:: html\n\n    \.\. note::.*?\n\n(?=\.\. rst-class::)", "", source[0], flags=re.DOTALL)
     page = page.replace("\n|\n", "\n")
     page = re.sub(r"\.\. code-block:: Python\n   :dedent: 1\n\s*\n(?=\S)", "", page)  # of a picture alone
+    titled = r"(_thumb\.png\n    :alt:)(.*?thumbnail-title\">)([^<]*)<"
+    page = re.sub(titled, r"\1 \3\2\3<", page, flags=re.DOTALL)
     if not docname.startswith("gallery/"):
         page = re.sub(r"\n\.\. _sphx_glr_download_.*", "\n", page, flags=re.DOTALL)
     source[0] = re.sub(r"    \.\. container:: sphx-glr-download sphx-glr-download-zip\n.*", "", page, flags=re.DOTALL)
@@ -196,7 +198,7 @@ def autograd_graph(ax: Axes, output: torch.Tensor, names: Mapping[int, str]) -> 
 class Order:
     """The order of the gallery: from one axis to four, then training, then what is behind it."""
 
-    scripts = ("signal", "edges", "volume", "light_field", "lenet", "gradient_step", "hessian", "lowerings")
+    scripts = ("signal", "edges", "volume", "light_field", "lenet", "gradient_step", "hessian", "lowerings_compared")
 
     def __init__(self, folder: str) -> None:
         pass

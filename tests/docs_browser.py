@@ -155,4 +155,4 @@ def test_every_chapter_has_a_next_page(site: str, page: Page) -> None:
         following = page.locator("a.next-page")
         address = urljoin(address, following.get_attribute("href") or "") if following.count() else ""
     names = [urlsplit(each).path for each in seen]
-    assert {"/mathematics/common_mistakes.html", "/guides/drop_in.html", "/gallery/lowerings.html"} <= {*names}
+    assert {"/mathematics/common_mistakes.html", "/guides/drop_in.html", "/gallery/lowerings_compared.html"} <= {*names}

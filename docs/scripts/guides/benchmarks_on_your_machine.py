@@ -69,8 +69,7 @@ plt.show()
 # -----
 #
 # - **The same precision.** On NVIDIA GPUs torch's convolutions use TF32 unless told otherwise, and its matrix products
-#   do not. Set ``torch.backends.cudnn.allow_tf32`` and ``torch.backends.cuda.matmul.allow_tf32`` alike before
-# comparing.
+#   do not. Set ``torch.backends.cudnn.allow_tf32`` and ``torch.backends.cuda.matmul.allow_tf32`` alike.
 # - **Synchronise.** A GPU call returns before it is done.
 # - **The same threads.** Both sides of a comparison in one process, after a warm-up.
 # - **No denormals.** Values near :math:`10^{-40}` make a CPU many times slower; random numbers of ordinary size do not.

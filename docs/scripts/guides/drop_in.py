@@ -81,6 +81,5 @@ print(ndconv.convert(torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), Scaled(8, 8, 
 #
 # - Convert before ``fully_shard``, which makes classes of its own, and before ``torch.compile``.
 # - What torch does not have, it cannot be reverted to: more than three axes, ``(lo, hi)`` padding, ``"causal"``,
-# strided
-#   ``"same"``. `ndconv.revert` leaves these alone and says why.
+#   strided ``"same"``. `ndconv.revert` leaves these alone and says why.
 # - :doc:`/compatibility` lists every promise with the test that holds it, and where the two differ.

@@ -21,11 +21,10 @@ print(Y)
 # An element :math:`A_{rt}` enters every :math:`Y_{rs}` of its row, each time with the factor :math:`B_{ts}`. By the
 # chain rule
 #
-# .. math:: \frac{\partial L}{\partial A_{rt}} = \sum_s G_{rs} B_{ts} \quad\text{is}\quad \operatorname{grad}_A = G
-# B^\top,
-#           \qquad
-#           \frac{\partial L}{\partial B_{ts}} = \sum_r A_{rt} G_{rs} \quad\text{is}\quad \operatorname{grad}_B = A^\top
-# G.
+# .. math::
+#
+#    \frac{\partial L}{\partial A_{rt}} &= \sum_s G_{rs} B_{ts} &\quad\text{is}\quad \operatorname{grad}_A &= G B^\top \\
+#    \frac{\partial L}{\partial B_{ts}} &= \sum_r A_{rt} G_{rs} &\quad\text{is}\quad \operatorname{grad}_B &= A^\top G
 
 G = torch.tensor([[1.0, -1], [2, 0]])
 
