@@ -45,9 +45,13 @@ digits = load_digits()
 images = torch.tensor(digits.images).float()[:200, None] / 16
 targets = torch.tensor(digits.target)[:200]
 model = torch.nn.Sequential(
-    ndconv.Conv2d(1, 8, 3), torch.nn.ReLU(), ndconv.Conv2d(8, 16, 3, groups=2), torch.nn.ReLU(), torch.nn.Flatten(),
+    ndconv.Conv2d(1, 8, 3),
+    torch.nn.ReLU(),
+    ndconv.Conv2d(8, 16, 3, groups=2),
+    torch.nn.ReLU(),
+    torch.nn.Flatten(),
     torch.nn.Linear(256, 10),
-)  # fmt: skip
+)
 optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
 for _ in range(10):
     optimizer.zero_grad()
@@ -76,7 +80,7 @@ clipped = {
     name: torch.einsum("n,n...->...", factors, value) / 200
     for name, value in gradients.items()
 }
-print({name: tuple(value.shape) for name, value in clipped.items()})
+print(tuple(clipped["2.weight"].shape), "as the weight itself")
 
 # %%
 # The digits that pull hardest, after some training, and the ones that pull least:

@@ -5,6 +5,8 @@ Common mistakes
 Code for convolution gradients is copied from page to page, and its mistakes with it. Here are those met most often,
 each with what it does, what ndconv answers, and the right form."""
 
+from textwrap import fill
+
 import torch
 
 import ndconv
@@ -19,7 +21,7 @@ def answer(call, *arguments, **options):
     try:
         print("returns", tuple(call(*arguments, **options).shape))
     except Exception as error:
-        print(f"{type(error).__name__}: {error}")
+        print(fill(f"{type(error).__name__}: {error}", 84, subsequent_indent="    "))
 
 
 # %%
@@ -58,10 +60,9 @@ answer(ndconv.grad.conv1d_weight, x, (5, 3), g, padding="same")
 # has an output of 3 x 3, not of 4 x 4.
 
 kernel = torch.ones(1, 1, 3, 3)
-answer(
-    torch.nn.grad.conv2d_input, (1, 1, 8, 8), kernel, torch.ones(1, 1, 4, 4), stride=2
-)
-answer(ndconv.grad.conv2d_input, (1, 1, 8, 8), kernel, torch.ones(1, 1, 4, 4), stride=2)
+above = torch.ones(1, 1, 4, 4)
+answer(torch.nn.grad.conv2d_input, (1, 1, 8, 8), kernel, above, stride=2)
+answer(ndconv.grad.conv2d_input, (1, 1, 8, 8), kernel, above, stride=2)
 
 # %%
 # The gradient to pass is one of the output's shape. If there is no output at hand, a plan knows its shape:

@@ -23,8 +23,8 @@ print(Y)
 #
 # .. math::
 #
-#    \frac{\partial L}{\partial A_{rt}} &= \sum_s G_{rs} B_{ts} &\quad\text{is}\quad \operatorname{grad}_A &= G B^\top \\
-#    \frac{\partial L}{\partial B_{ts}} &= \sum_r A_{rt} G_{rs} &\quad\text{is}\quad \operatorname{grad}_B &= A^\top G
+#    \frac{\partial L}{\partial A_{rt}} &= \sum_s G_{rs} B_{ts} &\text{is}\quad \operatorname{grad}_A &= G B^\top \\
+#    \frac{\partial L}{\partial B_{ts}} &= \sum_r A_{rt} G_{rs} &\text{is}\quad \operatorname{grad}_B &= A^\top G
 
 G = torch.tensor([[1.0, -1], [2, 0]])
 

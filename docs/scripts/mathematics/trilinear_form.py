@@ -46,19 +46,11 @@ plt.show()
 
 # %%
 # Nothing inside ndconv knows more than that. An operation is told which slot is open, and the equation follows. It is
-# generated from the number of axes, so there is no 2-D case and no 3-D case:
+# generated from the number of axes, so there is no 2-D case and no 3-D case. For zero to four axes, OUTPUT and INPUT:
 
 for ndim in range(5):
     plan = ndconv.plan((1, 1, *[4] * ndim), (1, 1, *[2] * ndim))
-    print(
-        ndim,
-        "axes:",
-        plan.output.equation,
-        "  ",
-        plan.grad_input.equation,
-        "  ",
-        plan.grad_weight.equation,
-    )
+    print(f"{ndim}  {plan.output.equation:24} {plan.grad_input.equation}")
 
 # %%
 # With no axis at all, the first line, it is the matrix product of the first chapter and its two gradients, once for
@@ -100,5 +92,6 @@ print((w * ndconv.grad.convnd_weight(x, w.shape, g, **arguments)).sum().item())
 #
 # .. literalinclude:: ../../ndconv/_function.py
 #    :pyobject: Trilinear.backward
+#    :dedent:
 #
 # ``derive`` is the Function itself. For complex tensors the other operand is conjugated, which is the ``conj`` in it.
