@@ -136,13 +136,26 @@ def typecheck(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Build the docs into docs/_build/html; a broken reference, or a page that needs a network, fails."""
+    """Build the docs into docs/_build/html; a broken example or reference, or a page that needs a network, fails."""
     provide(session, "docs", package=".[testing]")
+    for made in ("_build", "api", "gallery", "guides", "mathematics"):
+        shutil.rmtree(f"docs/{made}", ignore_errors=True)  # sphinx-gallery runs no script twice that has not changed
     for builder in ("html", "doctest"):
         session.run("sphinx-build", "-n", "-W", "--keep-going", "-b", builder, "docs", f"docs/_build/{builder}")
     remote = re.compile(r'<(?:script|link)\b[^>]*\b(?:src|href)="(?:https?:)?//')
     if pages := [str(page) for page in Path("docs/_build/html").rglob("*.html") if remote.search(page.read_text())]:
         session.error(f"These pages load something from the network: {', '.join(pages)}")
+
+
+@nox.session(requires=["docs"])
+def docs_browser(session: nox.Session) -> None:
+    """Open every page of the docs in a real browser, wide and narrow; needs Debian's chromium or the like."""
+    session.install(*group("docs_browser"))
+    session.run(
+        # Without the options and fixtures of the other tests, for which there would have to be a torch.
+        *("python", "-m", "pytest", "--noconftest", "-o", "addopts=", "-o", "filterwarnings="),
+        *("tests/docs_browser.py", *session.posargs),
+    )
 
 
 @nox.session

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+import ndconv
+import ndconv.testing
+
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
@@ -36,3 +39,22 @@ def test_every_promise_names_its_test() -> None:
 def test_linked_files_exist(page: Path) -> None:
     for target in re.findall(r"\]\((?!https?:)([\w./-]+)\)", page.read_text()):
         assert (page.parent / target).exists() or (ROOT / target).exists(), f"{page.name} links to {target}"
+
+
+@pytest.mark.parametrize("section", ["mathematics", "guides"])
+def test_every_chapter_is_listed(section: str) -> None:
+    folder = ROOT / "docs" / "scripts" / section
+    listed = re.findall(r"^   (\w+)$", (folder / "index.rst").read_text(), re.MULTILINE)
+    assert sorted(listed) == sorted(script.stem for script in folder.glob("*.py"))
+
+
+def test_every_public_name_has_a_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "docs")
+    import reference
+
+    pages = {path for group in reference.GROUPS for path in reference.names(group)}
+    modules = (ndconv, ndconv.functional, ndconv.grad, ndconv.testing)
+    names = {f"{module.__name__}.{name}" for module in modules for name in module.__all__}
+    assert pages == names - {"ndconv.functional", "ndconv.grad", "ndconv.nn"}
+    for pattern in {*reference.ERRORS, *reference.EXAMPLES}:
+        assert any(re.fullmatch(pattern, page) for page in pages), f"{pattern} is of no public name"

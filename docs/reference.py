@@ -1,0 +1,288 @@
+"""Write the API pages: one for every public name, with an example and its errors run when the site is built."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import io
+import re
+import shutil
+from contextlib import redirect_stdout
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import ndconv
+import ndconv.testing
+
+# Title and introduction of every group, the module that its names are in, and which of that module's names they are.
+GROUPS: dict[str, tuple[str, str, ModuleType, str]] = {
+    "modules": (
+        "Modules",
+        "Modules with the arguments, parameters and initial draws of torch's. They are in ``ndconv.nn`` as well.",
+        ndconv,
+        r"(Lazy)?Conv(Transpose)?[123N]d",
+    ),
+    "functional": ("Functions", "", ndconv.functional, ".*"),
+    "grad": ("Gradients", "", ndconv.grad, ".*"),
+    "models": (
+        "Whole models",
+        "All convolutions of a model, in place and back.",
+        ndconv,
+        "convert|revert|Conversion|Change",
+    ),
+    "planning": (
+        "Plans and lowerings",
+        "What a convolution will run, and what it shall run.",
+        ndconv,
+        "plan|ConvPlan|.*lowering|.*timings|.*workspace_limit",
+    ),
+    "testing": ("Testing", "", ndconv.testing, ".*"),
+}
+
+# What every name can get wrong, by pattern. {n} axes, {I} their sizes, {K} a kernel's, {O} those of the output.
+ERRORS: dict[str, tuple[str, ...]] = {
+    r"ndconv\.Conv[123]d": (
+        "ndconv.{name}(3, 8, 3, stride=0)",
+        "ndconv.{name}(3, 8, 3)(torch.rand(1, 4, {I}))",
+    ),
+    r"ndconv\.ConvNd": (
+        "ndconv.ConvNd(4, 3, 8, kernel_size=(3, 3))",
+        "ndconv.ConvNd(4, 3, 8, 3)(torch.rand(1, 3, 9, 9))",
+    ),
+    r"ndconv\.ConvTranspose[123]d": (
+        "ndconv.{name}(4, 3, 3, groups=3)",
+        "ndconv.{name}(4, 3, 3, stride=2, output_padding=2)(torch.rand(1, 4, {O}))",
+        "ndconv.{name}(4, 3, 3, stride=2)(torch.rand(1, 4, {O}), output_size=({twelve}))",
+    ),
+    r"ndconv\.ConvTransposeNd": (
+        "ndconv.ConvTransposeNd(4, 3, 8, 3, padding=-1)",
+        "ndconv.ConvTransposeNd(4, 3, 8, 3)(torch.rand(1, 4, 5, 5, 5, 5))",
+    ),
+    r"ndconv\.LazyConv(Transpose)?[123]d": (
+        "ndconv.{name}(8, 3, groups=3)",
+        "ndconv.{name}(8, 3, groups=2)(torch.rand(1, 3, {I}))",
+    ),
+    r"ndconv\.LazyConv(Transpose)?Nd": ("ndconv.{name}(4, 8, 3, groups=3)",),
+    r"ndconv\.convert": (
+        "ndconv.convert(torch.nn.Conv2d)",
+        'ndconv.convert(torch.nn.Conv2d(3, 8, 3), only="layer1")',
+        'ndconv.convert(torch.nn.Conv2d(3, 8, 3), lowering="winograd")',
+    ),
+    r"ndconv\.revert": ('ndconv.revert(ndconv.Conv2d(3, 8, 3), only="layer1")',),
+    r"ndconv\.plan": (
+        "ndconv.plan((8, 3, 32, 32), (64, 4, 3, 3))",
+        'ndconv.plan((8, 3, 32, 32), (64, 3, 3, 3), lowering="winograd")',
+    ),
+    r"ndconv\.set_lowering": ('ndconv.set_lowering("winograd")',),
+    r"ndconv\.lowering": ('with ndconv.lowering("winograd"):\n    pass',),
+    r"ndconv\.set_workspace_limit": ("ndconv.set_workspace_limit(0)", "ndconv.set_workspace_limit(1e9)"),
+    r"ndconv\.load_timings": ('ndconv.load_timings("nowhere.json")',),
+    r"ndconv\.functional\.conv([123n])d": (
+        "{path}(torch.rand(2, 4, {I}), torch.rand(8, 3, {K}))",
+        "{path}(torch.rand(2, 3, {I}), torch.rand(8, 3, {K}), padding=-1)",
+        "{path}(torch.rand(2, 3, {K}), torch.rand(8, 3, {I}))",
+        "{path}(torch.rand(2, 3, {I}), torch.rand(8, 3, {K}).double())",
+        "{path}(torch.rand(2, 3, {I}), torch.rand(8, 3, {K}), stride=1.0)",
+    ),
+    r"ndconv\.functional\.conv_transpose([123n])d": (
+        "{path}(torch.rand(2, 3, {O}), torch.rand(4, 3, {K}))",
+        "{path}(torch.rand(2, 4, {O}), torch.rand(4, 3, {K}), stride=2, output_padding=2)",
+    ),
+    r"ndconv\.functional\.unfoldnd": (
+        "{path}(torch.rand(1, 3, 5, 5), kernel_size=6)",
+        "{path}(torch.rand(5, 5), kernel_size=(3, 3, 3))",
+    ),
+    r"ndconv\.functional\.foldnd": ("{path}(torch.rand(1, 9, 10), output_size=(5, 5), kernel_size=3)",),
+    r"ndconv\.grad\.conv[123n]d_input": (
+        "{path}((2, 3, {I}), torch.rand(4, 3, {K}), torch.rand(2, 4, {I}))",
+        "{path}((2, 5, {I}), torch.rand(4, 3, {K}), torch.rand(2, 4, {O}))",
+    ),
+    r"ndconv\.grad\.conv[123n]d_weight": (
+        "{path}(torch.rand(2, 3, {I}), (4, 3, {K}), torch.rand(2, 4, {I}))",
+        "{path}(torch.rand(3, {I}), (4, 3, {K}), torch.rand(4, {O}), per_sample=True)",
+    ),
+    r"ndconv\.grad\.conv_transpose[123n]d_input": (
+        "{path}((2, 4, {O}), torch.rand(4, 3, {K}), torch.rand(2, 3, {O}))",
+    ),
+    r"ndconv\.grad\.conv_transpose[123n]d_weight": (
+        "{path}(torch.rand(2, 4, {O}), (4, 3, {K}), torch.rand(2, 3, {O}))",
+    ),
+    r"ndconv\.grad\.conv[123]d_bias": ("{path}(torch.rand(4, {O}), per_sample=True)",),
+    r"ndconv\.grad\.convnd_bias": ("{path}(torch.rand(4))",),
+    r"ndconv\.grad\.convnd_backward": (
+        "{path}(torch.rand(2, 3, 9, 9), torch.rand(4, 3, 3, 3), torch.rand(2, 4, 9, 9))",
+        "{path}(torch.rand(2, 3, 9, 9), torch.rand(4, 3, 3, 3), torch.rand(2, 4, 7, 7), output_mask=(True, False))",
+    ),
+    r"ndconv\.grad\.conv_transposend_backward": (
+        "{path}(torch.rand(2, 4, 7, 7), torch.rand(4, 3, 3, 3), torch.rand(2, 3, 7, 7))",
+    ),
+    r"ndconv\.testing\.Case": ('{path}.parse("3x3")',),
+    r"ndconv\.testing\.Trial": ('{path}.parse("n2g1c3d4-k3x2-s2x1-p1.1x0.0-d1x2-i8x5-quickly")',),
+}
+
+# Examples for names whose docstring has none.
+EXAMPLES: dict[str, str] = {
+    r"ndconv\.LazyConv[123]d": ("layer = ndconv.{name}(8, 3)\nlayer(torch.rand(2, 5, {I})).shape\nlayer.weight.shape"),
+    r"ndconv\.LazyConvTranspose[123]d": (
+        "layer = ndconv.{name}(8, 3, stride=2)\nlayer(torch.rand(2, 5, {O})).shape\nlayer.weight.shape"
+    ),
+    r"ndconv\.Conversion|ndconv\.Change": (
+        "model = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU())\n"
+        "conversion = ndconv.convert(model)\n"
+        "print(conversion)\n"
+        "next(iter(conversion))"
+    ),
+    r"ndconv\.ConvPlan": (
+        "plan = ndconv.plan((8, 3, 32, 32), (64, 3, 3, 3), padding=1)\n"
+        "plan.output_shape\n"
+        "plan.output.lowering\n"
+        "plan.grad_weight.equation"
+    ),
+    r"ndconv\.get_lowering": "ndconv.get_lowering()",
+    r"ndconv\.get_workspace_limit": "ndconv.get_workspace_limit()",
+    r"ndconv\.load_timings": (
+        "import tempfile\n"
+        "with tempfile.TemporaryDirectory() as folder:\n"
+        '    ndconv.save_timings(f"{{folder}}/timings.json")\n'
+        '    ndconv.load_timings(f"{{folder}}/timings.json")'
+    ),
+    r"ndconv\.grad\.Gradients": (
+        "x, w, y = torch.ones(1, 1, 3), torch.ones(1, 1, 2), torch.ones(1, 1, 2)\n"
+        "ndconv.grad.convnd_backward(x, w, y, output_mask=(True, False, True))"
+    ),
+    r"ndconv\.grad\.conv[123]d_bias": "{path}(torch.ones(2, 3, {O}))",
+    r"ndconv\.grad\.conv[123]d_input": (
+        "w, grad_output = torch.rand(4, 3, {K}), torch.rand(2, 4, {O})\n{path}((2, 3, {I}), w, grad_output).shape"
+    ),
+    r"ndconv\.grad\.conv[123]d_weight": (
+        "x, grad_output = torch.rand(2, 3, {I}), torch.rand(2, 4, {O})\n{path}(x, (4, 3, {K}), grad_output).shape"
+    ),
+    r"ndconv\.grad\.conv_transpose[123]d_input": (
+        "w, grad_output = torch.rand(4, 3, {K}), torch.rand(2, 3, {I})\n{path}((2, 4, {O}), w, grad_output).shape"
+    ),
+    r"ndconv\.grad\.conv_transpose[123]d_weight": (
+        "x, grad_output = torch.rand(2, 4, {O}), torch.rand(2, 3, {I})\n{path}(x, (4, 3, {K}), grad_output).shape"
+    ),
+    r"ndconv\.testing\.(Matrix|examine_all|Examined|Outcome)": (
+        "from ndconv.testing import examine_all, matrix\n"
+        'trials = matrix("quick", dtypes=["float64"], lowerings=["taps"]).trials\n'
+        "examined = next(examine_all(trials[:1]))\n"
+        "examined.id\n"
+        "examined.outcomes[0]"
+    ),
+    r"ndconv\.testing\.(Report|write_json|write_markdown|write_html|write_junit)": (
+        "import tempfile\n"
+        "from pathlib import Path\n"
+        "from ndconv.testing import Report, examine_all, matrix, {function}\n"
+        'generated = matrix("quick", dtypes=["float64"], lowerings=["taps"])\n'
+        'report = Report.of(generated, "cpu", [*examine_all(generated.trials[:3])], seconds=1.0)\n'
+        'report.count("failed")\n'
+        "with tempfile.TemporaryDirectory() as folder:\n"
+        '    path = Path(folder, "report")\n'
+        "    {function}(report, path)\n"
+        "    path.stat().st_size > 0"
+    ),
+    r"ndconv\.testing\.read_json": (
+        "import tempfile\n"
+        "from pathlib import Path\n"
+        "from ndconv.testing import Report, examine_all, matrix, read_json, write_json\n"
+        'generated = matrix("quick", dtypes=["float64"], lowerings=["taps"])\n'
+        'report = Report.of(generated, "cpu", [*examine_all(generated.trials[:3])], seconds=1.0)\n'
+        "with tempfile.TemporaryDirectory() as folder:\n"
+        '    path = Path(folder, "report.json")\n'
+        "    write_json(report, path)\n"
+        "    read_json(path) == report"
+    ),
+    r"ndconv\.testing\.parameters": (
+        'ndconv.testing.parameters(lowerings=["taps"])["lowering"]\nlen(ndconv.testing.parameters())'
+    ),
+    r"ndconv\.testing\.(reference|sample)": (
+        "(case,) = ndconv.testing.sample(1, (2,))\n"
+        "case.id\n"
+        "[result.shape for result in ndconv.testing.reference(case, torch.float64)]"
+    ),
+}
+
+
+def session(source: str, *, fails: bool = False) -> str:
+    """What an interactive Python shows for a source, a line for the error at its end where there has to be one."""
+    scope: dict[str, Any] = {"torch": __import__("torch"), "ndconv": ndconv}
+    lines: list[str] = []
+    for statement in ast.parse(source).body:
+        text = ast.get_source_segment(source, statement) or ""
+        compound = hasattr(statement, "body")
+        lines += [f"{'...' if i else '>>>'} {line}" for i, line in enumerate(text.splitlines())] + ["..."] * compound
+        with redirect_stdout(io.StringIO()) as shown:
+            try:
+                exec(compile(ast.Interactive([statement]), source, "single"), scope)
+            except Exception as error:
+                if not fails:
+                    raise
+                return "\n".join([*lines, f"{type(error).__name__}: {error}"])
+        lines += shown.getvalue().splitlines()
+    if fails:
+        raise AssertionError(f"this raises nothing any more: {source}")
+    return "\n".join(lines)
+
+
+def _filled(template: str, path: str) -> str:
+    name = path.rsplit(".", 1)[1]
+    found = re.search(r"([123])d", name)
+    n = int(found[1]) if found else 2
+
+    def axes(size: int) -> str:
+        return ", ".join([str(size)] * n)
+
+    return template.format(
+        name=name, path=path, n=n, I=axes(9), K=axes(3), O=axes(7), twelve=axes(12) + "," * (n == 1),
+        function="write_json" if name == "Report" else name,
+    )  # fmt: skip
+
+
+def _block(text: str) -> str:
+    body = "\n".join(f"   {line}" for line in text.splitlines())
+    return f".. code-block:: pycon\n   :class: wrapped\n\n{body}\n"
+
+
+def _page(path: str, value: Any) -> str:
+    kind = "autoclass" if inspect.isclass(value) else "autofunction"
+    members = "\n   :members:\n   :show-inheritance:" if kind == "autoclass" else ""
+    name, module = path.rsplit(".", 1)[1], path.rsplit(".", 1)[0]
+    parts = [f"{name}\n{'=' * len(name)}", f".. currentmodule:: {module}\n", f".. {kind}:: {path}{members}\n"]
+    example = next((text for pattern, text in EXAMPLES.items() if re.fullmatch(pattern, path)), None)
+    if example is not None:
+        parts += [".. rubric:: Example\n", _block(session(_filled(example, path)))]
+    errors = next((texts for pattern, texts in ERRORS.items() if re.fullmatch(pattern, path)), ())
+    if errors:
+        parts.append(".. rubric:: Errors\n")
+        parts += [_block(session(_filled(error, path), fails=True)) for error in errors]
+    return "\n\n".join(parts)
+
+
+def names(group: str) -> dict[str, Any]:
+    """The public names of a group, with what they name."""
+    _, _, module, pattern = GROUPS[group]
+    found = {name: getattr(module, name) for name in module.__all__ if re.fullmatch(pattern, name)}
+    return {f"{module.__name__}.{name}": value for name, value in found.items() if not inspect.ismodule(value)}
+
+
+def write(folder: Path) -> None:
+    """Write all pages anew; Sphinx sees a change of times only where the text has changed."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    for group, (title, text, module, _) in GROUPS.items():
+        listed = names(group)
+        introduction = text or f".. automodule:: {module.__name__}"
+        rows = "\n".join(f"   {path.rsplit('.', 1)[1]}" for path in listed)
+        pages = "\n".join(f"   {path}" for path in listed)
+        (folder / f"{group}.rst").write_text(
+            f"{title}\n{'=' * len(title)}\n\n{introduction}\n\n.. currentmodule:: {module.__name__}\n\n"
+            f".. autosummary::\n   :nosignatures:\n\n{rows}\n\n.. toctree::\n   :hidden:\n\n{pages}\n"
+        )
+        for path, value in listed.items():
+            (folder / f"{path}.rst").write_text(_page(path, value))
+    index = "\n".join(f"   {group}" for group in GROUPS)
+    (folder / "index.rst").write_text(
+        f"API\n===\n\n.. automodule:: ndconv\n\n.. toctree::\n   :maxdepth: 2\n\n{index}\n"
+    )

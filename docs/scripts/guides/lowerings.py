@@ -1,0 +1,112 @@
+"""
+Choosing a lowering, reading a plan
+===================================
+
+A *lowering* is a way to turn a convolution into matrix products. There are several because none is best everywhere: to
+copy all windows is quick for small images, hopeless for large volumes, and pointless for windows that do not overlap.
+By default nobody chooses: ``"auto"`` takes the cheapest by stated cost, for each of the three operations apart.
+
+`ndconv.plan` shows what that is. It computes nothing; shapes are enough.
+"""
+
+import torch
+
+import ndconv
+
+print(ndconv.plan((16, 64, 56, 56), (64, 64, 3, 3), padding=1))
+
+# %%
+# How to read it, for each of the three operations:
+#
+# ``equation``
+#     the sum, over windows of the input; :doc:`/mathematics/trilinear_form` tells how it is made.
+# ``lowering``
+#     the one that will run. If another was asked for and does not apply, it says so.
+# ``matmuls``
+#     how many matrix products, and their shapes.
+# ``multiply-adds``
+#     what the lowering multiplies, and in brackets what the sum needs. The first is larger where a lowering computes
+#     something that it throws away.
+# ``bytes moved``
+#     read and written, copies included: what a lowering is usually lost by.
+# ``workspace``
+#     buffers beside operands and result.
+# ``not ...``
+#     the others, and why not: their cost as a multiple of the chosen one's, or the reason why they do not apply.
+#
+# Windows that do not overlap, as in patches, need no copy of windows at all:
+
+print(ndconv.plan((8, 3, 224, 224), (768, 3, 16, 16), stride=16).output)
+
+# %%
+# A plan is an object, not a text. It has fields, can be compared and pickled, and a layer has one of its own:
+
+layer = ndconv.Conv3d(16, 16, 3, padding=1)
+plan = layer.plan((1, 16, 32, 32, 32))
+print(plan.output.lowering, plan.grad_input.lowering, plan.grad_weight.lowering)
+print(plan.output.workspace / 2**20, "MiB of workspace")
+
+# %%
+# Choosing
+# --------
+#
+# For one call, one layer, a block, or everything, in this order of precedence:
+
+x, w = torch.randn(2, 8, 20, 20), torch.randn(8, 8, 3, 3)
+y = ndconv.functional.conv2d(x, w, lowering="taps")
+
+layer = ndconv.Conv2d(8, 8, 3, lowering="taps")
+
+with ndconv.lowering("window"):
+    print((ndconv.functional.conv2d(x, w) - y).abs().max().item())
+
+ndconv.set_lowering("auto")
+
+# %%
+# The same plan, asked what ``"taps"`` would do:
+
+print(ndconv.plan(x, w, lowering="taps").output)
+
+# %%
+# What each needs
+# ---------------
+#
+# Estimated workspace of the forward pass, for a kernel of 3 on every axis, 16 channels and about a million elements of
+# input. A lowering that copies windows works in chunks under `ndconv.set_workspace_limit`.
+
+import matplotlib.pyplot as plt
+
+sides = {1: 65536, 2: 256, 3: 40, 4: 16}
+fig, ax = plt.subplots()
+for offset, name in enumerate(("window", "columns", "taps")):
+    plans = [
+        ndconv.plan((1, 16, *[s] * n), (16, 16, *[3] * n), lowering=name)
+        for n, s in sides.items()
+    ]
+    ax.bar(
+        [n + 0.25 * (offset - 1) for n in sides],
+        [p.output.workspace / 2**20 for p in plans],
+        0.23,
+        label=name,
+    )
+ax.set_yscale("log")
+ax.set_xticks(list(sides))
+ax.set_xlabel("axes")
+ax.set_ylabel("workspace in MiB")
+ax.legend()
+fig.suptitle("Workspace of three lowerings for one to four axes")
+plt.show()
+
+# %%
+# Measuring instead of estimating
+# -------------------------------
+#
+# ``"fastest"`` runs every lowering, torch's own kernel included, the first time that it meets a problem, and keeps the
+# quickest. What it measured when this page was built, on one thread of whatever machine that was:
+
+small = ndconv.functional.conv2d(x, w, lowering="fastest")
+print(ndconv.plan(x, w, lowering="fastest").output)
+
+# %%
+# `ndconv.save_timings` writes what was learnt to a file, and `ndconv.load_timings` spares the next process the trouble.
+# Under ``torch.compile`` it is ``"auto"``, for a compiler cannot wait and see.
