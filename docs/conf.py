@@ -8,11 +8,10 @@ import ndconv
 from ndconv.testing import read_json, write_html, write_markdown
 
 _docs = Path(__file__).parent
-sys.path[:0] = str(_docs), str(_docs.parent)  # for the modules below, and the benchmarks, no part of the package
+sys.path[:0] = str(_docs), str(_docs.parent)  # for the scripts' module `figures`, and for what is below
 
-import mutation  # noqa: E402
-import reference  # noqa: E402
 from benchmarks import report, results  # noqa: E402
+from docs import mutation, reference  # noqa: E402
 
 project = "ndconv"
 author = "The ndconv authors"

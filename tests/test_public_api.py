@@ -74,10 +74,11 @@ def test_modules_import_only_from_above(name: str) -> None:
             assert imported.removeprefix("ndconv").removeprefix(".") in above
 
 
-OUTSIDE = [path for folder in ("benchmarks", "docs") for path in sorted((ROOT / folder).rglob("*.py"))]
 # What these look at has no public name.
 UNITS = {"test_costs.py", "test_fastest.py", "test_faults.py", "test_geometry.py", "test_matrix.py", "test_windows.py"}
-OUTSIDE += [path for path in sorted((ROOT / "tests").glob("*.py")) if path.name not in UNITS]
+UNITS |= {"a_lowering_of_your_own.py"}
+FOLDERS = [("benchmarks", "**/*.py"), ("docs", "**/*.py"), ("tests", "*.py")]
+OUTSIDE = [path for folder, files in FOLDERS for path in sorted((ROOT / folder).glob(files)) if path.name not in UNITS]
 
 
 @pytest.mark.parametrize("path", OUTSIDE, ids=[str(path.relative_to(ROOT)) for path in OUTSIDE])
