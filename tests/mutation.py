@@ -54,6 +54,7 @@ class Rule(NamedTuple):
     why: str
 
 
+_NO_AXES = "acceptable: a kernel without axes, which the matrix has not; tests/test_plan.py has"
 RULES = (
     Rule("", r"strict=|zip\(.*, \)", "equivalent: what is zipped has the same length by construction"),
     Rule(
@@ -70,6 +71,25 @@ RULES = (
     Rule(r"Taps\.refusal", "_MOST_TAPS", "acceptable: kernels of 16384 elements; tests/test_lowerings.py has them"),
     Rule(r"\.execute$", r"kind|autocast|return execute", "acceptable: autocast; tests/test_autocast.py"),
     Rule(r"\.execute$", r"empty|new_zeros", "equivalent: an empty result is rounded to its dtype later"),
+    Rule(
+        r"_framed|_first_that_applies",
+        "",
+        "acceptable: under a compiler only; compiled trials run it, and no mutant is tried on those",
+    ),
+    Rule(r"weight_product", "_LONG", "equivalent: two ways to sum over the batch, of which one takes less time"),
+    Rule(r"squeeze|Reshape\.input|_pack_weight|_parts", r"squeeze|or \(|ndim ==", _NO_AXES),
+    Rule(r"_parts$", "", "acceptable: how large chunks are, and what that takes; tests/test_plan.py, test_memory.py"),
+    Rule(r"Windowed\.(in|out)put", r"len\(parts\)", "equivalent: the loop over several parts does for one too"),
+    Rule(r"_reorder", "device", "acceptable: only another device than the CPU can tell; the matrix there does"),
+    Rule(
+        r"_quickest", "if seconds|if \\(seconds", "acceptable: what is left to do where no lowering could be measured"
+    ),
+    Rule(r"_quickest", "computing without", "equivalent: without a wish, too, the cheapest is chosen"),
+    Rule(
+        r"_quickest|choose|execute",
+        "key_of|Choice|_quickest",
+        "found since, by a test that came of it: test_fastest.py",
+    ),
     Rule("", r"is_compiling", "acceptable: what a compiler takes instead computes the same eagerly, and the reverse"),
     Rule(
         r"_contract$", r"backend|einsum\(", "equivalent: opt_einsum finds the backend itself; einsum is the compiler's"
@@ -126,7 +146,10 @@ class Switch:
     def difference(self, function: str, mutant: str) -> tuple[str, str]:
         """What was, and what became of it."""
         versions = (self.mutants[function][name] for name in ("_mutmut_orig", mutant))
-        before, after = (inspect.getsource(version).splitlines()[1:] for version in versions)
+        before, after = (
+            [line for line in inspect.getsource(version).splitlines() if "__mutmut_" not in line]
+            for version in versions
+        )
         lines = list(difflib.unified_diff(before, after, n=0, lineterm=""))[2:]
         was, became = ("\n".join(line[1:].strip() for line in lines if line[0] == sign) for sign in "-+")
         return was, became
@@ -190,21 +213,9 @@ def try_all(switch: Switch, first_failure: Judge, workers: int) -> dict[tuple[st
     return found
 
 
-def described(switch: Switch, function: str, mutant: str) -> dict[str, str]:
-    """A survivor, and the reason why it may be one."""
-    was, became = switch.difference(function, mutant)
-    rules = (rule for rule in RULES if re.search(rule.function, function) and re.search(rule.line, f"{was}\n{became}"))
-    why = next((rule.why for rule in rules), "")
-    if not why:
-        print(f"{function}\n  - {was}\n  + {became}")
-    return {"function": function, "was": was, "became": became, "why": why}
-
-
-def main() -> int:
-    """Try the mutants of all files, or of those named, and write what became of them."""
-    parser = argparse.ArgumentParser(prog="python -m tests.mutation", description="Mutate the code, see who notices.")
-    parser.add_argument("files", nargs="*", default=MUTATED, metavar="FILE", help="such as _lowerings/taps.py")
-    switch = generate(ROOT / "mutants", parser.parse_args().files)
+def attempt(files: Sequence[str]) -> dict[str, Any]:
+    """By module, how its mutants ended, and which survived."""
+    switch = generate(ROOT / "mutants", files)
     faults = importlib.import_module("tests.test_faults")  # only now, for it imports the library
     importlib.import_module("torch").set_num_threads(1)
     faults.first_failure("cpu")  # the oracle answers, and torch loads what it loads late
@@ -212,18 +223,43 @@ def main() -> int:
     ends = try_all(switch, faults.first_failure, os.cpu_count() or 1)
     if (end := ends.pop(("", ""))) != "survived":
         sys.exit(f"the library as it is did not survive: {end}")
+    modules: dict[str, Any] = {}
+    for (function, mutant), end in ends.items():
+        module = modules.setdefault(
+            switch.module(function), {"ends": dict.fromkeys([*ENDS.values(), "crash"], 0), "survivors": []}
+        )
+        module["ends"][end] += 1
+        if end == "survived":
+            was, became = switch.difference(function, mutant)
+            module["survivors"].append({"function": function, "was": was, "became": became})
+    for module in modules.values():
+        module["survivors"].sort(key=str)
+    return modules
 
-    # Results of files that were not named stay as they are.
+
+def reason(survivor: dict[str, str]) -> str:
+    """Why it may be one, by the first rule that holds."""
+    lines = f"{survivor['was']}\n{survivor['became']}"
+    rules = (rule for rule in RULES if re.search(rule.function, survivor["function"]) and re.search(rule.line, lines))
+    return next((rule.why for rule in rules), "")
+
+
+def main() -> int:
+    """Try the mutants of all files, or of those named, and write what became of them."""
+    parser = argparse.ArgumentParser(prog="python -m tests.mutation", description="Mutate the code, see who notices.")
+    parser.add_argument("files", nargs="*", default=MUTATED, metavar="FILE", help="such as _lowerings/taps.py")
+    parser.add_argument("--reasons", action="store_true", help="only give the survivors on record their reasons anew")
+    options = parser.parse_args()
     modules: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-    tried = {name: switch.module(name) for name, _ in ends}
-    for module in sorted(set(tried.values())):
-        own = {name: end for name, end in ends.items() if tried[name[0]] == module}
-        found = [described(switch, *name) for name, end in own.items() if end == "survived"]
-        counts = {end: list(own.values()).count(end) for end in (*ENDS.values(), "crash")}
-        modules[module] = {"ends": counts, "survivors": sorted(found, key=str)}
+    if not options.reasons:
+        modules |= attempt(options.files)
+    survivors = [survivor for module in modules.values() for survivor in module["survivors"]]
+    for survivor in survivors:
+        survivor["why"] = reason(survivor)
+        if not survivor["why"]:
+            print(f"{survivor['function']}\n  - {survivor['was']}\n  + {survivor['became']}")
     RESULTS.write_text(json.dumps(dict(sorted(modules.items())), indent=1, ensure_ascii=False) + "\n")
     total = sum(sum(module["ends"].values()) for module in modules.values())
-    survivors = [survivor for module in modules.values() for survivor in module["survivors"]]
     score, unexplained = 1 - len(survivors) / total, sum(not survivor["why"] for survivor in survivors)
     print(f"{total} mutants, {score:.1%} noticed; {unexplained} survivors without a reason")
     return int(score < LEAST or bool(unexplained))

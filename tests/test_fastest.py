@@ -62,12 +62,20 @@ def test_every_slot_is_measured_once(device: str, table: dict[Any, Any], monkeyp
     assert len(measured) == 6
 
 
+def test_another_layout_is_another_problem(table: dict[Any, Any], device: str) -> None:
+    x, w = integers(*X, device=device), integers(*W, device=device)
+    for operand in (x, x.contiguous(memory_format=torch.channels_last)):
+        ndconv.functional.conv2d(operand, w, lowering="fastest")
+    assert sorted(key.channels_last for key in table) == [False, True]
+
+
 def test_the_winner_runs_and_the_plan_says_so(table: dict[Any, Any]) -> None:
     step("cpu")
     for key, seconds in table.items():
         seconds.update(taps=1e-9, native=5e-9)
         assert key.dtype == torch.float32
     plan = ndconv.plan(X, W, padding=1, lowering="fastest", dtype=torch.float32)
+    assert plan.output.choice.wanted == "fastest"
     assert plan.output.lowering == plan.grad_input.lowering == plan.grad_weight.lowering == "taps"
     assert "not native      measured at 5 times the time" in str(plan.output)
     with patch.object(Lowering, "run", autospec=True, side_effect=Lowering.run) as run:
