@@ -151,7 +151,7 @@ def test_every_chapter_has_a_next_page(site: str, page: Page) -> None:
     seen, address = [], f"{site}index.html"
     while address and address not in seen:
         seen.append(address)
-        page.goto(address)
+        page.goto(address, wait_until="domcontentloaded")
         following = page.locator("a.next-page")
         address = urljoin(address, following.get_attribute("href") or "") if following.count() else ""
     names = [urlsplit(each).path for each in seen]
