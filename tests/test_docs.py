@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import re
 from pathlib import Path
 
@@ -50,8 +51,7 @@ def test_every_chapter_is_listed(section: str) -> None:
 
 def test_every_public_name_has_a_page(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(ROOT / "docs")
-    import reference
-
+    reference = importlib.import_module("reference")
     pages = {path for group in reference.GROUPS for path in reference.names(group)}
     modules = (ndconv, ndconv.functional, ndconv.grad, ndconv.testing)
     names = {f"{module.__name__}.{name}" for module in modules for name in module.__all__}
