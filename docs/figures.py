@@ -50,9 +50,15 @@ def _without_clutter(app: Any, docname: str, source: list[str]) -> None:
     source[0] = re.sub(r"    \.\. container:: sphx-glr-download sphx-glr-download-zip\n.*", "", page, flags=re.DOTALL)
 
 
+def _single_letters(app: Any, kind: str, name: str, value: Any, options: Any, lines: list[str]) -> None:
+    """Keep "stride: S." a sentence; reStructuredText begins a list with a letter and a full stop."""
+    lines[:] = [re.sub(r"^(\s+\w+: )(?=[A-Z]\.$)", r"\1\\", line) for line in lines]
+
+
 def setup(app: Any) -> dict[str, bool]:
     """Make this module a Sphinx extension."""
     app.connect("source-read", _without_clutter)
+    app.connect("autodoc-process-docstring", _single_letters, priority=100)  # before napoleon
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 

@@ -19,12 +19,12 @@ print(Y)
 
 # %%
 # An element :math:`A_{rt}` enters every :math:`Y_{rs}` of its row, each time with the factor :math:`B_{ts}`. By the
-# chain rule
+# chain rule, in indices and as matrices,
 #
 # .. math::
 #
-#    \frac{\partial L}{\partial A_{rt}} &= \sum_s G_{rs} B_{ts} &\text{is}\quad \operatorname{grad}_A &= G B^\top \\
-#    \frac{\partial L}{\partial B_{ts}} &= \sum_r A_{rt} G_{rs} &\text{is}\quad \operatorname{grad}_B &= A^\top G
+#    \frac{\partial L}{\partial A_{rt}} &= \sum_s G_{rs} B_{ts} &\quad \operatorname{grad}_A &= G B^\top \\
+#    \frac{\partial L}{\partial B_{ts}} &= \sum_r A_{rt} G_{rs} &\quad \operatorname{grad}_B &= A^\top G
 
 G = torch.tensor([[1.0, -1], [2, 0]])
 
