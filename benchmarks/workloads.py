@@ -12,7 +12,7 @@ import ndconv
 
 Ints = tuple[int, ...]
 
-TINY = 10**4
+TINY = 400
 """Products of a forward, below which only what surrounds them takes time."""
 SMALL_GROUP = 16
 """Input channels of a group, up to which matrix products are too thin to pay."""

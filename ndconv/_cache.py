@@ -20,6 +20,7 @@ def cached(function: Callable[..., Answer]) -> Callable[..., Answer]:
     def call(*arguments: object) -> Answer:
         return function(*arguments) if is_compiling() else remembered(*arguments)
 
+    call.cache_clear = remembered.cache_clear  # type: ignore[attr-defined]
     return call
 
 

@@ -21,7 +21,6 @@ from ndconv._timings import key_of, lookup, measure
 from ndconv._windows import ungroup
 
 AUTO, FASTEST = "auto", "fastest"
-NAMES = (AUTO, FASTEST, *LOWERINGS)
 
 # Nanoseconds per multiply-add, per byte moved or taken from a cache, and per tensor operation, measured for float32 on
 # two AVX-512 cores. Only their ratios matter to a choice; float64 doubles the first and, by its size, the next two.
@@ -83,19 +82,24 @@ def lowering(name: str) -> Iterator[None]:
         'window'
     """
     before = _current
-    set_lowering(name)
+    set_lowering(resolve("lowering", str(name)))
     try:
         yield
     finally:
         set_lowering(before)
 
 
+def names() -> tuple[str, ...]:
+    """What a lowering may be called: "auto", "fastest" or by its name."""
+    return AUTO, FASTEST, *LOWERINGS
+
+
 def resolve(function: str, name: str | None) -> str:
     """The lowering to use: the one named, or the current one if None."""
     if name is None:
         return _current
-    if name not in NAMES:
-        raise ValueError(f"{function}: lowering must be one of {', '.join(map(repr, NAMES))}, but is {name!r}")
+    if name not in names():
+        raise ValueError(f"{function}: lowering must be one of {', '.join(map(repr, names()))}, but is {name!r}")
     return name
 
 

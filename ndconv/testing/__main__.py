@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from ndconv._plan import NAMES
+from ndconv._plan import names
 from ndconv.testing._matrix import LEVELS, Matrix, matrix
 from ndconv.testing._report import Report, write_json
 from ndconv.testing._runner import FAILED, PASSED, examine_all, unusable, workers_for
@@ -42,7 +42,7 @@ def _arguments(given: list[str] | None) -> argparse.Namespace:
         "in all their combinations (default: quick)",
     )
     parser.add_argument("--dtype", choices=(*FLOATS, *INTEGERS), nargs="+", default=(), help="default: all")
-    parser.add_argument("--lowering", choices=NAMES, nargs="+", default=(), help="default: all")
+    parser.add_argument("--lowering", choices=names(), nargs="+", default=(), help="default: all")
     parser.add_argument(
         "--case",
         type=_trial,

@@ -91,15 +91,15 @@ def environment(device: str) -> dict[str, str]:
     }
 
 
-def write_json(report: Report, path: Path) -> None:
+def write_json(report: Report, path: str | Path) -> None:
     """All of it, a trial on each line."""
     values = report.as_json()
     trials = values.pop("examined")
     head = json.dumps(values, indent=1)[:-2]
     body = ",\n  ".join(json.dumps(trial) for trial in trials)
-    path.write_text(f'{head},\n "examined": [\n  {body}\n ]\n}}\n')
+    Path(path).write_text(f'{head},\n "examined": [\n  {body}\n ]\n}}\n')
 
 
-def read_json(path: Path) -> Report:
+def read_json(path: str | Path) -> Report:
     """What `write_json` wrote."""
-    return Report.from_json(json.loads(path.read_text()))
+    return Report.from_json(json.loads(Path(path).read_text()))

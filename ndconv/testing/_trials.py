@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 
 import torch
 
-from ndconv._plan import NAMES
+from ndconv._plan import names
 from ndconv.testing._cases import EXACT, Case, Ints, Pairs
 from ndconv.testing._space import FLOATS, INTEGERS, Row
 
@@ -22,7 +22,7 @@ _WORDS: dict[str, tuple[str, ...]] = {
     "bias": ("unbiased", "biased"),
     "dtype": (*FLOATS, *INTEGERS),
     "format": ("contiguous", "channels_last", "mixed", "gaps", "repeated"),
-    "lowering": NAMES,
+    "lowering": names(),
     "needs": ("both", "first", "second", "frozen"),
     "transform": ("eager", "compile", "vmap", "jvp", "double_backward", "per_sample"),
 }

@@ -98,7 +98,7 @@ def text(report: Report) -> str:
     return "\n".join([*lines, "", headline(report)])
 
 
-def write_markdown(report: Report, path: Path) -> None:
+def write_markdown(report: Report, path: str | Path) -> None:
     """Tables for a page of documentation."""
     lines = [f"{covered(report).capitalize()}.", "", f"{headline(report).capitalize()}.", ""]
     lines += ["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in report.environment.items())]
@@ -112,19 +112,19 @@ def write_markdown(report: Report, path: Path) -> None:
         lines += ["", f"### {status.capitalize()}", ""]
         lines += ["| times | check | why |", "|---|---|---|"] if found else ["None."]
         lines += [f"| {count} | {check} | {detail} |" for check, detail, count in found]
-    path.write_text("\n".join([*lines, ""]))
+    Path(path).write_text("\n".join([*lines, ""]))
 
 
-def write_html(report: Report, path: Path) -> None:
+def write_html(report: Report, path: str | Path) -> None:
     """One page that filters by every parameter; it needs no network."""
     values = {**report.as_json(), "headline": headline(report), "covered": covered(report), "statuses": STATUSES}
     # A script element ends at the first "</", whatever it contains.
     data = json.dumps(values).replace("</", "<\\/")
     template = files("ndconv.testing").joinpath("_page.html").read_text()
-    path.write_text(template.replace("{{report}}", data))
+    Path(path).write_text(template.replace("{{report}}", data))
 
 
-def write_junit(report: Report, path: Path) -> None:
+def write_junit(report: Report, path: str | Path) -> None:
     """A test case per trial; what a device lacks is skipped, with torch's message."""
     root = ElementTree.Element("testsuites")
     suite = ElementTree.SubElement(root, "testsuite", name=f"ndconv {report.level} on {report.environment['device']}")

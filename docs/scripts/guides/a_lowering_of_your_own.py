@@ -94,10 +94,8 @@ class Slices(Lowering):
 # same in a process that is already running:
 
 import ndconv
-from ndconv import _plan
 
 LOWERINGS["slices"] = Slices()
-_plan.NAMES = (*_plan.NAMES, "slices")
 
 x, w = torch.randn(2, 6, 20, 20), torch.randn(8, 3, 3, 3)
 print(ndconv.plan(x, w, groups=2, stride=2, lowering="slices").output)
@@ -163,6 +161,8 @@ assert not counts["failed"] + counts["unsupported"]
 
 import matplotlib.pyplot as plt
 
+from ndconv import _plan
+
 channels = [2, 4, 8, 16, 32, 64, 128, 256]
 names = ("slices", "window", "columns", "taps")
 costs = {name: [] for name in names}
@@ -187,8 +187,7 @@ plt.show()
 
 # sphinx_gallery_start_ignore
 del LOWERINGS["slices"]
-_plan.NAMES = _plan.NAMES[:-1]
-_plan._weighed.cache_clear()
+_plan._planned.cache_clear()
 # sphinx_gallery_end_ignore
 
 # %%
