@@ -79,7 +79,7 @@ def test_chunks_are_counted(five_rows: None) -> None:
         cost = LOWERINGS[name].cost(output)
         assert (cost.workspace, cost.matmuls) == (19_000 // 8, "2 x (4, 18) @ (18, 200) in 4 chunks")
         assert cost.calls == 4 * (12 + 2 / 40)
-        assert cost.elements_moved == 2 * X + W + Y + passes * WINDOWS
+        assert cost.elements_moved == 2 * X + 4 * W + Y + passes * WINDOWS
     cost = LOWERINGS["taps"].cost(output)
     assert (cost.workspace, cost.matmuls, cost.calls) == (PACKED // 5, "40 x (4, 6) @ (6, 60)", 5 * 25)
 

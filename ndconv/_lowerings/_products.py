@@ -6,6 +6,9 @@ whatever kernel elements go with them.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.compiler import is_compiling
@@ -14,6 +17,11 @@ from ndconv._windows import unflatten
 
 # From this many positions on, one product per sample beats gathering the batch into a single matrix.
 _LONG = 256
+
+
+def is_short(positions: Sequence[int]) -> bool:
+    """Whether samples of so many positions had better be one product, or each reads the whole weight for little."""
+    return not is_compiling() and math.prod(positions) < _LONG
 
 
 def output_product(w: Tensor, x: Tensor) -> Tensor:

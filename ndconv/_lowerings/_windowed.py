@@ -17,7 +17,7 @@ class Windowed(Lowering):
     """A product of the weight with copied windows, as many samples or rows of one sample at a time as fit a chunk."""
 
     chunk_bytes: int | None = None
-    """What a chunk of windows aims at; None for the workspace limit, which holds in any case."""
+    """The least that a chunk of windows aims at; None for the workspace limit, which holds in any case."""
     passes: float
     """How often, in effect, a window element is moved through memory on its way into the product."""
 
@@ -44,11 +44,11 @@ class Windowed(Lowering):
             Slot.INPUT: f"({rows}, {problem.features}) @ ({problem.features}, {problem.batch * positions})",
             Slot.WEIGHT: f"({problem.features}, {problem.batch * positions}) @ ({problem.batch * positions}, {rows})",
         }
-        aim = min(self.chunk_bytes or get_workspace_limit(), get_workspace_limit()) // problem.itemsize
+        aim = min(self._chunk(problem) or get_workspace_limit(), get_workspace_limit()) // problem.itemsize
         parts = -(-columns // aim)
         return Cost(
             multiply_adds=problem.multiply_adds,
-            elements_moved=round(2 * x + w + y + (self.passes + folds / 2) * columns),
+            elements_moved=round(2 * x + parts * w + y + (self.passes + folds / 2) * columns),
             elements_cached=0,
             workspace=min(columns, max(_elements_per_row(problem), aim)),
             matmuls=f"{geometry.groups} x {shapes[problem.slot]}" + f" in {parts} chunks" * (parts > 1),
@@ -92,9 +92,14 @@ class Windowed(Lowering):
         rows, each = problem.output_size[0], problem.itemsize * _elements_per_row(problem)
         return [
             (samples, everything, everything, part)
-            for samples in chunks(problem.batch, each * rows, self.chunk_bytes)
-            for part in chunks(rows, each, self.chunk_bytes)
+            for samples in chunks(problem.batch, each * rows, self._chunk(problem))
+            for part in chunks(rows, each, self._chunk(problem))
         ]
+
+    def _chunk(self, problem: Problem) -> int | None:
+        """Bytes that a chunk aims at: no less than the weight takes, which the product of every chunk reads again."""
+        weight = problem.itemsize * math.prod(problem.shape(Slot.WEIGHT))
+        return self.chunk_bytes and max(self.chunk_bytes, weight)
 
 
 def _elements_per_row(problem: Problem) -> int:

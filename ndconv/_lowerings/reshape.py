@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 
 from torch import Tensor
+from torch.compiler import is_compiling
 
 from ndconv._geometry import Problem, Slot
 from ndconv._lowerings._base import Cost, Lowering
 from ndconv._lowerings._products import input_product, output_product, weight_product
-from ndconv._windows import pad, place, unflatten, unpad, windows
+from ndconv._windows import kernel_first, pad, place, unflatten, unpad, windows
 
 
 class Reshape(Lowering):
@@ -54,8 +55,10 @@ class Reshape(Lowering):
         """``x[n,g,c,*i] -> x[n,g,o,c k]``."""
         geometry, ndim = problem.geometry, problem.geometry.ndim
         padded = pad(x, geometry.fit(problem.input_size, geometry.reach(problem.output_size)))
-        positions_first = windows(padded, geometry).movedim(2, 2 + ndim)
-        return positions_first.reshape(*x.shape[:2], math.prod(problem.output_size), -1)
+        view, positions = windows(padded, geometry), math.prod(problem.output_size)
+        if ndim and not is_compiling() and geometry.kernel[-1] < problem.output_size[-1]:
+            return kernel_first(view, ndim).reshape(*x.shape[:2], -1, positions).mT  # for copies along longer rows
+        return view.movedim(2, 2 + ndim).reshape(*x.shape[:2], positions, -1)
 
     def output(self, problem: Problem, x: Tensor, w: Tensor) -> Tensor:
         return output_product(w.flatten(2), self._columns(problem, x)).reshape(problem.shape(Slot.OUTPUT))
