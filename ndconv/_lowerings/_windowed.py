@@ -45,7 +45,7 @@ class Windowed(Lowering):
             Slot.WEIGHT: f"({problem.features}, {problem.batch * positions}) @ ({problem.batch * positions}, {rows})",
         }
         aim = min(self._chunk(problem) or get_workspace_limit(), get_workspace_limit()) // problem.itemsize
-        parts = -(-columns // aim)
+        parts = max(1, -(-columns // aim))
         return Cost(
             multiply_adds=problem.multiply_adds,
             elements_moved=round(2 * x + parts * w + y + (self.passes + folds / 2) * columns),
