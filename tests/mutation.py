@@ -76,9 +76,14 @@ RULES = (
         "",
         "acceptable: under a compiler only; compiled trials run it, and no mutant is tried on those",
     ),
+    Rule(r"Columns.product_output", r"flatten\(3\)", "equivalent: the product flattens all that is not the batch"),
     Rule(r"weight_product", "_LONG", "equivalent: two ways to sum over the batch, of which one takes less time"),
     Rule(r"squeeze|Reshape\.input|_pack_weight|_parts", r"squeeze|or \(|ndim ==", _NO_AXES),
-    Rule(r"_parts$", "", "acceptable: how large chunks are, and what that takes; tests/test_plan.py, test_memory.py"),
+    Rule(
+        r"_parts$|_chunk$",
+        "",
+        "acceptable: how large chunks are, and what that takes; tests/test_plan.py, test_memory.py",
+    ),
     Rule(r"Windowed\.(in|out)put", r"len\(parts\)", "equivalent: the loop over several parts does for one too"),
     Rule(r"_reorder", "device", "acceptable: only another device than the CPU can tell; the matrix there does"),
     Rule(
@@ -163,7 +168,7 @@ def generate(tree: Path, patterns: Sequence[str]) -> Switch:
     for pattern in patterns:
         for path in sorted((tree / "ndconv").glob(pattern)):
             path.write_text(mutate_file_contents(str(path), path.read_text()).code)
-    mutmut.mutation.trampoline.wrap_in_trampoline = switch  # type: ignore[assignment]
+    vars(mutmut.mutation.trampoline)["wrap_in_trampoline"] = switch
     sys.path.insert(0, str(tree))
     return switch
 
