@@ -133,5 +133,5 @@ def reference(case: Case, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
     """Output, input gradient and weight gradient of a case by the NumPy loop, in int64 and so exact."""
     x, w, y = (operand.to(torch.int64).numpy() for operand in case.operands(dtype))
     pairs = (("y", {"x": x, "w": w}), ("x", {"w": w, "y": y}), ("w", {"x": x, "y": y}))
-    found, grad_input, grad_weight = (torch.from_numpy(form(case, slot, filled)) for slot, filled in pairs)
+    found, grad_input, grad_weight = (torch.from_numpy(form(case, slot, filled).copy()) for slot, filled in pairs)
     return found, grad_input, grad_weight
