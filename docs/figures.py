@@ -204,7 +204,7 @@ def autograd_graph(ax: Axes, output: torch.Tensor, names: Mapping[int, str]) -> 
 class Order:
     """The order of the gallery: from one axis to four, then training, then what is behind it."""
 
-    scripts = ("signal", "edges", "volume", "light_field", "lenet", "gradient_step", "hessian", "lowerings_compared")
+    scripts = ("denoising", "edges", "volume", "light_field", "lenet", "gradient_step", "hessian", "lowerings_compared")
 
     def __init__(self, folder: str) -> None:
         pass
