@@ -43,9 +43,10 @@ class Wanted:
     contenders: Collection[str] = ()
 
 
-def _is_scheduled(contender: str, dtype: str, slot: str) -> bool:
+def _is_scheduled(contender: str, dtype: str, slot: str, quick: bool) -> bool:
     """Everybody where most is to be told apart, otherwise the three that a user chooses among."""
-    return contender in _FEW or slot == "per sample" or (slot, dtype) == ("step", "float32")
+    everybody = not quick and (slot == "per sample" or (slot, dtype) == ("step", "float32"))
+    return everybody or contender in _FEW
 
 
 def _pairs(workload: Workload, quick: bool) -> Iterator[tuple[str, str]]:
@@ -73,7 +74,7 @@ def tasks(wanted: Wanted, quick: bool = False) -> list[Task]:
             chosen = {
                 name: contender
                 for name, contender in everyone.items()
-                if (name in keep if keep else name in _FEW if quick else _is_scheduled(name, dtype, slot))
+                if (name in keep if keep else _is_scheduled(name, dtype, slot, quick))
             }
             found.append(Task(workload, dtype, slot, chosen))
     return found

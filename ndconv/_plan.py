@@ -81,12 +81,12 @@ def lowering(name: str) -> Iterator[None]:
         ...     ndconv.get_lowering()
         'window'
     """
-    before = _current
-    set_lowering(resolve("lowering", str(name)))
+    global _current
+    before, _current = _current, resolve("lowering", str(name))
     try:
         yield
     finally:
-        set_lowering(before)
+        _current = before
 
 
 def names() -> tuple[str, ...]:
@@ -147,15 +147,17 @@ def _first_that_applies(problem: Problem, wanted: str) -> str:
     return next(name for name in names if LOWERINGS[name].refusal(problem) is None)
 
 
-def _quickest(problem: Problem, tensor: Tensor, channels_last: bool, compute: Callable[[str], Tensor]) -> str:
-    """The lowering that took the least time, all of them measured now if they were not before."""
+def _quickest(
+    problem: Problem, tensor: Tensor, channels_last: bool, compute: Callable[[str], Tensor], otherwise: str
+) -> str:
+    """The lowering that took the least time, all of them measured now if they were not before and if any can be."""
     if tensor.is_meta or type(tensor) is not Tensor:
-        return choose(problem, AUTO).name  # computing without numbers takes no time
+        return otherwise  # computing without numbers takes no time
     key = key_of(problem, tensor, channels_last)
     seconds = lookup(key) or measure(
         key, {name: partial(compute, name) for name, each in LOWERINGS.items() if each.refusal(problem) is None}
     )
-    return min(seconds, key=seconds.__getitem__) if seconds else choose(problem, AUTO).name
+    return min(seconds, key=seconds.__getitem__, default=otherwise)
 
 
 def problem_of(form: Form, first: Sequence[int], second: Sequence[int], itemsize: int) -> Problem:
@@ -215,5 +217,5 @@ def execute(form: Form, first: Tensor, second: Tensor) -> Tensor:
         # Operands without elements are an empty sum. Seen to here, so that no lowering has to care about them.
         return finish(a.new_zeros(problem.shape(slot), dtype=wide_dtype(a.dtype) if form.wide else a.dtype))
     if form.lowering == FASTEST and not is_compiling():
-        name = _quickest(problem, a, channels_last, compute)
+        name = _quickest(problem, a, channels_last, compute, name)
     return compute(name)

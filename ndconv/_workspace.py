@@ -37,10 +37,14 @@ def get_workspace_limit() -> int:
     return _limit
 
 
+def aim(target: int | None = None) -> int:
+    """The bytes that a chunk aims at: a target, or the limit if there is none or it is less."""
+    return _limit if target is None else min(target, _limit)
+
+
 def per_chunk(length: int, bytes_each: int, target: int | None = None) -> int:
     """How many of ``length`` items make a chunk of at most ``target`` bytes (the limit by default), at least one."""
-    target = _limit if target is None else min(target, _limit)
-    return max(1, min(length, target // max(1, bytes_each)))
+    return max(1, min(length, aim(target) // max(1, bytes_each)))
 
 
 def chunks(length: int, bytes_each: int, target: int | None = None) -> list[slice]:

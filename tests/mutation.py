@@ -58,7 +58,7 @@ _NO_AXES = "acceptable: a kernel without axes, which the matrix has not; tests/t
 RULES = (
     Rule("", r"strict=|zip\(.*, \)", "equivalent: what is zipped has the same length by construction"),
     Rule(
-        r"\.cost$|\.estimate$|_elements_per_sample|_elements_per_row",
+        COSTS,
         "",
         "acceptable: the cost model chooses among lowerings that compute the same; tests/test_plan.py",
     ),
@@ -68,8 +68,6 @@ RULES = (
         "acceptable: public settings and their errors; tests/test_plan.py, test_errors.py",
     ),
     Rule(r"\.refusal$", r"return f?\"", "acceptable: the words of a refusal; tests/test_plan.py"),
-    Rule(r"Taps\.refusal", "_MOST_TAPS", "acceptable: kernels of 16384 elements; tests/test_lowerings.py has them"),
-    Rule(r"\.execute$", r"kind|autocast|return execute", "acceptable: autocast; tests/test_autocast.py"),
     Rule(r"\.execute$", r"empty|new_zeros", "equivalent: an empty result is rounded to its dtype later"),
     Rule(
         r"_framed|_first_that_applies",
@@ -110,8 +108,6 @@ RULES = (
     Rule(r"setup_context$", r"inputs, None", "equivalent: the output is not looked at"),
     Rule(r"Form\.derivative", r"None|True", "equivalent: autograd rounds a wide gradient to the operand's dtype"),
     Rule(r"Convolution\.of", r"zeros|ZEROS|None", "acceptable: an empty border is added for nothing"),
-    Rule(r"taps\.layout", r"last|runs", "acceptable: runs that are not merged are more products with the same sum"),
-    Rule(r"taps\._tied", "last_shift", "equivalent: what lies past the last window is cut off, or zero"),
 )
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from ndconv._geometry import Problem, Slot
 from ndconv._lowerings._base import Cost, Lowering
 from ndconv._windows import fold, pad, unpad, windows
-from ndconv._workspace import chunks, get_workspace_limit
+from ndconv._workspace import aim, chunks
 
 
 class Windowed(Lowering):
@@ -44,13 +44,13 @@ class Windowed(Lowering):
             Slot.INPUT: f"({rows}, {problem.features}) @ ({problem.features}, {problem.batch * positions})",
             Slot.WEIGHT: f"({problem.features}, {problem.batch * positions}) @ ({problem.batch * positions}, {rows})",
         }
-        aim = min(self._chunk(problem) or get_workspace_limit(), get_workspace_limit()) // problem.itemsize
-        parts = max(1, -(-columns // aim))
+        chunk = aim(self._chunk(problem)) // problem.itemsize
+        parts = max(1, -(-columns // chunk))
         return Cost(
             multiply_adds=problem.multiply_adds,
             elements_moved=round(2 * x + parts * w + y + (self.passes + folds / 2) * columns),
             elements_cached=0,
-            workspace=min(columns, max(_elements_per_row(problem), aim)),
+            workspace=min(columns, max(_elements_per_row(problem), chunk)),
             matmuls=f"{geometry.groups} x {shapes[problem.slot]}" + f" in {parts} chunks" * (parts > 1),
             calls=parts * (12 + 2 * folds * sum(geometry.kernel) + geometry.groups / 40),
         )
@@ -89,11 +89,11 @@ class Windowed(Lowering):
         everything = slice(None)
         if problem.geometry.ndim == 0:
             return [(everything,)]
-        rows, each = problem.output_size[0], problem.itemsize * _elements_per_row(problem)
+        rows, each, target = problem.output_size[0], problem.itemsize * _elements_per_row(problem), self._chunk(problem)
         return [
             (samples, everything, everything, part)
-            for samples in chunks(problem.batch, each * rows, self._chunk(problem))
-            for part in chunks(rows, each, self._chunk(problem))
+            for samples in chunks(problem.batch, each * rows, target)
+            for part in chunks(rows, each, target)
         ]
 
     def _chunk(self, problem: Problem) -> int | None:
