@@ -12,7 +12,7 @@ from torch import Tensor
 from ndconv import _rules
 from ndconv._geometry import Convolution, Geometry, Ints, Problem, Slot
 from ndconv._lowerings import LOWERINGS
-from ndconv._plan import AUTO, FASTEST, Choice, choose, estimate, resolve
+from ndconv._plan import AUTO, FASTEST, Choice, choose, resolve
 from ndconv._rules import IntOrInts, Padding
 from ndconv._subscripts import equation
 from ndconv._timings import recall
@@ -74,12 +74,12 @@ class SlotPlan:
             f"  bytes moved     {_bytes(self.bytes_moved)}",
             f"  workspace       {_bytes(self.workspace)}",
         ]
-        chosen = estimate(self.choice.costs[self.lowering], self.problem.itemsize)
+        estimates = self.choice.estimates
         reasons = {
             name: f"measured at {seconds[name] / seconds[self.lowering]:.3g} times the time"
             if name in seconds
-            else f"estimated at {estimate(cost, self.problem.itemsize) / chosen:.3g} times the cost"
-            for name, cost in self.choice.costs.items()
+            else f"estimated at {estimate / estimates[self.lowering]:.3g} times the cost"
+            for name, estimate in estimates.items()
             if name != self.lowering and (name in seconds or LOWERINGS[name].automatic)
         } | self.choice.refusals
         lines += [f"  not {name:<11} {reason}" for name, reason in reasons.items()]

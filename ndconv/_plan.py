@@ -22,12 +22,12 @@ from ndconv._windows import ungroup
 
 AUTO, FASTEST = "auto", "fastest"
 
-# Nanoseconds per multiply-add, per byte moved or taken from a cache, and per tensor operation, measured for float32 on
-# two AVX-512 cores. Only their ratios matter to a choice; float64 doubles the first and, by its size, the next two.
-_NS_PER_MULTIPLY_ADD = 1 / 130
-_NS_PER_BYTE = 1 / 12
-_NS_PER_CACHED_BYTE = 1 / 60
-_NS_PER_CALL = 4000.0
+# What two AVX-512 cores do in a nanosecond: multiply-adds of dense matrices and of others, by the bytes of an element;
+# bytes moved, and bytes taken from a cache. Last the nanoseconds that starting an operation takes. Fitted to what all
+# lowerings took on the workloads of `benchmarks`; only the ratios matter to a choice.
+_MULTIPLY_ADDS = {2: (350.0, 350.0), 4: (160.0, 80.0), 8: (50.0, 50.0), 16: (12.0, 12.0)}
+_BYTES, _CACHED_BYTES = 12.0, 60.0
+_CALL = 4000.0
 
 _current = AUTO
 
@@ -111,6 +111,7 @@ class Choice:
         name: The lowering that runs.
         wanted: The one that was asked for, ``"auto"`` or ``"fastest"``.
         costs: What each lowering that applies would spend.
+        estimates: The nanoseconds that the planner expects of it.
         refusals: Why the others do not apply.
         seconds: What each takes, if ``"fastest"`` has measured it.
     """
@@ -118,26 +119,32 @@ class Choice:
     name: str
     wanted: str
     costs: dict[str, Cost]
+    estimates: dict[str, float]
     refusals: dict[str, str]
     seconds: Mapping[str, float] = field(default_factory=dict)
 
 
-def estimate(cost: Cost, itemsize: int) -> float:
-    """Estimated nanoseconds: the sum of computing, moving and starting."""
-    computing = cost.multiply_adds * max(1.0, itemsize / 4) * _NS_PER_MULTIPLY_ADD
-    moving = cost.elements_moved * _NS_PER_BYTE + cost.elements_cached * _NS_PER_CACHED_BYTE
-    return computing + moving * itemsize + cost.calls * _NS_PER_CALL
+def estimate(cost: Cost, itemsize: int, widened: bool = False) -> float:
+    """Estimated nanoseconds: the sum of computing, moving and starting, all with 4 bytes if half types are widened."""
+    large = max(4 if widened else 2, itemsize)
+    dense, others = _MULTIPLY_ADDS[large]
+    computing = cost.multiply_adds / (dense if cost.dense else others)
+    moving = cost.elements_moved / _BYTES + cost.elements_cached / _CACHED_BYTES
+    return computing + moving * large + cost.calls * _CALL
 
 
 def choose(problem: Problem, wanted: str, seconds: Mapping[str, float] | None = None) -> Choice:
     """Weigh the lowerings that apply; a wanted one that does not apply falls back to the cheapest."""
     refusals = {name: reason for name, lowering in LOWERINGS.items() if (reason := lowering.refusal(problem))}
     costs = {name: lowering.cost(problem) for name, lowering in LOWERINGS.items() if name not in refusals}
+    estimates = {
+        name: estimate(cost, problem.itemsize, LOWERINGS[name].accumulates(problem)) for name, cost in costs.items()
+    }
     if wanted == FASTEST and seconds:
-        return Choice(min(seconds, key=seconds.__getitem__), wanted, costs, refusals, seconds)
+        return Choice(min(seconds, key=seconds.__getitem__), wanted, costs, estimates, refusals, seconds)
     automatic = (name for name in costs if LOWERINGS[name].automatic)
-    cheapest = min(automatic, key=lambda name: estimate(costs[name], problem.itemsize))
-    return Choice(wanted if wanted in costs else cheapest, wanted, costs, refusals)
+    cheapest = min(automatic, key=estimates.__getitem__)
+    return Choice(wanted if wanted in costs else cheapest, wanted, costs, estimates, refusals)
 
 
 def _first_that_applies(problem: Problem, wanted: str) -> str:

@@ -20,6 +20,10 @@ from ndconv._workspace import chunks
 _WIDE = {torch.float16: torch.float32, torch.bfloat16: torch.float32, torch.complex32: torch.complex64}
 # Integers up to this size are exact in the dtype.
 _EXACT = {torch.float32: 2**24, torch.float64: 2**53}
+# Without instructions for it, a product of float16 matrices takes 10 to 40 times as long as one of float32.
+_CPU_MULTIPLIES_FLOAT16 = (
+    hasattr(torch.ops.mkldnn, "_is_mkldnn_fp16_supported") and torch.ops.mkldnn._is_mkldnn_fp16_supported()
+)
 _DIGIT = 16
 """Bits of a digit: integers of more are multiplied like written numbers."""
 
@@ -47,7 +51,9 @@ def run(lowering: Lowering, problem: Problem, a: Tensor, b: Tensor, *, wide: boo
     """
     if a.dtype in _WIDE:
         # Where products of half types are fast they sum in float32 themselves, and lose no more than one rounding.
-        widen = lowering.accumulates or a.is_complex() or (wide and a.device.type == "cpu")
+        on_cpu = a.device.type == "cpu"
+        slow = on_cpu and a.dtype == torch.float16 and not _CPU_MULTIPLIES_FLOAT16
+        widen = lowering.accumulates(problem) or a.is_complex() or (wide and on_cpu) or slow
         large, result = _WIDE[a.dtype], _WIDE[a.dtype] if wide else a.dtype
         if not widen:
             return lowering.run(problem, a, b).to(result)

@@ -21,6 +21,7 @@ class Cost:
         workspace: Elements of the largest buffers alive at one time beside operands and result.
         matmuls: Number of matrix products and their shapes, e.g. ``9 x (64, 64) @ (64, 3364)``, largest part first.
         calls: Number of tensor operations started, a further group of a matrix product counted as a fraction of one.
+        dense: Whether the matrices have no gaps between their rows, so that `ndconv._matmul` may choose who multiplies.
     """
 
     multiply_adds: int
@@ -29,6 +30,19 @@ class Cost:
     workspace: int
     matmuls: str
     calls: float
+    dense: bool = True
+
+    def __add__(self, other: Cost) -> Cost:
+        """What both spend, one after the other."""
+        return Cost(
+            self.multiply_adds + other.multiply_adds,
+            self.elements_moved + other.elements_moved,
+            self.elements_cached + other.elements_cached,
+            max(self.workspace, other.workspace),
+            f"{self.matmuls}, {other.matmuls}",
+            self.calls + other.calls,
+            self.dense and other.dense,
+        )
 
 
 class Lowering(ABC):
@@ -39,14 +53,16 @@ class Lowering(ABC):
     """
 
     name: str
-    accumulates = True
-    """Whether it adds partial sums in the operands' dtype; half types are then widened to float32 first."""
     automatic = True
     """Whether "auto" may pick it."""
 
     def refusal(self, problem: Problem) -> str | None:
         """Why it does not apply to the problem, or None if it does."""
         return None
+
+    def accumulates(self, problem: Problem) -> bool:
+        """Whether it adds partial sums in the operands' dtype; half types are then widened to float32 first."""
+        return True
 
     @abstractmethod
     def cost(self, problem: Problem) -> Cost:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.compiler import is_compiling
 
-from ndconv._windows import unflatten
+from ndconv._matmul import accumulate, matmul
 
 # From this many positions on, one product per sample beats gathering the batch into a single matrix.
 _LONG = 256
@@ -28,15 +28,15 @@ def output_product(w: Tensor, x: Tensor) -> Tensor:
     """``y[n,g,d,l] = sum over r of w[g,d,r] * x[n,g,l,r]``."""
     if x.shape[2] == 1:
         # One position: the batch takes its place, or every sample would be a matrix-vector product.
-        return torch.matmul(x.squeeze(2).transpose(0, 1), w.mT).transpose(0, 1).unsqueeze(3)
-    return _batched(w, x.mT)
+        return matmul(x.squeeze(2).transpose(0, 1), w.mT).transpose(0, 1).unsqueeze(3)
+    return matmul(w, x.mT)
 
 
 def input_product(w: Tensor, y: Tensor) -> Tensor:
     """``x[n,g,l,r] = sum over d of w[g,d,r] * y[n,g,d,l]``."""
     if y.shape[3] == 1:
-        return torch.matmul(y.squeeze(3).transpose(0, 1), w).transpose(0, 1).unsqueeze(2)
-    return _batched(w.mT, y).mT
+        return matmul(y.squeeze(3).transpose(0, 1), w).transpose(0, 1).unsqueeze(2)
+    return matmul(w.mT, y).mT
 
 
 def weight_product(x: Tensor, y: Tensor) -> Tensor:
@@ -44,16 +44,8 @@ def weight_product(x: Tensor, y: Tensor) -> Tensor:
     # Half types must not be rounded after each sample.
     half = x.dtype in (torch.float16, torch.bfloat16)
     if half or is_compiling() or y.shape[3] < _LONG or x.shape[0] == 1:
-        return torch.matmul(y.permute(1, 2, 0, 3).flatten(2), x.transpose(0, 1).flatten(1, 2))
-    w = torch.bmm(y[0], x[0])
+        return matmul(y.permute(1, 2, 0, 3).flatten(2), x.transpose(0, 1).flatten(1, 2))
+    w = matmul(y[0], x[0])
     for sample in range(1, x.shape[0]):
-        w.baddbmm_(y[sample], x[sample])
+        accumulate(w, y[sample], x[sample])
     return w
-
-
-def _batched(w: Tensor, columns: Tensor) -> Tensor:
-    """``w[g,i,j] @ columns[n,g,j,l]``."""
-    batch, groups, inner, length = columns.shape
-    # bmm takes a weight repeated with stride 0; matmul would copy the batch to fold it into one matrix.
-    repeated = w.expand(batch, *w.shape).reshape(batch * groups, -1, inner)
-    return unflatten(torch.bmm(repeated, columns.reshape(batch * groups, inner, length)), 0, (batch, groups))

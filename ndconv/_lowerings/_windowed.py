@@ -18,6 +18,8 @@ class Windowed(Lowering):
 
     chunk_bytes: int | None = None
     """The least that a chunk of windows aims at; None for the workspace limit, which holds in any case."""
+    dense: bool
+    """Whether its matrices are dense, as in `Cost`."""
     passes: float
     """How often, in effect, a window element is moved through memory on its way into the product."""
 
@@ -50,9 +52,10 @@ class Windowed(Lowering):
             multiply_adds=problem.multiply_adds,
             elements_moved=round(2 * x + parts * w + y + (self.passes + folds / 2) * columns),
             elements_cached=0,
-            workspace=min(columns, max(_elements_per_row(problem), chunk)),
+            workspace=min(columns, max(elements_per_row(problem), chunk)),
             matmuls=f"{geometry.groups} x {shapes[problem.slot]}" + f" in {parts} chunks" * (parts > 1),
             calls=parts * (12 + 2 * folds * sum(geometry.kernel) + geometry.groups / 40),
+            dense=self.dense,
         )
 
     def output(self, problem: Problem, x: Tensor, w: Tensor) -> Tensor:
@@ -89,7 +92,7 @@ class Windowed(Lowering):
         everything = slice(None)
         if problem.geometry.ndim == 0:
             return [(everything,)]
-        rows, each, target = problem.output_size[0], problem.itemsize * _elements_per_row(problem), self._chunk(problem)
+        rows, each, target = problem.output_size[0], problem.itemsize * elements_per_row(problem), self._chunk(problem)
         return [
             (samples, everything, everything, part)
             for samples in chunks(problem.batch, each * rows, target)
@@ -102,7 +105,7 @@ class Windowed(Lowering):
         return self.chunk_bytes and max(self.chunk_bytes, weight)
 
 
-def _elements_per_row(problem: Problem) -> int:
+def elements_per_row(problem: Problem) -> int:
     """Elements of the windows of one sample at one index of the first output axis."""
     geometry = problem.geometry
     return geometry.groups * problem.channels * math.prod(geometry.kernel + problem.output_size[1:])

@@ -23,7 +23,6 @@ class Native(Lowering):
     """
 
     name = "native"
-    accumulates = False
     automatic = False
 
     def run(self, problem: Problem, first: Tensor, second: Tensor) -> Tensor:
@@ -42,6 +41,9 @@ class Native(Lowering):
     def refusal(self, problem: Problem) -> str | None:
         axes = problem.geometry.ndim
         return None if 1 <= axes <= 3 else f"torch has no convolution with {axes} axes"
+
+    def accumulates(self, problem: Problem) -> bool:
+        return False
 
     def cost(self, problem: Problem) -> Cost:
         x, w, y = (math.prod(problem.shape(slot)) for slot in Slot)

@@ -22,7 +22,6 @@ class Reshape(Lowering):
     """
 
     name = "reshape"
-    accumulates = False
 
     def refusal(self, problem: Problem) -> str | None:
         geometry = problem.geometry
@@ -30,6 +29,9 @@ class Reshape(Lowering):
             if positions > 1 and extent > stride:
                 return f"windows overlap: they span {geometry.extent} and the stride is {geometry.stride}"
         return None
+
+    def accumulates(self, problem: Problem) -> bool:
+        return False
 
     def cost(self, problem: Problem) -> Cost:
         rows, positions = problem.channels * math.prod(problem.geometry.kernel), math.prod(problem.output_size)

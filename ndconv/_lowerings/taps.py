@@ -168,6 +168,7 @@ class Taps(Lowering):
             workspace=samples * each,
             matmuls=f"{groups * len(plan.runs) * parts} x {shapes[problem.slot]}",
             calls=parts * (len(plan.runs) * (1 + (groups - 1) / 4) + 20),
+            dense=False,
         )
 
     def output(self, problem: Problem, x: Tensor, w: Tensor) -> Tensor:

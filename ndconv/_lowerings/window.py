@@ -31,6 +31,7 @@ class Window(Windowed):
     """Contract the generated equation over a strided view of all windows; add them back up for INPUT."""
 
     name = "window"
+    dense = False
     passes = 5
 
     def product_output(self, view: Tensor, w: Tensor) -> Tensor:

@@ -1,0 +1,96 @@
+"""The gradient of the input as convolutions of the output: one for each phase of the stride.
+
+Input index ``i`` is tied to ``o`` and ``k`` by ``i + lo = S*o + D*k``. With ``P = S / gcd(S, D)``, the kernel indices
+that reach the residue ``i + lo = S*t + r`` are ``k0, k0 + P, ...``, and ``o`` falls by ``E = D / gcd(S, D)`` from each
+to the next. So the elements of one residue are a convolution of the output with stride 1, dilation E and those kernel
+indices in reverse; no zero is inserted anywhere.
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import product
+from typing import NamedTuple
+
+from torch import Tensor
+
+from ndconv._cache import cached
+from ndconv._geometry import Geometry, Problem, Slot
+
+_LEAD = (slice(None),) * 3
+
+
+class Phase(NamedTuple):
+    """The input elements of one residue per axis.
+
+    Args:
+        elements: Which they are, per axis of the input.
+        taps: Kernel indices that reach them, per axis, before they are reversed.
+        problem: What computes them; its input is the output, and its features are the channels.
+    """
+
+    elements: tuple[slice, ...]
+    taps: tuple[slice, ...]
+    problem: Problem
+
+    def weight(self, w: Tensor) -> Tensor:
+        """The weight of `problem`: ``w[g,d,c,*k] -> [g,c,d,*k]``."""
+        return w[_LEAD + self.taps].transpose(1, 2).flip([*range(3, w.dim())])
+
+    def of(self, x: Tensor) -> Tensor:
+        """View of these elements of the input: ``x[n,g,c,*i]``."""
+        return x[_LEAD + self.elements]
+
+
+class _Axis(NamedTuple):
+    elements: slice
+    taps: slice
+    kernel: int
+    padding: tuple[int, int]
+    dilation: int
+    size: int
+
+
+@cached
+def phases(problem: Problem) -> tuple[Phase, ...]:
+    """The phases of a gradient of the input that have elements and taps; all other elements are 0.
+
+    Example:
+        >>> geometry = Geometry(kernel=(3,), stride=(2,), padding=((1, 1),), dilation=(1,))
+        >>> for phase in phases(Problem(Slot.INPUT, geometry, 1, 1, 1, (8,), (4,), 4)):
+        ...     print(phase.elements, phase.taps, phase.problem.geometry.padding)
+        (slice(1, 8, 2),) (slice(0, 3, 2),) ((0, 1),)
+        (slice(0, 8, 2),) (slice(1, 3, 2),) ((0, 0),)
+    """
+    geometry = problem.geometry
+    fields = geometry.kernel, geometry.stride, geometry.padding, geometry.dilation
+    axes = map(_residues, *fields, problem.input_size, problem.output_size)
+    found = []
+    for parts in product(*axes):
+        elements, taps, kernel, padding, dilation, size = zip(*parts, strict=True) if parts else ((),) * 6
+        whole = Geometry(kernel, (1,) * len(kernel), padding, dilation, geometry.groups)
+        counts = problem.batch, problem.features, problem.channels
+        found.append(
+            Phase(elements, taps, Problem(Slot.OUTPUT, whole, *counts, problem.output_size, size, problem.itemsize))
+        )
+    return tuple(found)
+
+
+def _residues(
+    kernel: int, stride: int, padding: tuple[int, int], dilation: int, size: int, positions: int
+) -> list[_Axis]:
+    divisor, (lo, _) = math.gcd(stride, dilation), padding
+    step, spread = stride // divisor, dilation // divisor
+    found = []
+    for first in range(min(step, kernel)):
+        residue = dilation * first % stride
+        start = (residue - lo) % stride
+        count = len(range(start, size, stride))
+        if count:
+            taps = len(range(first, kernel, step))
+            # The lowest output index that the first of these elements is tied to, by its last tap.
+            before = (taps - 1) * spread - (start + lo - dilation * first) // stride
+            after = count + (taps - 1) * spread - before - positions
+            elements = slice(start, size, stride)
+            found.append(_Axis(elements, slice(first, kernel, step), taps, (before, after), spread, count))
+    return found
