@@ -1,14 +1,17 @@
 """Time and memory of one slot of one workload, all contenders side by side.
 
-The contenders run in one process and take turns, and who goes first rotates; each round gives every contender one ratio
-of torch's time to its own, and the median of these is its speed. Whatever else the machine does meets all alike. A
-contender is timed only after its results agreed with torch's, and that first call also lets it plan and measure.
+The contenders run in one process and take turns, in an order that is drawn anew for every round: what runs right after
+another finds its code and data in the caches, and a fixed neighbour made a small step look a quarter slower. Each round
+gives every contender one ratio of torch's time to its own, and the median of these is its speed. Whatever else the
+machine does meets all alike. A contender is timed only after its results agreed with torch's, and that first call also
+lets it plan and measure.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from random import Random
 from statistics import median, quantiles
 
 import torch
@@ -78,16 +81,16 @@ def _enough(rounds: int, spent: float, seconds: float) -> bool:
 def interleave(calls: Mapping[str, Call], device: str, seconds: float) -> dict[str, list[float]]:
     """Seconds of every round of each call, over about so many seconds in all and a few rounds at least."""
     times: dict[str, list[float]] = {name: [] for name in calls}
-    order = list(calls)
+    order, draw = list(calls), Random(0)
     begin = time.perf_counter()
     rounds = 0
     while not _enough(rounds, time.perf_counter() - begin, seconds):
+        draw.shuffle(order)
         for name in order:
             start = clock(device)
             calls[name]()
             times[name].append(clock(device) - start)
         rounds += 1
-        order = [*order[1:], order[0]]
         if rounds == HOPELESS_ROUNDS:
             order = [name for name in order if min(times[name]) < HOPELESS * min(times[TORCH])]
     return times

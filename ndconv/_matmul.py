@@ -19,6 +19,8 @@ from torch.compiler import is_compiling
 
 # Below this, starting oneDNN takes longer than it saves.
 _LEAST_MULTIPLY_ADDS = 2 * 10**6
+# Shorter sums gain less than it takes to put the results of a batch together.
+_LEAST_SUM = 32
 # What the quicker library must gain to be taken: sums should not change their order from run to run for nothing.
 _LEAST_GAIN = 1.3
 
@@ -59,6 +61,7 @@ def _suits(first: Tensor, second: Tensor) -> bool:
     return (
         not is_compiling()
         and rows * inner * columns >= _LEAST_MULTIPLY_ADDS
+        and (inner >= _LEAST_SUM or second.shape[:-2].numel() == 1)
         and first.dtype == torch.float32
         and first.device.type == "cpu"
         and type(first) is type(second) is Tensor

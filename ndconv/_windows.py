@@ -100,28 +100,6 @@ def _fold_axis(columns: Tensor, kernel_axis: int, output_axis: int, reach: int, 
     return folded
 
 
-def place(columns: Tensor, geometry: Geometry) -> Tensor:
-    """`fold` for windows that do not overlap: only moves elements, in one reshaping copy.
-
-    Args:
-        columns: ``(n, g, c, *O, *K)``; on every axis the stride reaches past the window, or O is 1.
-        geometry: Kernel, stride and dilation.
-
-    Returns:
-        Tensor of shape ``(n, g, c, *P)`` with ``P = geometry.reach(O)``.
-    """
-    ndim = geometry.ndim
-    positions = tuple(columns.shape[3 : 3 + ndim])
-    if any(d > 1 for d in geometry.dilation):
-        spread = pad(columns[(..., *(None,) * ndim)], tuple((0, d - 1) for d in geometry.dilation))
-        columns = pad(merge(spread, 3 + ndim, ndim), tuple((0, 1 - d) for d in geometry.dilation))
-    cell = tuple(s if o > 1 else e for s, o, e in zip(geometry.stride, positions, geometry.extent, strict=True))
-    columns = pad(columns, tuple((0, c - e) for c, e in zip(cell, geometry.extent, strict=True)))
-    whole = merge(columns, 3, ndim)
-    reach = geometry.reach(positions)
-    return pad(whole, tuple((0, r - o * c) for r, o, c in zip(reach, positions, cell, strict=True)))
-
-
 def merge(tensor: Tensor, first: int, ndim: int) -> Tensor:
     """Merge each of ``ndim`` axes from ``first`` on with its partner ``ndim`` axes later: ``(*A, *B) -> (*A*B)``."""
     order = [*range(first), *(first + axis + half for axis in range(ndim) for half in (0, ndim))]

@@ -98,7 +98,6 @@ RULES = (
         r"_contract$", r"backend|einsum\(", "equivalent: opt_einsum finds the backend itself; einsum is the compiler's"
     ),
     Rule(r"_subscripts\.", "", "equivalent: another symbol of the alphabet for the same axis"),
-    Rule(r"_windows\.place", "d >= 1", "equivalent: spreading by a dilation of 1 moves nothing"),
     Rule(r"_function\.(_un)?_?fold", "rindex", "equivalent: an index occurs once"),
     Rule(
         r"Trilinear",

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ndconv._geometry import Geometry
-from ndconv._windows import fold, kernel_first, merge, pad, place, split, unpad, windows
+from ndconv._windows import fold, kernel_first, merge, pad, split, unpad, windows
 from ndconv.testing import Case, sample
 
 OVERLAPPING = sample(40, (1, 2, 3, 4), seed=5)
@@ -36,10 +36,12 @@ def test_fold_is_the_adjoint_of_windows(case: Case) -> None:
 
 
 @pytest.mark.parametrize("case", SEPARATE, ids=lambda case: case.id)
-def test_place_is_fold_where_windows_share_nothing(case: Case) -> None:
+def test_writing_to_windows_is_fold_where_they_share_nothing(case: Case) -> None:
     geometry = _geometry(case)
     columns = integers(2, 2, 1, *case.output_size, *case.kernel)
-    assert torch.equal(place(columns, geometry), fold(kernel_first(columns, case.ndim), geometry))
+    x = columns.new_zeros(2, 2, 1, *geometry.reach(case.output_size))
+    windows(x, geometry).copy_(columns)
+    assert torch.equal(x, fold(kernel_first(columns, case.ndim), geometry))
 
 
 @pytest.mark.parametrize("amounts", [((1, 2),), ((0, 3), (2, 0)), ((-1, 2), (0, -2)), ((0, 0), (0, 0))], ids=str)

@@ -12,6 +12,9 @@ from ndconv._lowerings._base import Cost, Lowering
 from ndconv._windows import fold, pad, unpad, windows
 from ndconv._workspace import aim, chunks
 
+# Elements that could be copied in the time that starting on a row takes; windows are copied along the last output axis.
+_ROW = 20
+
 
 class Windowed(Lowering):
     """A product of the weight with copied windows, as many samples or rows of one sample at a time as fit a chunk."""
@@ -48,9 +51,10 @@ class Windowed(Lowering):
         }
         chunk = aim(self._chunk(problem)) // problem.itemsize
         parts = max(1, -(-columns // chunk))
+        copied = columns * (1 + _ROW / (_ROW, *problem.output_size)[-1])
         return Cost(
             multiply_adds=problem.multiply_adds,
-            elements_moved=round(2 * x + parts * w + y + (self.passes + folds / 2) * columns),
+            elements_moved=round(2 * x + parts * w + y + (self.passes + folds / 2) * copied),
             elements_cached=0,
             workspace=min(columns, max(elements_per_row(problem), chunk)),
             matmuls=f"{geometry.groups} x {shapes[problem.slot]}" + f" in {parts} chunks" * (parts > 1),

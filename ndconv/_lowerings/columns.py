@@ -61,7 +61,8 @@ class Columns(Windowed):
         if is_short(positions):
             product = matmul(w.flatten(2), _joined(columns, ndim).flatten(1, -2))
             return unflatten(product, 2, (view.shape[0], *positions)).movedim(2, 0)
-        columns = columns.reshape(*view.shape[:2], math.prod(w.shape[2:]), -1)
+        # One channel's windows may pass for a matrix as they are, but one whose rows overlap is multiplied slowly.
+        columns = columns.reshape(*view.shape[:2], math.prod(w.shape[2:]), -1).contiguous()
         return output_product(w.flatten(2), columns.mT).view(*view.shape[:2], w.shape[1], *positions)
 
     def product_input(self, w: Tensor, y: Tensor) -> Tensor:
@@ -75,7 +76,7 @@ class Columns(Windowed):
 
     def product_weight(self, view: Tensor, y: Tensor) -> Tensor:
         ndim = y.dim() - 3
-        columns = _joined(kernel_first(view, ndim), ndim)  # one product sums over batch and positions
+        columns = _joined(kernel_first(view, ndim), ndim).contiguous()  # one product sums over batch and positions
         grads = y.movedim(0, 2).flatten(2)
         product = matmul(grads, columns.flatten(1, -2).mT)
         return unflatten(product, 2, tuple(columns.shape[1:-1]))

@@ -10,7 +10,7 @@ from torch.compiler import is_compiling
 from ndconv._geometry import Problem, Slot
 from ndconv._lowerings._base import Cost, Lowering
 from ndconv._lowerings._products import input_product, output_product, weight_product
-from ndconv._windows import kernel_first, pad, place, unflatten, unpad, windows
+from ndconv._windows import fold, kernel_first, pad, unflatten, unpad, windows
 
 
 class Reshape(Lowering):
@@ -72,8 +72,15 @@ class Reshape(Lowering):
         columns = unflatten(columns, 2, problem.output_size or (1,))
         if not ndim:
             return columns.squeeze(2)
-        folded = place(columns.movedim(2 + ndim, 2), geometry)
-        return unpad(folded, geometry.fit(problem.input_size, geometry.reach(problem.output_size)))
+        columns, shape = columns.movedim(2 + ndim, 2), problem.shape(Slot.INPUT)
+        reach = geometry.reach(problem.output_size)
+        frame = geometry.fit(problem.input_size, reach)
+        if is_compiling():
+            return unpad(fold(kernel_first(columns, ndim), geometry), frame)  # its sizes have no strides to write to
+        inside = all(lo == 0 and hi <= 0 for lo, hi in frame)
+        x = y.new_zeros(shape if inside else (*shape[:3], *reach))
+        windows(x[(slice(None),) * 3 + tuple(map(slice, reach))], geometry).copy_(columns)
+        return x if inside else unpad(x, frame)
 
     def weight(self, problem: Problem, x: Tensor, y: Tensor) -> Tensor:
         return weight_product(self._columns(problem, x), _flat(y, problem)).reshape(problem.shape(Slot.WEIGHT))
