@@ -11,7 +11,9 @@ import inspect
 from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 from torch.autograd.function import Function
 from torch.compiler import is_compiling
 
@@ -32,10 +34,18 @@ def trilinear(form: Form, first: Tensor, second: Tensor) -> Tensor:
     Returns:
         The tensor of the open slot.
     """
+    if not is_compiling() and not _is_differentiated(first, second):
+        return compute(form, first, second)
     # torch.compile refuses a Function with a jvp as soon as an operand requires grad; forward-mode AD needs the jvp.
     function = Trilinear if is_compiling() else ForwardTrilinear
     result: Tensor = function.apply(form, first, second)  # type: ignore[no-untyped-call]
     return result
+
+
+def _is_differentiated(first: Tensor, second: Tensor) -> bool:
+    """Whether anybody can ask for a derivative; if not, as in most backwards, a Function is a fifth of a small step."""
+    recorded = torch.is_grad_enabled() and (first.requires_grad or second.requires_grad)
+    return recorded or forward_ad._current_level >= 0 or torch._C._are_functorch_transforms_active()
 
 
 class Trilinear(Function):
@@ -44,9 +54,6 @@ class Trilinear(Function):
     @staticmethod
     def forward(form: Form, first: Tensor, second: Tensor) -> Tensor:
         return compute(form, first, second)
-
-    # Function.apply asks for it on every call, and reading it off the function takes as long as a small product.
-    forward.__signature__ = inspect.signature(forward)  # type: ignore[attr-defined]
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -92,6 +99,10 @@ class Trilinear(Function):
         grown = geometry.grouped(geometry.groups * info.batch_size) if index == "g" else geometry
         result = trilinear(replace(form, geometry=grown), *folded)
         return _unfold(result, slot, index, grown.groups, info.batch_size), 0
+
+
+# Function.apply asks for it on every call, and reading it off the function takes as long as a small product.
+Trilinear.forward.__signature__ = inspect.signature(Trilinear.forward)  # type: ignore[attr-defined]
 
 
 def _layouts(form: Form, first: Tensor, second: Tensor) -> dict[Slot, bool]:

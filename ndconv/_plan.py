@@ -25,9 +25,9 @@ AUTO, FASTEST = "auto", "fastest"
 # What two AVX-512 cores do in a nanosecond: multiply-adds of dense matrices and of others, by the bytes of an element;
 # bytes moved, and bytes taken from a cache. Last the nanoseconds that starting an operation takes. Fitted to what all
 # lowerings took on the workloads of `benchmarks`; only the ratios matter to a choice.
-_MULTIPLY_ADDS = {2: (350.0, 350.0), 4: (160.0, 80.0), 8: (50.0, 50.0), 16: (12.0, 12.0)}
-_BYTES, _CACHED_BYTES = 12.0, 60.0
-_CALL = 4000.0
+_MULTIPLY_ADDS = {2: (800.0, 800.0), 4: (100.0, 58.0), 8: (28.0, 28.0), 16: (7.0, 7.0)}
+_BYTES, _CACHED_BYTES = 33.0, 85.0
+_CALL = 4500.0
 
 _current = AUTO
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from torch.compiler import is_compiling
 
 _limit = 256 * 2**20
@@ -48,8 +50,12 @@ def per_chunk(length: int, bytes_each: int, target: int | None = None) -> int:
 
 
 def chunks(length: int, bytes_each: int, target: int | None = None) -> list[slice]:
-    """Slices of `per_chunk` items that cover ``range(length)``; a compiler plans memory itself and gets one slice."""
+    """Slices of at most `per_chunk` items each, and about as many, that cover ``range(length)``.
+
+    A compiler plans memory itself and gets one slice.
+    """
     if is_compiling():
         return [slice(None)]
-    size = per_chunk(length, bytes_each, target)
-    return [slice(start, min(start + size, length)) for start in range(0, length, size)]
+    count = -(-length // per_chunk(length, bytes_each, target))
+    edges = [length * part // count for part in range(count + 1)] if count else []
+    return [slice(start, stop) for start, stop in itertools.pairwise(edges)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 import torch
@@ -22,6 +23,11 @@ APART = Geometry((3, 2), (3, 2), ((0, 0), (0, 0)), (1, 1), groups=2)
 X, W, Y, Y_APART = 5 * 6 * 72, 8 * 18, 5 * 8 * 40, 5 * 8 * 12
 WINDOWS, WINDOWS_APART = 5 * 6 * 6 * 40, 5 * 6 * 6 * 12
 PRODUCTS = WINDOWS * 4
+# Rows of 8 windows are copied, and to start on one takes as long as to copy 18 elements.
+COPIED = WINDOWS * (8 + 18) // 8
+# The gradient of the input gathers from two phases, rows 1, 3, 5, 7 with four taps and the other five with two.
+GATHERED = 5 * 8 * 4 * 32, 5 * 8 * 2 * 40
+GATHERING = 4 * Y + W + X + sum(GATHERED) * (8 + 18) // 8
 # The phase images are 6x10, two of them: twelve phase channels, eight of the output, four runs of six taps.
 FLAT = 5 * 6 * 10
 PACKED, READ, PASSED = FLAT * (12 + 8), FLAT * 6 * 6, FLAT * 8 * 4
@@ -29,19 +35,27 @@ TAPS = (PRODUCTS // 40 * 60, X + W + Y + PACKED)
 
 COSTS = {
     "window": {
-        Slot.INPUT: Cost(PRODUCTS, 2 * X + W + Y + 11 * WINDOWS // 2, 0, WINDOWS, "2 x (18, 4) @ (4, 200)", 22.05),
-        Slot.WEIGHT: Cost(PRODUCTS, 2 * X + W + Y + 5 * WINDOWS, 0, WINDOWS, "2 x (4, 200) @ (200, 18)", 12.05),
-        Slot.OUTPUT: Cost(PRODUCTS, 2 * X + W + Y + 5 * WINDOWS, 0, WINDOWS, "2 x (4, 18) @ (18, 200)", 12.05),
+        Slot.INPUT: Cost(
+            PRODUCTS, 2 * X + W + Y + 11 * COPIED // 2, 0, WINDOWS, "2 x (18, 4) @ (4, 200)", 22.05, dense=False
+        ),
+        Slot.WEIGHT: Cost(
+            PRODUCTS, 2 * X + W + Y + 5 * COPIED, 0, WINDOWS, "2 x (4, 200) @ (200, 18)", 12.05, dense=False
+        ),
+        Slot.OUTPUT: Cost(
+            PRODUCTS, 2 * X + W + Y + 5 * COPIED, 0, WINDOWS, "2 x (4, 18) @ (18, 200)", 12.05, dense=False
+        ),
     },
     "columns": {
-        Slot.INPUT: Cost(PRODUCTS, 2 * X + W + Y + 3 * WINDOWS // 2, 0, WINDOWS, "2 x (18, 4) @ (4, 200)", 22.05),
-        Slot.WEIGHT: Cost(PRODUCTS, 2 * X + W + Y + WINDOWS, 0, WINDOWS, "2 x (4, 200) @ (200, 18)", 12.05),
-        Slot.OUTPUT: Cost(PRODUCTS, 2 * X + W + Y + WINDOWS, 0, WINDOWS, "2 x (4, 18) @ (18, 200)", 12.05),
+        Slot.INPUT: Cost(
+            sum(GATHERED) * 3, GATHERING, 0, GATHERED[0], "2 x (3, 16) @ (16, 160), 2 x (3, 8) @ (8, 200)", 24.1
+        ),
+        Slot.WEIGHT: Cost(PRODUCTS, 2 * X + W + Y + COPIED, 0, WINDOWS, "2 x (4, 200) @ (200, 18)", 12.05),
+        Slot.OUTPUT: Cost(PRODUCTS, 2 * X + W + Y + COPIED, 0, WINDOWS, "2 x (4, 18) @ (18, 200)", 12.05),
     },
     "taps": {
-        Slot.INPUT: Cost(*TAPS, 2 * READ + PASSED, PACKED, "8 x (6, 4) @ (4, 300)", 25),
-        Slot.WEIGHT: Cost(*TAPS, READ + PASSED, PACKED, "8 x (4, 300) @ (300, 6)", 25),
-        Slot.OUTPUT: Cost(*TAPS, READ + 2 * PASSED, PACKED, "8 x (4, 6) @ (6, 300)", 25),
+        Slot.INPUT: Cost(*TAPS, 2 * READ + PASSED, PACKED, "8 x (6, 4) @ (4, 300)", 25, dense=False),
+        Slot.WEIGHT: Cost(*TAPS, READ + PASSED, PACKED, "8 x (4, 300) @ (300, 6)", 25, dense=False),
+        Slot.OUTPUT: Cost(*TAPS, READ + 2 * PASSED, PACKED, "8 x (4, 6) @ (6, 300)", 25, dense=False),
     },
     "reshape": {
         slot: Cost(WINDOWS_APART * 4, X + W + Y_APART + 2 * WINDOWS_APART, 0, WINDOWS_APART, products, 4.5)
@@ -79,7 +93,7 @@ def test_chunks_are_counted(five_rows: None) -> None:
         cost = LOWERINGS[name].cost(output)
         assert (cost.workspace, cost.matmuls) == (19_000 // 8, "2 x (4, 18) @ (18, 200) in 4 chunks")
         assert cost.calls == 4 * (12 + 2 / 40)
-        assert cost.elements_moved == 2 * X + 4 * W + Y + passes * WINDOWS
+        assert cost.elements_moved == 2 * X + 4 * W + Y + passes * COPIED
     cost = LOWERINGS["taps"].cost(output)
     assert (cost.workspace, cost.matmuls, cost.calls) == (PACKED // 5, "40 x (4, 6) @ (6, 60)", 5 * 25)
 
@@ -94,10 +108,13 @@ def test_a_product_in_place_moves_nothing_else() -> None:
 
 
 def test_estimate_is_computing_moving_and_starting() -> None:
-    cost = Cost(multiply_adds=1300, elements_moved=120, elements_cached=600, workspace=0, matmuls="", calls=0.5)
-    assert estimate(cost, 4) == pytest.approx(10 + 40 + 40 + 2000)
-    assert estimate(cost, 2) == pytest.approx(10 + 20 + 20 + 2000)
-    assert estimate(cost, 8) == pytest.approx(20 + 80 + 80 + 2000)
+    cost = Cost(multiply_adds=1400, elements_moved=165, elements_cached=425, workspace=0, matmuls="", calls=0.5)
+    assert estimate(cost, 4) == pytest.approx(14 + 20 + 20 + 2250)
+    assert estimate(cost, 2) == pytest.approx(1.75 + 10 + 10 + 2250)
+    assert estimate(cost, 2, widened=True) == estimate(cost, 1, widened=True) == estimate(cost, 4)
+    assert estimate(cost, 8) == pytest.approx(50 + 40 + 40 + 2250)
+    assert estimate(cost, 16) == pytest.approx(200 + 80 + 80 + 2250)
+    assert estimate(replace(cost, dense=False), 4) == pytest.approx(1400 / 58 + 20 + 20 + 2250)
 
 
 def posed() -> Iterator[tuple[Problem, Tensor, Tensor]]:
@@ -122,7 +139,8 @@ def test_the_least_estimate_is_chosen() -> None:
     for problem, _, _ in POSED:
         choice = choose(problem, "auto")
         automatic = [name for name in choice.costs if LOWERINGS[name].automatic]
-        assert choice.name == min(automatic, key=lambda name: estimate(choice.costs[name], 4))
+        assert choice.name == min(automatic, key=choice.estimates.__getitem__)
+        assert choice.estimates == {name: estimate(cost, 4) for name, cost in choice.costs.items()}
 
 
 @pytest.mark.parametrize("name", ["columns", "reshape"])

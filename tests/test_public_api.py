@@ -21,9 +21,9 @@ ROOT = PACKAGE.parent
 ORDER = [
     "_geometry", "_subscripts",
     "torch",
-    "_cache", "_workspace", "_autocast", "_layout", "_windows", "_borders",
+    "_cache", "_workspace", "_autocast", "_layout", "_windows", "_borders", "_matmul",
     "_rules._arguments", "_rules._calls", "_rules",
-    "_lowerings._base", "_lowerings._products", "_lowerings._windowed",
+    "_lowerings._base", "_lowerings._products", "_lowerings._phases", "_lowerings._windowed",
     "_lowerings.columns", "_lowerings.native", "_lowerings.reshape", "_lowerings.taps", "_lowerings.window",
     "_lowerings", "_precision", "_timings", "_plan", "_flops",
     "_function", "_linear",

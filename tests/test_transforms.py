@@ -16,6 +16,7 @@ import torch.nn.functional as F
 import torch.nn.grad as nn_grad
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.autograd import forward_ad
 from torch.func import functional_call, grad, hessian, jacfwd, jacrev, jvp, vjp, vmap
 
 import ndconv
@@ -89,6 +90,19 @@ class TestFunc:
             return lambda w, x: (convolution(x[None], w) ** 2).sum()
 
         assert_equal(vmap(grad(loss(ours(lowering))), (None, 0))(w, x), vmap(grad(loss(theirs)), (None, 0))(w, x))
+
+    def test_transforms_see_into_a_backward_that_builds_no_graph(self, lowering: str, x: Tensor, w: Tensor) -> None:
+        def seen(convolution: Callable[[Tensor, Tensor], Tensor]) -> tuple[Any, ...]:
+            y, pull, *_ = vjp(convolution, x, w)
+            with torch.no_grad():
+                pulled = vmap(pull)(torch.stack([y, y - 1]))
+            with forward_ad.dual_level():
+                leaf = w.detach().requires_grad_()
+                y = convolution(forward_ad.make_dual(x, x + 1), leaf)
+                (found,) = torch.autograd.grad((y * y).sum(), leaf)
+                return pulled, forward_ad.unpack_dual(found).tangent
+
+        assert_equal(seen(ours(lowering)), seen(theirs))
 
     def test_vmap_of_gradient_functions(self, lowering: str, x: Tensor, w: Tensor) -> None:
         y = theirs(x, w)

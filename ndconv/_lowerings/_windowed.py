@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from collections.abc import Iterator
 
 from torch import Tensor
+from torch.compiler import is_compiling
 
-from ndconv._geometry import Problem, Slot
+from ndconv._geometry import Ints, Problem, Slot
 from ndconv._lowerings._base import Cost, Lowering
 from ndconv._windows import fold, pad, unpad, windows
 from ndconv._workspace import aim, chunks
 
 # Elements that could be copied in the time that starting on a row takes; windows are copied along the last output axis.
-_ROW = 20
+_ROW = 18
 
 
 class Windowed(Lowering):
-    """A product of the weight with copied windows, as many samples or rows of one sample at a time as fit a chunk."""
+    """A product of the weight with copied windows, as many samples, or rows of one, at a time as fit a chunk."""
 
     chunk_bytes: int | None = None
     """The least that a chunk of windows aims at; None for the workspace limit, which holds in any case."""
@@ -56,7 +58,7 @@ class Windowed(Lowering):
             multiply_adds=problem.multiply_adds,
             elements_moved=round(2 * x + parts * w + y + (self.passes + folds / 2) * copied),
             elements_cached=0,
-            workspace=min(columns, max(elements_per_row(problem), chunk)),
+            workspace=min(columns, max(elements_per_window(problem), chunk)),
             matmuls=f"{geometry.groups} x {shapes[problem.slot]}" + f" in {parts} chunks" * (parts > 1),
             calls=parts * (12 + 2 * folds * sum(geometry.kernel) + geometry.groups / 40),
             dense=self.dense,
@@ -78,10 +80,11 @@ class Windowed(Lowering):
             padded = fold(self.product_input(w, y), geometry)
         else:
             padded = y.new_zeros((*problem.shape(Slot.INPUT)[:3], *reach))
-            for *lead, rows in parts:
-                folded = fold(self.product_input(w, y[(*lead, rows)]), geometry)
-                start = geometry.stride[0] * rows.start
-                padded[(*lead, slice(start, start + folded.shape[3]))] += folded
+            for part in parts:
+                folded = fold(self.product_input(w, y[part]), geometry)
+                starts = (stride * cut.start for stride, cut in zip(geometry.stride, part[3:], strict=True))
+                reached = (slice(start, start + size) for start, size in zip(starts, folded.shape[3:], strict=True))
+                padded[part[:3] + tuple(reached)] += folded
         return unpad(padded, geometry.fit(problem.input_size, reach))
 
     def weight(self, problem: Problem, x: Tensor, y: Tensor) -> Tensor:
@@ -92,16 +95,12 @@ class Windowed(Lowering):
         return w
 
     def _parts(self, problem: Problem) -> list[tuple[slice, ...]]:
-        """Slices ``[n, g, c or d, o]`` of windows or outputs that make the chunks: samples, then rows of one sample."""
-        everything = slice(None)
-        if problem.geometry.ndim == 0:
-            return [(everything,)]
-        rows, each, target = problem.output_size[0], problem.itemsize * elements_per_row(problem), self._chunk(problem)
-        return [
-            (samples, everything, everything, part)
-            for samples in chunks(problem.batch, each * rows, target)
-            for part in chunks(rows, each, target)
-        ]
+        """Slices ``[n, g, c or d, *o]`` of windows or outputs that make the chunks: samples, then rows of one, ..."""
+        each, sizes = problem.itemsize * elements_per_window(problem), (problem.batch, *problem.output_size)
+        target = self._chunk(problem)
+        if is_compiling() or each * math.prod(sizes) <= aim(target):
+            return [(slice(None),)]
+        return [(samples, slice(None), slice(None), *part) for samples, *part in _blocks(sizes, each, target)]
 
     def _chunk(self, problem: Problem) -> int | None:
         """Bytes that a chunk aims at: no less than the weight takes, which the product of every chunk reads again."""
@@ -109,10 +108,19 @@ class Windowed(Lowering):
         return self.chunk_bytes and max(self.chunk_bytes, weight)
 
 
-def elements_per_row(problem: Problem) -> int:
-    """Elements of the windows of one sample at one index of the first output axis."""
-    geometry = problem.geometry
-    return geometry.groups * problem.channels * math.prod(geometry.kernel + problem.output_size[1:])
+def elements_per_window(problem: Problem) -> int:
+    """Elements that the windows of all channels have at one position."""
+    return problem.geometry.groups * problem.channels * math.prod(problem.geometry.kernel)
+
+
+def _blocks(sizes: Ints, each: int, target: int | None) -> Iterator[tuple[slice, ...]]:
+    """Slices that cut the first axis; where that leaves one index of it, the next one as well, and so on."""
+    size, *rest = sizes
+    for part in chunks(size, each * math.prod(rest), target):
+        if rest and part.stop - part.start == 1:
+            yield from ((part, *behind) for behind in _blocks(tuple(rest), each, target))
+        else:
+            yield (part, *(slice(0, length) for length in rest))
 
 
 def _windows(problem: Problem, x: Tensor) -> Tensor:

@@ -10,8 +10,8 @@ from torch.compiler import is_compiling
 from ndconv._geometry import Problem, Slot
 from ndconv._lowerings._base import Cost
 from ndconv._lowerings._phases import phases
-from ndconv._lowerings._products import input_product, is_short, output_product
-from ndconv._lowerings._windowed import Windowed, elements_per_row
+from ndconv._lowerings._products import input_product, is_short, output_product, weight_product
+from ndconv._lowerings._windowed import Windowed, elements_per_window
 from ndconv._matmul import matmul
 from ndconv._windows import kernel_first, unflatten
 
@@ -29,7 +29,7 @@ class Columns(Windowed):
     """
 
     name = "columns"
-    chunk_bytes = 6 * 2**20  # stays in a core's cache between the copy and the product
+    chunk_bytes = 8 * 2**20  # stays in a core's cache between the copy and the product
     dense = True
     passes = 1
 
@@ -61,9 +61,7 @@ class Columns(Windowed):
         if is_short(positions):
             product = matmul(w.flatten(2), _joined(columns, ndim).flatten(1, -2))
             return unflatten(product, 2, (view.shape[0], *positions)).movedim(2, 0)
-        # One channel's windows may pass for a matrix as they are, but one whose rows overlap is multiplied slowly.
-        columns = columns.reshape(*view.shape[:2], math.prod(w.shape[2:]), -1).contiguous()
-        return output_product(w.flatten(2), columns.mT).view(*view.shape[:2], w.shape[1], *positions)
+        return output_product(w.flatten(2), _matrices(columns, ndim).mT).view(*view.shape[:2], w.shape[1], *positions)
 
     def product_input(self, w: Tensor, y: Tensor) -> Tensor:
         ndim, positions = w.dim() - 3, y.shape[3:]
@@ -76,15 +74,19 @@ class Columns(Windowed):
 
     def product_weight(self, view: Tensor, y: Tensor) -> Tensor:
         ndim = y.dim() - 3
-        columns = _joined(kernel_first(view, ndim), ndim).contiguous()  # one product sums over batch and positions
-        grads = y.movedim(0, 2).flatten(2)
-        product = matmul(grads, columns.flatten(1, -2).mT)
-        return unflatten(product, 2, tuple(columns.shape[1:-1]))
+        columns, positions = kernel_first(view, ndim), y.shape[3:]
+        # Samples are joined in one product, which copies the outputs as well, unless these are the larger.
+        if is_short(positions) or y.shape[2] <= columns.shape[2 : 3 + ndim].numel():
+            joined = _joined(columns, ndim).contiguous()
+            product = matmul(y.movedim(0, 2).flatten(2), joined.flatten(1, -2).mT)
+        else:
+            product = weight_product(_matrices(columns, ndim).mT, y.flatten(3))
+        return unflatten(product, 2, tuple(columns.shape[2 : 3 + ndim]))
 
     def _chunk(self, problem: Problem) -> int | None:
         if problem.slot is Slot.WEIGHT and problem.itemsize == 2:
             # One product sums half types without widening them, and multiplies several times as fast.
-            whole = 2 * problem.batch * problem.output_size[0] * elements_per_row(problem)
+            whole = 2 * problem.batch * math.prod(problem.output_size) * elements_per_window(problem)
             if 0 < whole <= _WHOLE:
                 return whole
         return super()._chunk(problem)
@@ -100,6 +102,13 @@ def _gathers(problem: Problem) -> bool:
     added = samples * problem.channels * math.prod(problem.geometry.kernel + problem.output_size)
     reversed_ = math.prod(problem.shape(Slot.WEIGHT))
     return 0 < gathered < _ADDING * added - 2 * reversed_
+
+
+def _matrices(columns: Tensor, ndim: int) -> Tensor:
+    """Columns ``[n,g,c,*k,*o]`` as matrices ``[n,g,r,l]``."""
+    rows, positions = columns.shape[2 : 3 + ndim], columns.shape[3 + ndim :]
+    # One channel's windows may pass for a matrix as they are, but one whose rows overlap is multiplied slowly.
+    return columns.reshape(*columns.shape[:2], rows.numel(), positions.numel()).contiguous()
 
 
 def _joined(columns: Tensor, ndim: int) -> Tensor:

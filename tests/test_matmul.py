@@ -1,0 +1,116 @@
+"""Products by either library of torch's: the same sums, and none of the slow ways into oneDNN."""
+
+from __future__ import annotations
+
+
+import pytest
+import torch
+from torch import Tensor
+
+from ndconv import _matmul
+from ndconv._geometry import Geometry, Problem, Slot
+from ndconv._lowerings import LOWERINGS
+from ndconv.testing import sample
+
+CASES = [case for overlap in (True, False) for case in sample(12, (0, 1, 2, 3), seed=7, overlap=overlap)]
+HAS_ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+
+
+def integers(*shape: int) -> Tensor:
+    return torch.randint(-4, 5, shape).float()
+
+
+@pytest.fixture
+def products(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Tensor, Tensor]]:
+    """What oneDNN multiplies, which gets every product that it can take."""
+    if not HAS_ONEDNN:
+        pytest.skip("this build of torch has no oneDNN product")
+    taken = []
+    linear = _matmul._linear
+
+    def watched(x: Tensor, w: Tensor) -> Tensor:
+        taken.append((x, w))
+        return linear(x, w)
+
+    monkeypatch.setattr(_matmul, "_linear", watched)
+    monkeypatch.setattr(_matmul, "_is_quicker", lambda: True)
+    monkeypatch.setattr(_matmul, "_LEAST_MULTIPLY_ADDS", 0)
+    monkeypatch.setattr(_matmul, "_LEAST_SUM", 0)
+    return taken
+
+
+@pytest.mark.parametrize("lead", [(1,), (3,), (2, 3), (1, 1)], ids=str)
+@pytest.mark.parametrize("turned", [False, True])
+def test_every_product_of_a_batch(products: list[tuple[Tensor, Tensor]], lead: tuple[int, ...], turned: bool) -> None:
+    first, second = integers(lead[-1], 5, 7), integers(*lead, 7, 6)
+    if turned:
+        second = second.mT.contiguous().mT
+    assert torch.equal(_matmul.matmul(first, second), torch.einsum("bij,...bjk->...bik", first, second))
+    assert len(products) == torch.Size(lead).numel()
+    del products[:]
+    total = integers(lead[-1], 5, 6)
+    expected = total + first @ second[(0,) * (len(lead) - 1)]
+    _matmul.accumulate(total, first, second[(0,) * (len(lead) - 1)])
+    assert torch.equal(total, expected)
+    assert len(products) == lead[-1]
+
+
+def test_matrices_with_gaps_between_their_rows_are_left_to_blas(products: list[tuple[Tensor, Tensor]]) -> None:
+    first, second = integers(2, 5, 7), integers(2, 9, 8)[:, :7, :6]
+    assert torch.equal(_matmul.matmul(first, second), first @ second)
+    total = integers(2, 5, 6)
+    expected = total + first @ second
+    _matmul.accumulate(total, first, second)
+    assert torch.equal(total, expected)
+    assert not products
+
+
+@pytest.mark.filterwarnings("ignore:TF32")  # the flags speak of all that they set
+def test_who_multiplies(products: list[tuple[Tensor, Tensor]], monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = integers(2, 5, 7), integers(2, 7, 6)
+    _matmul.matmul(first.double(), second.double())
+    with torch.backends.mkldnn.flags(enabled=False):
+        _matmul.matmul(first, second)
+    monkeypatch.setattr(_matmul, "_LEAST_MULTIPLY_ADDS", 5 * 7 * 6 + 1)
+    _matmul.matmul(first, second)
+    monkeypatch.setattr(_matmul, "_LEAST_MULTIPLY_ADDS", 5 * 7 * 6)
+    monkeypatch.setattr(_matmul, "_LEAST_SUM", 8)
+    _matmul.matmul(first, second)
+    assert not products
+    _matmul.matmul(first[:1], second[:1])  # one product need not be put together with others
+    assert len(products) == 1
+    monkeypatch.setattr(_matmul, "_LEAST_SUM", 7)
+    _matmul.matmul(first, second)
+    assert len(products) == 3
+    monkeypatch.setattr(_matmul, "_is_quicker", lambda: False)
+    _matmul.matmul(first, second)
+    assert len(products) == 3
+
+
+@pytest.mark.parametrize("gain", [1.0, 1.2, 1.4])
+def test_the_quicker_library_is_measured(monkeypatch: pytest.MonkeyPatch, gain: float) -> None:
+    """One that is hardly quicker is not worth another order of sums."""
+    taken = iter([gain, 1.0])
+    monkeypatch.setattr(_matmul, "_seconds", lambda call: next(taken))
+    assert _matmul._is_quicker.__wrapped__() == (HAS_ONEDNN and gain > 1.3)
+
+
+def test_seconds_are_the_least_of_some_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([0, 5, 10, 12, 20, 29, 30, 36, 40, 43, 50, 58])
+    monkeypatch.setattr(_matmul, "perf_counter", lambda: next(clock))
+    assert _matmul._seconds(lambda: None) == 2
+
+
+@pytest.mark.parametrize("slot", Slot)
+@pytest.mark.parametrize("name", ["columns", "reshape"])
+def test_lowerings_with_onednn_agree_with_the_reference(
+    products: list[tuple[Tensor, Tensor]], name: str, slot: Slot
+) -> None:
+    for case in CASES:
+        geometry = Geometry(case.kernel, case.stride, case.padding, case.dilation, case.groups)
+        problem = Problem(slot, geometry, 2, 3, 4, case.input_size, case.output_size, 4)
+        first, second = (integers(*problem.shape(filled)) for filled in slot.operands)
+        if LOWERINGS[name].refusal(problem) is None:
+            expected = LOWERINGS["window"].run(problem, first, second)
+            assert torch.equal(LOWERINGS[name].run(problem, first, second), expected)
+    assert products

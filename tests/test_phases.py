@@ -1,0 +1,40 @@
+"""The gradient of the input, put together from convolutions of the output with stride 1."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from ndconv._geometry import Geometry, Problem, Slot
+from ndconv._lowerings import LOWERINGS
+from ndconv._lowerings._phases import phases
+from ndconv.testing import Case, sample
+
+CASES = [case for overlap in (True, False) for case in sample(40, (0, 1, 2, 3), seed=8, overlap=overlap)]
+
+
+def problem(case: Case) -> Problem:
+    geometry = Geometry(case.kernel, case.stride, case.padding, case.dilation, case.groups)
+    return Problem(Slot.INPUT, geometry, 2, 3, 2, case.input_size, case.output_size, 8)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
+def test_phases_are_the_gradient_of_the_input(case: Case) -> None:
+    whole, window = problem(case), LOWERINGS["window"]
+    w, y = (torch.randint(-4, 5, whole.shape(slot)).double() for slot in whole.slot.operands)
+    x = y.new_zeros(whole.shape(Slot.INPUT))
+    for phase in phases(whole):
+        one = phase.problem
+        assert math.prod(one.geometry.stride) == 1
+        assert one.geometry.output_size(one.input_size) == one.output_size
+        phase.of(x).add_(window.output(one, y, phase.weight(w)))
+    assert torch.equal(x, window.input(whole, w, y))
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
+def test_every_tap_is_in_one_combination_of_residues(case: Case) -> None:
+    """No more taps than the kernel has: nothing is multiplied by an inserted zero."""
+    taps = [math.prod(phase.problem.geometry.kernel) for phase in phases(problem(case))]
+    assert sum(taps) <= math.prod(case.kernel)
