@@ -121,7 +121,7 @@ FAULTS: dict[str, tuple[Any, str, str, str]] = {
         _function, "_layouts", "last if slot is Slot.WEIGHT else result", "result",
     ),
     "chunks added in the wrong place": (
-        _windowed.Windowed, "input", "start = geometry.stride[0] * rows.start", "start = rows.start",
+        _windowed.Windowed, "input", "stride * cut.start for", "cut.start for",
     ),
     "reshape refused where it applies": (reshape.Reshape, "refusal", "extent > stride", "extent >= stride"),
     "derivatives by another lowering": (Form, "derivative", "self.lowering", "'auto'"),

@@ -76,7 +76,7 @@ class Columns(Windowed):
         ndim = y.dim() - 3
         columns, positions = kernel_first(view, ndim), y.shape[3:]
         # Samples are joined in one product, which copies the outputs as well, unless these are the larger.
-        if is_short(positions) or y.shape[2] <= columns.shape[2 : 3 + ndim].numel():
+        if is_short(positions) or y.shape[2] <= math.prod(columns.shape[2 : 3 + ndim]):
             joined = _joined(columns, ndim).contiguous()
             product = matmul(y.movedim(0, 2).flatten(2), joined.flatten(1, -2).mT)
         else:
@@ -108,7 +108,7 @@ def _matrices(columns: Tensor, ndim: int) -> Tensor:
     """Columns ``[n,g,c,*k,*o]`` as matrices ``[n,g,r,l]``."""
     rows, positions = columns.shape[2 : 3 + ndim], columns.shape[3 + ndim :]
     # One channel's windows may pass for a matrix as they are, but one whose rows overlap is multiplied slowly.
-    return columns.reshape(*columns.shape[:2], rows.numel(), positions.numel()).contiguous()
+    return columns.reshape(*columns.shape[:2], math.prod(rows), math.prod(positions)).contiguous()
 
 
 def _joined(columns: Tensor, ndim: int) -> Tensor:
