@@ -82,7 +82,7 @@ def _is_quicker() -> bool:
     """Whether oneDNN's product is there and faster than `torch.matmul`, measured once, in a few milliseconds."""
     if not (torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")):
         return False
-    square = torch.ones(384, 384)
+    square = torch.ones(384, 384, dtype=torch.float32, device="cpu")
     return _seconds(lambda: torch.matmul(square, square)) > _LEAST_GAIN * _seconds(lambda: _linear(square, square))
 
 

@@ -58,8 +58,8 @@ class Native(Lowering):
     def input(self, problem: Problem, w: Tensor, y: Tensor) -> Tensor:
         before, after = _split(problem)
         size = [n + lo + hi for n, (lo, hi) in zip(problem.input_size, before, strict=True)]
-        # Only its shape is looked at.
-        x = y.new_empty(1).expand(problem.batch, problem.geometry.groups * problem.channels, *size)
+        # Only its shape is looked at. One element expanded would be copied until it is contiguous.
+        x = y.new_empty(problem.batch, problem.geometry.groups * problem.channels, *size)
         grad = _backward(y.flatten(1, 2), x, w.flatten(0, 1), problem, after, _INPUT)
         return unpad(grad.reshape(*problem.shape(Slot.INPUT)[:3], *size), before)
 
@@ -69,7 +69,7 @@ class Native(Lowering):
         if x.dtype == torch.float16 and x.device.type == "cpu":
             # torch's kernel rounds after every sample.
             return self.weight(problem, x.float(), y.float()).half()
-        w = y.new_empty(1).expand(shape[0] * shape[1], *shape[2:])
+        w = y.new_empty(shape[0] * shape[1], *shape[2:])
         return _backward(y.flatten(1, 2), pad(x, before).flatten(1, 2), w, problem, after, _WEIGHT).reshape(shape)
 
 
