@@ -153,3 +153,13 @@ def test_products_are_counted_as_they_run(name: str) -> None:
             assert counter.get_total_flops() == 2 * lowering.cost(problem).multiply_adds
             tried += 1
     assert tried > 20
+
+
+@pytest.mark.parametrize("slot", Slot)
+def test_thin_factors_take_a_call_for_each_column(slot: Slot) -> None:
+    """Depthwise, a tap of every group is one operation; the gradient of the weight sums over positions."""
+    depthwise = Geometry((3, 2), (1, 1), ((1, 1), (0, 2)), (1, 2), groups=50)
+    cost = LOWERINGS["taps"].cost(Problem(slot, depthwise, 5, 1, 1, (9, 8), depthwise.output_size((9, 8)), 8))
+    assert cost.calls == 6 * (1 + 49 / 4 if slot is Slot.WEIGHT else 1) + 20
+    wide = LOWERINGS["taps"].cost(Problem(slot, depthwise, 5, 4, 5, (9, 8), depthwise.output_size((9, 8)), 8))
+    assert wide.calls == 6 * (1 + 49 / 4) + 20

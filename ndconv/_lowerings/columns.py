@@ -29,7 +29,7 @@ class Columns(Windowed):
     """
 
     name = "columns"
-    chunk_bytes = 8 * 2**20  # stays in a core's cache between the copy and the product
+    chunk_bytes = 8 * 2**20  # stays in a cache between the copy and the product
     dense = True
     passes = 1
 

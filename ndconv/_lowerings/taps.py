@@ -32,8 +32,10 @@ from ndconv._lowerings._base import Cost, Lowering
 from ndconv._windows import merge, pad, split, unflatten, unpad
 from ndconv._workspace import chunks, per_chunk
 
-# Packed operands of about this size stay in a core's cache while the taps pass over them.
-_CACHE_BYTES = 2 * 2**20
+# Packed operands of about this size stay in a cache while the taps pass over them.
+_CACHE_BYTES = 8 * 2**20
+# Factors of so few elements in each of many groups are multiplied one element at a time.
+_THIN = 16
 # Of more than this many products, even listing them would take longer than the convolution by other means.
 _MOST_TAPS = 2**14
 
@@ -152,22 +154,23 @@ class Taps(Lowering):
         each = _elements_per_sample(problem, plan)
         samples = per_chunk(problem.batch, problem.itemsize * each, _CACHE_BYTES)
         rows = max(run.stop - run.start for run in plan.runs) * problem.channels
-        shapes = {
-            Slot.OUTPUT: f"({problem.features}, {rows}) @ ({rows}, {samples * image})",
-            Slot.INPUT: f"({rows}, {problem.features}) @ ({problem.features}, {samples * image})",
-            Slot.WEIGHT: f"({problem.features}, {samples * image}) @ ({samples * image}, {rows})",
-        }
+        height, terms, width = {
+            Slot.OUTPUT: (problem.features, rows, samples * image),
+            Slot.INPUT: (rows, problem.features, samples * image),
+            Slot.WEIGHT: (problem.features, samples * image, rows),
+        }[problem.slot]
         # Every run reads its two operands and, except for the small weight, its result, which it also writes.
         passed = packed_y * len(plan.runs)
         again = {Slot.OUTPUT: read + 2 * passed, Slot.INPUT: 2 * read + passed, Slot.WEIGHT: read + passed}
         parts = -(-problem.batch // samples)
+        calls = terms if groups > 1 and _is_thin(height, terms) else 1 + (groups - 1) / 4
         return Cost(
             multiply_adds=groups * problem.channels * problem.features * len(plan.order) * columns,
             elements_moved=x + w + y + packed_x + packed_y,
             elements_cached=again[problem.slot],
             workspace=samples * each,
-            matmuls=f"{groups * len(plan.runs) * parts} x {shapes[problem.slot]}",
-            calls=parts * (len(plan.runs) * (1 + (groups - 1) / 4) + 20),
+            matmuls=f"{groups * len(plan.runs) * parts} x ({height}, {terms}) @ ({terms}, {width})",
+            calls=parts * (len(plan.runs) * calls + 20),
             dense=False,
         )
 
@@ -217,12 +220,26 @@ def _tied(plan: Layout, channels: int, taps: Tensor, packed: Tensor) -> Iterator
 
 
 def _accumulate(target: Tensor, first: Tensor, second: Tensor, *, fresh: bool = False) -> None:
-    """``target += first @ second`` in place, or ``=`` if fresh; one group goes the shorter way of a plain product."""
+    """``target += first @ second`` in place, or ``=`` if fresh."""
     if target.shape[0] == 1:
+        # One group goes the shorter way of a plain product.
         target, first, second = target[0], first[0], second[0]
         target.addmm_(first, second, beta=0 if fresh else 1)
-    else:
+    elif is_compiling() or not _is_thin(first.shape[1], first.shape[2]):
         target.baddbmm_(first, second, beta=0 if fresh else 1)
+    else:
+        # A product of a column and a row is one operation for all groups, where baddbmm calls a product for each.
+        for term in range(first.shape[2]):
+            column, row = first[:, :, term : term + 1], second[:, term : term + 1]
+            if fresh and term == 0:
+                torch.mul(column, row, out=target)
+            else:
+                target.addcmul_(column, row)
+
+
+def _is_thin(rows: int, terms: int) -> bool:
+    """Whether a group's factor is better multiplied column by column."""
+    return terms == 1 or rows * terms <= _THIN
 
 
 def _elements_per_sample(problem: Problem, plan: Layout) -> int:
