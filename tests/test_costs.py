@@ -161,5 +161,7 @@ def test_thin_factors_take_a_call_for_each_column(slot: Slot) -> None:
     depthwise = Geometry((3, 2), (1, 1), ((1, 1), (0, 2)), (1, 2), groups=50)
     cost = LOWERINGS["taps"].cost(Problem(slot, depthwise, 5, 1, 1, (9, 8), depthwise.output_size((9, 8)), 8))
     assert cost.calls == 6 * (1 + 49 / 4 if slot is Slot.WEIGHT else 1) + 20
+    assert cost.dense == (slot is not Slot.WEIGHT)
+    assert cost.elements_cached == 6 * 2 * 50 * 5 * 10 * 10  # six taps on rows and columns with their gaps
     wide = LOWERINGS["taps"].cost(Problem(slot, depthwise, 5, 4, 5, (9, 8), depthwise.output_size((9, 8)), 8))
     assert wide.calls == 6 * (1 + 49 / 4) + 20

@@ -44,7 +44,10 @@ def weight_product(x: Tensor, y: Tensor) -> Tensor:
     # Half types must not be rounded after each sample.
     half = x.dtype in (torch.float16, torch.bfloat16)
     if half or is_compiling() or y.shape[3] < _LONG or x.shape[0] == 1:
-        return matmul(y.permute(1, 2, 0, 3).flatten(2), x.transpose(0, 1).flatten(1, 2))
+        # The samples are put together along whichever axis of x lies in rows.
+        in_rows = not is_compiling() and x.mT.is_contiguous()
+        joined = x.permute(1, 3, 0, 2).flatten(2).mT if in_rows else x.transpose(0, 1).flatten(1, 2)
+        return matmul(y.permute(1, 2, 0, 3).flatten(2), joined)
     w = matmul(y[0], x[0])
     for sample in range(1, x.shape[0]):
         accumulate(w, y[sample], x[sample])

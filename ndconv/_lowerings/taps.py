@@ -159,11 +159,13 @@ class Taps(Lowering):
             Slot.INPUT: (rows, problem.features, samples * image),
             Slot.WEIGHT: (problem.features, samples * image, rows),
         }[problem.slot]
-        # Every run reads its two operands and, except for the small weight, its result, which it also writes.
-        passed = packed_y * len(plan.runs)
-        again = {Slot.OUTPUT: read + 2 * passed, Slot.INPUT: 2 * read + passed, Slot.WEIGHT: read + passed}
+        # Every run reads its two operands and, except for the small weight, its result. It also writes that, in a second
+        # pass unless it goes element by element.
+        thin, passed = groups > 1 and _is_thin(height, terms), packed_y * len(plan.runs)
+        passes = 1 if thin else 2
+        again = {Slot.OUTPUT: read + passes * passed, Slot.INPUT: passes * read + passed, Slot.WEIGHT: read + passed}
         parts = -(-problem.batch // samples)
-        calls = terms if groups > 1 and _is_thin(height, terms) else 1 + (groups - 1) / 4
+        calls = terms if thin else 1 + (groups - 1) / 4
         return Cost(
             multiply_adds=groups * problem.channels * problem.features * len(plan.order) * columns,
             elements_moved=x + w + y + packed_x + packed_y,
@@ -171,7 +173,7 @@ class Taps(Lowering):
             workspace=samples * each,
             matmuls=f"{groups * len(plan.runs) * parts} x ({height}, {terms}) @ ({terms}, {width})",
             calls=parts * (len(plan.runs) * calls + 20),
-            dense=False,
+            dense=thin,
         )
 
     def output(self, problem: Problem, x: Tensor, w: Tensor) -> Tensor:
