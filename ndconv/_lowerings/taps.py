@@ -159,7 +159,7 @@ class Taps(Lowering):
             Slot.INPUT: (rows, problem.features, samples * image),
             Slot.WEIGHT: (problem.features, samples * image, rows),
         }[problem.slot]
-        # Every run reads its two operands and, except for the small weight, its result. It also writes that, in a second
+        # Every run reads its two operands and, except for the small weight, its result. It writes that too, in a second
         # pass unless it goes element by element.
         thin, passed = groups > 1 and _is_thin(height, terms), packed_y * len(plan.runs)
         passes = 1 if thin else 2
