@@ -69,7 +69,7 @@ def _least(run: Callable[[], object], device: str, seconds: float) -> float:
 
 
 def matmul_ceiling(device: str, dtype: str, seconds: float = 1.0) -> float:
-    """GFLOP/s of a large matrix product by the quickest that torch has, best of all runs; complex ones count as four."""
+    """GFLOP/s of a large matrix product by the quickest that torch has; a complex multiply-add counts as four."""
     kind = getattr(torch, dtype)
     size = 8192 if device == "cuda" else 1536
     a, b = (torch.randn(size, size, device=device, dtype=kind) for _ in "ab")
