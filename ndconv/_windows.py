@@ -57,7 +57,9 @@ def windows(padded: Tensor, geometry: Geometry) -> Tensor:
     for axis, (extent, stride, dilation) in enumerate(
         zip(geometry.extent, geometry.stride, geometry.dilation, strict=True), start=3
     ):
-        padded = padded.unfold(axis, extent, stride)[..., ::dilation]
+        padded = padded.unfold(axis, extent, stride)
+        if dilation > 1:
+            padded = padded[..., ::dilation]
     return padded
 
 

@@ -78,6 +78,13 @@ def test_worked_example(name: str, slot: Slot) -> None:
     assert LOWERINGS[name].cost(problem(slot, APART if name == "reshape" else OVERLAPPING)) == COSTS[name][slot]
 
 
+def test_phases_of_one_shape_are_told_once() -> None:
+    halved = Geometry((4,), (2,), ((1, 1),), (1,))
+    cost = LOWERINGS["columns"].cost(Problem(Slot.INPUT, halved, 5, 3, 4, (64,), (32,), 4))
+    assert cost.matmuls == "2 times 1 x (3, 8) @ (8, 160)"
+    assert cost.calls == 2 * (12 + 1 / 40)
+
+
 @pytest.fixture
 def five_rows() -> Iterator[None]:
     """A workspace for 19 kB: a row of windows takes 2304 bytes, a sample of them 11520, packed for taps 9600."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
+from dataclasses import replace
 
 from torch import Tensor
 from torch.compiler import is_compiling
@@ -41,8 +43,10 @@ class Columns(Windowed):
     def cost(self, problem: Problem) -> Cost:
         if not _gathers(problem):
             return super().cost(problem)
-        first, *others = (super(Columns, self).cost(phase.problem) for phase in phases(problem))
-        return sum(others, first)
+        parts = [super(Columns, self).cost(phase.problem) for phase in phases(problem)]
+        alike = Counter(part.matmuls for part in parts)
+        matmuls = ", ".join(f"{times} times {text}" if times > 1 else text for text, times in alike.items())
+        return replace(sum(parts[1:], parts[0]), matmuls=matmuls)
 
     def input(self, problem: Problem, w: Tensor, y: Tensor) -> Tensor:
         if not _gathers(problem):
