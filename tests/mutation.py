@@ -31,10 +31,14 @@ from tqdm import tqdm
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "docs/results/mutation.json"
 # Rows 0 to 2 of the design.
-MUTATED = ("_geometry.py", "_subscripts.py", "_windows.py", "_lowerings/*.py", "_plan.py", "_function.py")
+MUTATED = ("_geometry.py", "_subscripts.py", "_windows.py", "_matmul.py", "_lowerings/*.py", "_plan.py", "_function.py")
 # What no number shows, by the names of functions, and the tests that see it: those of costs before the matrix.
-COSTS = r"\.cost$|\.estimate$|_elements_per_"
-TESTS = {COSTS: ("test_costs.py",), r"^ndconv\._plan\.": ("test_plan.py", "test_fastest.py", "test_autocast.py")}
+COSTS = r"\.cost$|\.estimate$|elements_per_|\.__add__$"
+TESTS = {
+    COSTS: ("test_costs.py",),
+    r"^ndconv\._plan\.": ("test_plan.py", "test_fastest.py", "test_autocast.py"),
+    r"^ndconv\._matmul\.": ("test_matmul.py",),
+}
 LEAST = 0.9
 PATIENCE = 300
 """Seconds, some twenty times what a survivor takes."""
