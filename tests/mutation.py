@@ -38,6 +38,7 @@ TESTS = {
     COSTS: ("test_costs.py",),
     r"^ndconv\._plan\.": ("test_plan.py", "test_fastest.py", "test_autocast.py"),
     r"^ndconv\._matmul\.": ("test_matmul.py",),
+    r"^ndconv\._lowerings\._phases\.": ("test_phases.py",),
 }
 LEAST = 0.9
 PATIENCE = 300
@@ -101,6 +102,12 @@ RULES = (
     Rule(
         r"_contract$", r"backend|einsum\(", "equivalent: opt_einsum finds the backend itself; einsum is the compiler's"
     ),
+    Rule(r"_phases\.", "after = ", "found since, by asking tests/test_phases.py: lowerings look at the low side only"),
+    Rule(r"_phases\.", "count = ", "equivalent: without phases the windows are added up"),
+    Rule(r"_phases\.", r"slice\(", "equivalent: a slice to the end"),
+    Rule(r"_matmul\.", r"\[:\+2\]", "equivalent: there are four axes, or a first of one element"),
+    Rule(r"_matmul\._linear", "linear_pointwise", "equivalent: what fuses nothing has no algorithm"),
+    Rule(r"_windows\.place", "d >= 1", "equivalent: of a function that is gone since these were tried"),
     Rule(r"_subscripts\.", "", "equivalent: another symbol of the alphabet for the same axis"),
     Rule(r"_function\.(_un)?_?fold", "rindex", "equivalent: an index occurs once"),
     Rule(
