@@ -107,7 +107,7 @@ RULES = (
     Rule(r"_phases\.", r"slice\(", "equivalent: a slice to the end"),
     Rule(r"_matmul\.", r"\[:\+2\]", "equivalent: there are four axes, or a first of one element"),
     Rule(r"_matmul\._linear", "linear_pointwise", "equivalent: what fuses nothing has no algorithm"),
-    Rule(r"_windows\.place", "d >= 1", "equivalent: of a function that is gone since these were tried"),
+    Rule(r"_windows\.windows", "dilation >= 1", "equivalent: a slice with step 1 is the whole"),
     Rule(r"_subscripts\.", "", "equivalent: another symbol of the alphabet for the same axis"),
     Rule(r"_function\.(_un)?_?fold", "rindex", "equivalent: an index occurs once"),
     Rule(
