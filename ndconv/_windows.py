@@ -22,6 +22,13 @@ def ungroup(tensor: Tensor, axis: int, groups: int) -> Tensor:
     return unflatten(tensor, axis, (groups, tensor.shape[axis] // groups))
 
 
+def narrow(tensor: Tensor, size: Ints) -> Tensor:
+    """The first elements along the axes from the fourth on."""
+    for axis, length in enumerate(size, start=3):
+        tensor = tensor.narrow(axis, 0, length)
+    return tensor
+
+
 def pad(tensor: Tensor, amounts: Pairs) -> Tensor:
     """Pad the last ``len(amounts)`` axes with zeros, ``(lo, hi)`` per axis; negative amounts crop.
 

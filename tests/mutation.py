@@ -33,7 +33,7 @@ RESULTS = ROOT / "docs/results/mutation.json"
 # Rows 0 to 2 of the design.
 MUTATED = ("_geometry.py", "_subscripts.py", "_windows.py", "_matmul.py", "_lowerings/*.py", "_plan.py", "_function.py")
 # What no number shows, by the names of functions, and the tests that see it: those of costs before the matrix.
-COSTS = r"\.cost$|\.estimate$|elements_per_|\.__add__$"
+COSTS = r"\.cost$|\.estimate$|elements_per_|\.altogether$"
 TESTS = {
     COSTS: ("test_costs.py",),
     r"^ndconv\._plan\.": ("test_plan.py", "test_fastest.py", "test_autocast.py"),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -32,16 +34,18 @@ class Cost:
     calls: float
     dense: bool = True
 
-    def __add__(self, other: Cost) -> Cost:
-        """What both spend, one after the other."""
-        return Cost(
-            self.multiply_adds + other.multiply_adds,
-            self.elements_moved + other.elements_moved,
-            self.elements_cached + other.elements_cached,
-            max(self.workspace, other.workspace),
-            f"{self.matmuls}, {other.matmuls}",
-            self.calls + other.calls,
-            self.dense and other.dense,
+    @classmethod
+    def altogether(cls, parts: Sequence[Cost]) -> Cost:
+        """What parts spend one after the other; products of the same shapes are told once."""
+        alike = Counter(part.matmuls for part in parts)
+        return cls(
+            multiply_adds=sum(part.multiply_adds for part in parts),
+            elements_moved=sum(part.elements_moved for part in parts),
+            elements_cached=sum(part.elements_cached for part in parts),
+            workspace=max(part.workspace for part in parts),
+            matmuls=", ".join(f"{times} times {text}" if times > 1 else text for text, times in alike.items()),
+            calls=sum(part.calls for part in parts),
+            dense=all(part.dense for part in parts),
         )
 
 

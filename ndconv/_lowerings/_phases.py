@@ -62,18 +62,33 @@ def phases(problem: Problem) -> tuple[Phase, ...]:
         (slice(1, 8, 2),) (slice(0, 3, 2),) ((0, 1),)
         (slice(0, 8, 2),) (slice(1, 3, 2),) ((0, 0),)
     """
-    geometry = problem.geometry
-    fields = geometry.kernel, geometry.stride, geometry.padding, geometry.dilation
-    axes = map(_residues, *fields, problem.input_size, problem.output_size)
     found = []
-    for parts in product(*axes):
+    for parts in product(*_axes(problem)):
         elements, taps, kernel, padding, dilation, size = zip(*parts, strict=True) if parts else ((),) * 6
-        whole = Geometry(kernel, (1,) * len(kernel), padding, dilation, geometry.groups)
+        whole = Geometry(kernel, (1,) * len(kernel), padding, dilation, problem.geometry.groups)
         counts = problem.batch, problem.features, problem.channels
         found.append(
             Phase(elements, taps, Problem(Slot.OUTPUT, whole, *counts, problem.output_size, size, problem.itemsize))
         )
     return tuple(found)
+
+
+def window_elements(problem: Problem) -> int:
+    """Elements that the windows of all phases have, of one channel; axis by axis, for there may be thousands of phases.
+
+    Example:
+        >>> geometry = Geometry(kernel=(3,), stride=(2,), padding=((1, 1),), dilation=(1,))
+        >>> window_elements(Problem(Slot.INPUT, geometry, 1, 1, 1, (8,), (4,), 4))  # 4 of two and 4 of one
+        12
+    """
+    return math.prod(sum(axis.kernel * axis.size for axis in residues) for residues in _axes(problem))
+
+
+def _axes(problem: Problem) -> list[list[_Axis]]:
+    """The residues of every axis."""
+    geometry = problem.geometry
+    fields = geometry.kernel, geometry.stride, geometry.padding, geometry.dilation
+    return [*map(_residues, *fields, problem.input_size, problem.output_size)]
 
 
 def _residues(

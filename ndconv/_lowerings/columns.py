@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
-from dataclasses import replace
 
 from torch import Tensor
 from torch.compiler import is_compiling
 
+from ndconv._cache import cached
 from ndconv._geometry import Problem, Slot
 from ndconv._lowerings._base import Cost
-from ndconv._lowerings._phases import phases
+from ndconv._lowerings._phases import phases, window_elements
 from ndconv._lowerings._products import input_product, is_short, output_product, weight_product
 from ndconv._lowerings._windowed import Windowed, elements_per_window
 from ndconv._matmul import matmul
@@ -43,10 +42,7 @@ class Columns(Windowed):
     def cost(self, problem: Problem) -> Cost:
         if not _gathers(problem):
             return super().cost(problem)
-        parts = [super(Columns, self).cost(phase.problem) for phase in phases(problem)]
-        alike = Counter(part.matmuls for part in parts)
-        matmuls = ", ".join(f"{times} times {text}" if times > 1 else text for text, times in alike.items())
-        return replace(sum(parts[1:], parts[0]), matmuls=matmuls)
+        return Cost.altogether([self.cost(phase.problem) for phase in phases(problem)])
 
     def input(self, problem: Problem, w: Tensor, y: Tensor) -> Tensor:
         if not _gathers(problem):
@@ -96,13 +92,13 @@ class Columns(Windowed):
         return super()._chunk(problem)
 
 
+@cached
 def _gathers(problem: Problem) -> bool:
     """Whether to gather the windows of the output that an input element is tied to, not add up windows of the input."""
     if problem.slot is not Slot.INPUT or is_compiling():
         return False
     samples = problem.batch * problem.geometry.groups
-    kernels = (phase.problem.geometry.kernel + phase.problem.output_size for phase in phases(problem))
-    gathered = samples * problem.features * sum(map(math.prod, kernels))
+    gathered = samples * problem.features * window_elements(problem)
     added = samples * problem.channels * math.prod(problem.geometry.kernel + problem.output_size)
     reversed_ = math.prod(problem.shape(Slot.WEIGHT))
     return 0 < gathered < _ADDING * added - 2 * reversed_

@@ -10,7 +10,7 @@ from torch.compiler import is_compiling
 from ndconv._geometry import Problem, Slot
 from ndconv._lowerings._base import Cost, Lowering
 from ndconv._lowerings._products import input_product, output_product, weight_product
-from ndconv._windows import fold, kernel_first, pad, unflatten, unpad, windows
+from ndconv._windows import fold, kernel_first, narrow, pad, unflatten, unpad, windows
 
 
 class Reshape(Lowering):
@@ -79,7 +79,7 @@ class Reshape(Lowering):
             return unpad(fold(kernel_first(columns, ndim), geometry), frame)  # its sizes have no strides to write to
         inside = all(lo == 0 and hi <= 0 for lo, hi in frame)
         x = y.new_zeros(shape if inside else (*shape[:3], *reach))
-        windows(x[(slice(None),) * 3 + tuple(map(slice, reach))], geometry).copy_(columns)
+        windows(narrow(x, reach), geometry).copy_(columns)
         return x if inside else unpad(x, frame)
 
     def weight(self, problem: Problem, x: Tensor, y: Tensor) -> Tensor:

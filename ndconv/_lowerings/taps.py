@@ -29,12 +29,12 @@ from torch.compiler import is_compiling
 from ndconv._cache import cached
 from ndconv._geometry import Geometry, Ints, Pairs, Problem, Slot
 from ndconv._lowerings._base import Cost, Lowering
-from ndconv._windows import merge, pad, split, unflatten, unpad
+from ndconv._windows import merge, narrow, pad, split, unflatten, unpad
 from ndconv._workspace import chunks, per_chunk
 
 # Packed operands of about this size stay in a cache while the taps pass over them.
 _CACHE_BYTES = 8 * 2**20
-# Factors of so few elements in each of many groups are multiplied one element at a time.
+# Factors of so few elements in each of many groups are multiplied one column at a time.
 _THIN = 16
 # Of more than this many products, even listing them would take longer than the convolution by other means.
 _MOST_TAPS = 2**14
@@ -258,14 +258,7 @@ def _cells(packed: Tensor, problem: Problem, plan: Layout) -> Tensor:
     stride, ndim = problem.geometry.stride, problem.geometry.ndim
     whole = packed[:, :, plan.lead :].view(packed.shape[0], *stride, problem.channels, -1, *plan.pitch)
     cells = whole.permute(ndim + 2, 0, ndim + 1, *range(ndim + 3, 2 * ndim + 3), *range(1, ndim + 1))
-    return _narrow(cells, plan.image)
-
-
-def _narrow(tensor: Tensor, size: Ints) -> Tensor:
-    """The first elements along the axes from the fourth on."""
-    for axis, length in enumerate(size, start=3):
-        tensor = tensor.narrow(axis, 0, length)
-    return tensor
+    return narrow(cells, plan.image)
 
 
 def _fit(problem: Problem, plan: Layout) -> Pairs:
@@ -298,7 +291,7 @@ def _pack_output(y: Tensor, problem: Problem, plan: Layout) -> Tensor:
 def _unpack_output(packed: Tensor, problem: Problem, plan: Layout) -> Tensor:
     """Adjoint of `_pack_output`, as a view."""
     whole = packed.view(*packed.shape[:2], -1, *plan.pitch)
-    return _narrow(whole.permute(2, 0, 1, *range(3, whole.dim())), problem.output_size)
+    return narrow(whole.permute(2, 0, 1, *range(3, whole.dim())), problem.output_size)
 
 
 def _pack_weight(w: Tensor, plan: Layout) -> Tensor:
