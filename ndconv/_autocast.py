@@ -14,7 +14,7 @@ Operand = TypeVar("Operand")
 
 def autocast_device(tensor: object) -> str | None:
     """The type of the tensor's device if autocast is on for it."""
-    if not isinstance(tensor, Tensor):
+    if not (is_compiling() or torch._C._is_any_autocast_enabled()) or not isinstance(tensor, Tensor):
         return None
     kind = tensor.device.type
     # Up to torch 2.6 a compiler cannot trace the question; then only meta tensors, which have no autocast, are met.

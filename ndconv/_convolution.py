@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ndconv._borders import extend, retract
+from ndconv._cache import cached
 from ndconv._function import trilinear
 from ndconv._geometry import Convolution, Form, Slot
 from ndconv._layout import is_channels_last
@@ -38,19 +39,21 @@ def _unframed(convolution: Convolution, x: Tensor) -> Tensor:
     return linear(remove, add, x)
 
 
-def _form(
-    slot: Slot, convolution: Convolution, lowering: str, wide: bool = False, laid_out_as: tuple[Tensor, ...] = ()
-) -> Form:
-    """The form of a convolution; where a border may have changed an operand's layout, it needs the operands before."""
-    channels_last = None if convolution.mode == "zeros" else any(map(is_channels_last, laid_out_as))
+@cached
+def _form(slot: Slot, convolution: Convolution, lowering: str, wide: bool, channels_last: bool | None) -> Form:
     return Form(slot, convolution.geometry, convolution.framed_size, lowering, wide, channels_last)
+
+
+def _layout(convolution: Convolution, *operands: Tensor) -> bool | None:
+    """`Form.channels_last`: where a border may have changed an operand's layout, the operands before it tell."""
+    return None if convolution.mode == "zeros" else any(map(is_channels_last, operands))
 
 
 def compute_output(convolution: Convolution, lowering: str, x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
     """Convolve ``(n, g*c, *I)`` or unbatched with ``(g*d, c, *K)``; add ``(g*d,)``."""
     if x.dim() < w.dim():
         return compute_output(convolution, lowering, x.unsqueeze(0), w, bias).squeeze(0)
-    form = _form(Slot.OUTPUT, convolution, lowering, bias is not None, (x, w))
+    form = _form(Slot.OUTPUT, convolution, lowering, bias is not None, _layout(convolution, x, w))
     return _rounded(trilinear(form, _framed(convolution, x), w), bias, w.dtype)
 
 
@@ -58,7 +61,8 @@ def compute_input(convolution: Convolution, lowering: str, w: Tensor, y: Tensor,
     """Gradient of the input from ``(g*d, c, *K)`` and ``(n, g*d, *O)`` or unbatched; plus ``(g*c,)``."""
     if y.dim() < w.dim():
         return compute_input(convolution, lowering, w, y.unsqueeze(0), bias).squeeze(0)
-    form = _form(Slot.INPUT, convolution, lowering, bias is not None or convolution.mode != "zeros", (w, y))
+    wide = bias is not None or convolution.mode != "zeros"
+    form = _form(Slot.INPUT, convolution, lowering, wide, _layout(convolution, w, y))
     return _rounded(_unframed(convolution, trilinear(form, w, y)), bias, w.dtype)
 
 
@@ -78,7 +82,8 @@ def compute_weight(
     """
     if x.dim() == convolution.geometry.ndim + 1:
         return compute_weight(convolution, lowering, x.unsqueeze(0), y.unsqueeze(0))
-    form, x = _form(Slot.WEIGHT, convolution, lowering, laid_out_as=(x, y)), _framed(convolution, x)
+    form = _form(Slot.WEIGHT, convolution, lowering, False, _layout(convolution, x, y))
+    x = _framed(convolution, x)
     if not per_sample:
         return trilinear(form, x, y)
     batch, geometry = x.shape[0], convolution.geometry

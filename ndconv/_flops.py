@@ -30,7 +30,7 @@ _library.define(
 
 def compute(form: Form, first: Tensor, second: Tensor) -> Tensor:
     """`ndconv._plan.execute`, by way of the operator if a counter watches."""
-    if is_compiling() or not any(isinstance(mode, _COUNTER) for mode in _get_current_dispatch_mode_stack()):
+    if is_compiling() or not _is_counted():
         return execute(form, first, second)
     geometry = form.geometry
     lo, hi = ([pair[side] for pair in geometry.padding] for side in (0, 1))
@@ -39,6 +39,12 @@ def compute(form: Form, first: Tensor, second: Tensor) -> Tensor:
         form.input_size, form.lowering, form.wide, form.channels_last,
     )  # fmt: skip
     return result
+
+
+def _is_counted() -> bool:
+    if not torch._C._len_torch_dispatch_stack():
+        return False
+    return any(isinstance(mode, _COUNTER) for mode in _get_current_dispatch_mode_stack())
 
 
 def _form(

@@ -7,7 +7,7 @@ twice, and derivatives of every order come with no further code.
 
 from __future__ import annotations
 
-import inspect
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +17,7 @@ from torch.autograd import forward_ad
 from torch.autograd.function import Function
 from torch.compiler import is_compiling
 
+from ndconv._cache import cached
 from ndconv._flops import compute
 from ndconv._geometry import Form, Slot
 from ndconv._layout import is_channels_last
@@ -34,18 +35,22 @@ def trilinear(form: Form, first: Tensor, second: Tensor) -> Tensor:
     Returns:
         The tensor of the open slot.
     """
-    if not is_compiling() and not _is_differentiated(first, second):
-        return compute(form, first, second)
-    # torch.compile refuses a Function with a jvp as soon as an operand requires grad; forward-mode AD needs the jvp.
-    function = Trilinear if is_compiling() else ForwardTrilinear
-    result: Tensor = function.apply(form, first, second)  # type: ignore[no-untyped-call]
-    return result
+    if is_compiling():
+        # It refuses a Function with a jvp as soon as an operand requires grad; forward-mode AD needs the jvp.
+        apply: Callable[..., Tensor] = Trilinear.apply
+    elif torch._C._are_functorch_transforms_active():
+        apply = ForwardTrilinear.apply
+    elif _is_differentiated(first, second):
+        apply = _apply
+    else:
+        apply = compute
+    return apply(form, first, second)
 
 
 def _is_differentiated(first: Tensor, second: Tensor) -> bool:
     """Whether anybody can ask for a derivative; if not, as in most backwards, a Function is a fifth of a small step."""
     recorded = torch.is_grad_enabled() and (first.requires_grad or second.requires_grad)
-    return recorded or forward_ad._current_level >= 0 or torch._C._are_functorch_transforms_active()
+    return recorded or forward_ad._current_level >= 0
 
 
 class Trilinear(Function):
@@ -67,19 +72,17 @@ class Trilinear(Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor | None) -> tuple[Tensor | None, ...]:
-        form, grads = ctx.form, {}
-        if grad is not None:
-            operands = dict(zip(form.slot.operands, ctx.saved_tensors, strict=True))
-            # A compiler traces a Function's backward with it, and this one has itself in its backward without end.
-            derive = compute if is_compiling() else trilinear
-            for wanted, other in (form.slot.operands, form.slot.operands[::-1]):
-                operand = operands[other]
-                if operand is not None:
-                    # A wide result was rounded later, and so its gradient fits the operands' dtype.
-                    filled = {form.slot: grad.to(operand.dtype), other: operand.conj()}
-                    first, second = (filled[slot] for slot in wanted.operands)
-                    grads[wanted] = derive(form.derivative(wanted, ctx.channels_last[wanted]), first, second)
-        return None, *map(grads.get, form.slot.operands)
+        form, slots, saved = ctx.form, ctx.form.slot.operands, ctx.saved_tensors
+        # A compiler traces a Function's backward with it, and this one has itself in its backward without end.
+        derive = compute if is_compiling() else trilinear
+        grads: list[Tensor | None] = [None, None]
+        for position, (wanted, other) in enumerate(zip(slots, reversed(saved), strict=True)):
+            if grad is not None and other is not None:
+                # A wide result was rounded later, and so its gradient fits the operands' dtype.
+                filled = grad.to(other.dtype), other.conj()
+                first, second = filled if wanted.operands[0] is form.slot else reversed(filled)
+                grads[position] = derive(_derivative(form, wanted, ctx.channels_last[position]), first, second)
+        return None, *grads
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[Any, ...], form: Form, *operands: Any) -> tuple[Tensor, int]:
@@ -101,19 +104,18 @@ class Trilinear(Function):
         return _unfold(result, slot, index, grown.groups, info.batch_size), 0
 
 
-# Function.apply asks for it on every call, and reading it off the function takes as long as a small product.
-Trilinear.forward.__signature__ = inspect.signature(Trilinear.forward)  # type: ignore[attr-defined]
+_derivative = cached(Form.derivative)
 
 
-def _layouts(form: Form, first: Tensor, second: Tensor) -> dict[Slot, bool]:
+def _layouts(form: Form, first: Tensor, second: Tensor) -> tuple[bool, ...]:
     """Whether the operands' gradients are to be channels-last; the result's gradient cannot tell, if it is expanded.
 
     A weight's gradient is laid out as the weight, so that nobody has to copy it, and an input's as the result, which is
     channels-last if an operand is.
     """
-    own = {slot: is_channels_last(tensor) for slot, tensor in zip(form.slot.operands, (first, second), strict=True)}
-    result = any(own.values()) if form.channels_last is None else form.channels_last
-    return {slot: last if slot is Slot.WEIGHT else result for slot, last in own.items()}
+    own = is_channels_last(first), is_channels_last(second)
+    result = any(own) if form.channels_last is None else form.channels_last
+    return tuple(last if slot is Slot.WEIGHT else result for slot, last in zip(form.slot.operands, own, strict=True))
 
 
 def _fold(tensor: Tensor, slot: Slot, index: str, groups: int) -> Tensor:
@@ -146,3 +148,8 @@ class ForwardTrilinear(Trilinear):
         terms = [(first_tangent, second), (first, second_tangent)]
         parts = [trilinear(ctx.form, a, b) for a, b in terms if a is not None and b is not None]
         return sum(parts[1:], parts[0]) if parts else None
+
+
+# What Function.apply comes to outside of torch.func's transforms. Its look at signature and operands takes as long as a
+# small product.
+_apply = super(Function, ForwardTrilinear).apply

@@ -22,8 +22,8 @@ def is_channels_last(tensor: Tensor) -> bool:
         return False
     if is_compiling():
         return tensor.is_contiguous(memory_format=last) and not tensor.is_contiguous()
-    shape, stride = tensor.shape, tensor.stride()
-    if stride[1] != 1 or 0 in shape:
+    stride = tensor.stride()
+    if stride[1] != 1 or 0 in (shape := tensor.shape):
         return False
     least = shape[1]
     for axis in range(tensor.dim() - 1, 1, -1):
@@ -36,6 +36,8 @@ def is_channels_last(tensor: Tensor) -> bool:
 
 def lay_out(tensor: Tensor, channels_last: bool) -> Tensor:
     """Contiguous, or channels-last where torch has that."""
+    if not channels_last and not is_compiling() and tensor.is_contiguous() and 1 not in tensor.shape:
+        return tensor
     last, axes = _FORMATS.get(tensor.dim()), range(tensor.dim())
     if last is None or not channels_last:
         tensor, order = tensor.contiguous(), [*axes]

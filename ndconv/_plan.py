@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -180,12 +181,26 @@ def problem_of(form: Form, first: Sequence[int], second: Sequence[int], itemsize
     return Problem(form.slot, form.geometry, *counts, form.input_size, output_size, itemsize)
 
 
+class _Prepared(NamedTuple):
+    """What is known of a call from its shapes.
+
+    Args:
+        problem: What to compute.
+        name: The lowering that was asked for or that costs the least.
+        axes: The axis of the groups in both operands and in the result.
+    """
+
+    problem: Problem
+    name: str
+    axes: Ints
+
+
 @cached
-def _planned(form: Form, first: Ints, second: Ints, itemsize: int) -> tuple[Problem, str]:
-    """The problem of two operands, and the lowering that it was asked for or that costs the least."""
+def _prepared(form: Form, first: Ints, second: Ints, itemsize: int) -> _Prepared:
     problem = problem_of(form, first, second, itemsize)
     name = _first_that_applies(problem, form.lowering) if is_compiling() else choose(problem, form.lowering).name
-    return problem, name
+    one, other = form.slot.operands
+    return _Prepared(problem, name, (one.group_axis, other.group_axis, form.slot.group_axis))
 
 
 def execute(form: Form, first: Tensor, second: Tensor) -> Tensor:
@@ -204,25 +219,21 @@ def execute(form: Form, first: Tensor, second: Tensor) -> Tensor:
     if kind is not None:
         with torch.autocast(kind, enabled=False):
             return execute(form, first, second)
-    slot = form.slot
-    a, b = (
-        ungroup(tensor.resolve_conj().resolve_neg(), filled.group_axis, form.geometry.groups)
-        for filled, tensor in zip(slot.operands, (first, second), strict=True)
-    )
-    problem, name = _planned(form, first.shape, second.shape, a.itemsize)
-    channels_last = form.channels_last
+    problem, name, axes = _prepared(form, first.shape, second.shape, first.itemsize)
+    groups, channels_last = form.geometry.groups, form.channels_last
     if channels_last is None:
         channels_last = is_channels_last(first) or is_channels_last(second)
-
-    def finish(result: Tensor) -> Tensor:
-        return lay_out(result.flatten(slot.group_axis, slot.group_axis + 1), channels_last)
+    a = ungroup(first.resolve_conj().resolve_neg(), axes[0], groups)
+    b = ungroup(second.resolve_conj().resolve_neg(), axes[1], groups)
 
     def compute(name: str) -> Tensor:
-        return finish(run(LOWERINGS[name], problem, a, b, wide=form.wide))
+        result = run(LOWERINGS[name], problem, a, b, wide=form.wide)
+        return lay_out(result.flatten(axes[2], axes[2] + 1), channels_last)
 
     if a.numel() == 0 or b.numel() == 0:
         # Operands without elements are an empty sum. Seen to here, so that no lowering has to care about them.
-        return finish(a.new_zeros(problem.shape(slot), dtype=wide_dtype(a.dtype) if form.wide else a.dtype))
+        empty = a.new_zeros(problem.shape(form.slot), dtype=wide_dtype(a.dtype) if form.wide else a.dtype)
+        return lay_out(empty.flatten(axes[2], axes[2] + 1), channels_last)
     if form.lowering == FASTEST and not is_compiling():
         name = _quickest(problem, a, channels_last, compute, name)
     return compute(name)

@@ -19,6 +19,8 @@ def unflatten(tensor: Tensor, axis: int, sizes: Ints) -> Tensor:
 
 def ungroup(tensor: Tensor, axis: int, groups: int) -> Tensor:
     """Set the groups apart that torch's layout folds into channels: ``(..., g*c, ...) -> (..., g, c, ...)``."""
+    if groups == 1:
+        return tensor.unsqueeze(axis)
     return unflatten(tensor, axis, (groups, tensor.shape[axis] // groups))
 
 

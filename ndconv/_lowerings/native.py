@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from ndconv._geometry import Pairs, Problem, Slot
+from ndconv._cache import cached
+from ndconv._geometry import Ints, Pairs, Problem, Slot
 from ndconv._lowerings._base import Cost, Lowering
-from ndconv._windows import pad, unpad
-
-# (output, input and weight of a backward, gradients of input, weight and bias)
-_INPUT, _WEIGHT = (True, False, False), (False, True, False)
+from ndconv._windows import pad, ungroup, unpad
 
 
 class Native(Lowering):
@@ -50,45 +48,53 @@ class Native(Lowering):
         return Cost(problem.multiply_adds, x + w + y, 0, 0, "a kernel of torch", 1)
 
     def output(self, problem: Problem, x: Tensor, w: Tensor) -> Tensor:
-        before, after = _split(problem)
-        padded = pad(x, before).flatten(1, 2)
-        y = torch.convolution(padded, w.flatten(0, 1), None, *_arguments(problem, after))
-        return y.reshape(problem.shape(Slot.OUTPUT))
+        call = _call(problem)
+        y = torch.convolution(pad(x, call.first).flatten(1, 2), w.flatten(0, 1), None, *call.arguments)
+        return ungroup(y, 1, problem.geometry.groups)
 
     def input(self, problem: Problem, w: Tensor, y: Tensor) -> Tensor:
-        before, after = _split(problem)
-        size = [n + lo + hi for n, (lo, hi) in zip(problem.input_size, before, strict=True)]
-        # Only its shape is looked at. One element expanded would be copied until it is contiguous.
-        x = y.new_empty(problem.batch, problem.geometry.groups * problem.channels, *size)
-        grad = _backward(y.flatten(1, 2), x, w.flatten(0, 1), problem, after, _INPUT)
-        return unpad(grad.reshape(*problem.shape(Slot.INPUT)[:3], *size), before)
+        call = _call(problem)
+        # The same kernel as of the backward, which wants an input to look at the shape of.
+        x = torch.convolution(y.flatten(1, 2), w.flatten(0, 1), None, *call.transposed)
+        return unpad(ungroup(x, 1, problem.geometry.groups), call.first)
 
     def weight(self, problem: Problem, x: Tensor, y: Tensor) -> Tensor:
-        before, after = _split(problem)
-        shape = problem.shape(Slot.WEIGHT)
         if x.dtype == torch.float16 and x.device.type == "cpu":
             # torch's kernel rounds after every sample.
             return self.weight(problem, x.float(), y.float()).half()
-        w = y.new_empty(shape[0] * shape[1], *shape[2:])
-        return _backward(y.flatten(1, 2), pad(x, before).flatten(1, 2), w, problem, after, _WEIGHT).reshape(shape)
+        call = _call(problem)
+        operands = y.flatten(1, 2), pad(x, call.first).flatten(1, 2), y.new_empty(call.weight)
+        _, w, _ = torch.ops.aten.convolution_backward(*operands, None, *call.arguments, (False, True, False))
+        return ungroup(w, 0, problem.geometry.groups)
 
 
-def _split(problem: Problem) -> tuple[Pairs, tuple[int, ...]]:
-    """Padding to do first, and what torch does itself on both sides."""
-    both = tuple(max(0, min(pair)) for pair in problem.geometry.padding)
-    first = tuple((lo - p, hi - p) for (lo, hi), p in zip(problem.geometry.padding, both, strict=True))
-    return first, both
+class _Call(NamedTuple):
+    """What torch is asked for.
+
+    Args:
+        first: Padding to do first.
+        weight: Shape of the weight, groups folded into channels.
+        arguments: Those of ``torch.convolution`` after the bias, for the convolution.
+        transposed: For the transposed convolution that is the gradient of the input.
+    """
+
+    first: Pairs
+    weight: Ints
+    arguments: tuple[Any, ...]
+    transposed: tuple[Any, ...]
 
 
-def _arguments(problem: Problem, padding: tuple[int, ...]) -> Any:
-    """Of ``aten.convolution`` after the bias: stride, padding, dilation, transposed, output_padding, groups."""
+@cached
+def _call(problem: Problem) -> _Call:
     geometry = problem.geometry
-    return geometry.stride, padding, geometry.dilation, False, (0,) * geometry.ndim, geometry.groups
-
-
-def _backward(
-    y: Tensor, x: Tensor, w: Tensor, problem: Problem, padding: tuple[int, ...], wanted: tuple[bool, bool, bool]
-) -> Tensor:
-    grads = torch.ops.aten.convolution_backward(y, x, w, None, *_arguments(problem, padding), wanted)
-    grad: Tensor = grads[wanted.index(True)]
-    return grad
+    stride, dilation, groups = geometry.stride, geometry.dilation, geometry.groups
+    both = tuple(max(0, min(pair)) for pair in geometry.padding)
+    first = tuple((lo - p, hi - p) for (lo, hi), p in zip(geometry.padding, both, strict=True))
+    sizes = zip(problem.input_size, geometry.padding, geometry.reach(problem.output_size), strict=True)
+    unread = tuple(size + lo + hi - reached for size, (lo, hi), reached in sizes)
+    return _Call(
+        first if any(map(any, first)) else (),
+        (groups * problem.features, problem.channels, *geometry.kernel),
+        (stride, both, dilation, False, (0,) * geometry.ndim, groups),
+        (stride, both, dilation, True, unread, groups),
+    )
