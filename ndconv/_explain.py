@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -15,7 +15,7 @@ from ndconv._lowerings import LOWERINGS
 from ndconv._plan import AUTO, FASTEST, Choice, choose, resolve
 from ndconv._rules import IntOrInts, Padding
 from ndconv._subscripts import equation
-from ndconv._timings import recall
+from ndconv._timings import recall, torch_wins
 
 
 @dataclass(frozen=True)
@@ -218,7 +218,10 @@ def plan(
     for title, slot in zip((*titles, "grad weight"), (Slot.OUTPUT, Slot.INPUT, Slot.WEIGHT), strict=True):
         sizes = (x_shape[0], w_shape[1], w_shape[0] // groups, convolution.framed_size, convolution.output_size)
         problem = Problem(slot, convolution.geometry, *sizes, dtype.itemsize)
-        plans[title.replace(" ", "_")] = SlotPlan(title, problem, choose(problem, wanted, recall(problem, dtype)))
+        choice = choose(problem, wanted, recall(problem, dtype))
+        if wanted == FASTEST and torch_wins(problem, dtype):
+            choice = replace(choice, name="native")
+        plans[title.replace(" ", "_")] = SlotPlan(title, problem, choice)
     result_shape = convolution.input_shape if transposed else convolution.output_shape
     shapes = x_shape, w_shape, result_shape(x_shape, w_shape)
     return ConvPlan(transposed, convolution, *shapes, str(dtype).removeprefix("torch."), **plans)

@@ -104,7 +104,9 @@ class Trilinear(Function):
         return _unfold(result, slot, index, grown.groups, info.batch_size), 0
 
 
-_derivative = cached(Form.derivative)
+@cached
+def _derivative(form: Form, slot: Slot, channels_last: bool) -> Form:
+    return form.derivative(slot, channels_last)
 
 
 def _layouts(form: Form, first: Tensor, second: Tensor) -> tuple[bool, ...]:

@@ -6,19 +6,21 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.compiler import is_compiling
+from torch.nn import Parameter
 
 from ndconv._autocast import autocast_device
 from ndconv._cache import cached
 from ndconv._geometry import Form, Ints, Problem
 from ndconv._layout import is_channels_last, lay_out
 from ndconv._lowerings import LOWERINGS, Cost
+from ndconv._lowerings.native import arguments
 from ndconv._precision import run, wide_dtype
-from ndconv._timings import key_of, lookup, measure
+from ndconv._timings import key_of, lookup, measure, wins
 from ndconv._windows import ungroup
 
 AUTO, FASTEST = "auto", "fastest"
@@ -29,6 +31,9 @@ AUTO, FASTEST = "auto", "fastest"
 _MULTIPLY_ADDS = {2: (800.0, 800.0), 4: (100.0, 58.0), 8: (28.0, 28.0), 16: (7.0, 7.0)}
 _BYTES, _CACHED_BYTES = 33.0, 85.0
 _CALL = 4500.0
+
+# What holds numbers and does nothing else.
+_PLAIN = {Tensor, Parameter}
 
 _current = AUTO
 
@@ -201,6 +206,27 @@ def _prepared(form: Form, first: Ints, second: Ints, itemsize: int) -> _Prepared
     name = _first_that_applies(problem, form.lowering) if is_compiling() else choose(problem, form.lowering).name
     one, other = form.slot.operands
     return _Prepared(problem, name, (one.group_axis, other.group_axis, form.slot.group_axis))
+
+
+def torchs_own(form: Form, first: Tensor, second: Tensor) -> tuple[Any, ...] | None:
+    """Arguments of ``torch.convolution`` after the bias, where it had better take the place of the Function as well.
+
+    That is where ``"fastest"`` has measured an OUTPUT or INPUT and its gradients, and torch's kernel wins all of them:
+    then torch may differentiate it too.
+    """
+    if is_compiling() or not {type(first), type(second)} <= _PLAIN or torch._C._are_functorch_transforms_active():
+        return None
+    if is_channels_last(first) or is_channels_last(second):
+        return None
+    dtype, device, recorded = first.dtype, first.device.type, torch.is_grad_enabled()
+    if dtype == torch.float16 and device == "cpu":
+        return None  # torch's kernel rounds the gradient of a weight after every sample
+    problem = _prepared(form, first.shape, second.shape, first.itemsize).problem
+    needed = (slot for slot, tensor in zip(form.slot.operands, (first, second), strict=True) if tensor.requires_grad)
+    slots = (form.slot, *needed) if recorded else (form.slot,)
+    if first.is_complex() or not wins("native", problem, slots, dtype, device, torch.get_num_threads()):
+        return None
+    return arguments(problem)
 
 
 def execute(form: Form, first: Tensor, second: Tensor) -> Tensor:

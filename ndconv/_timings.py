@@ -7,23 +7,28 @@ and one number of threads; it says so of itself when it is saved.
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from ndconv._cache import cached
 from ndconv._geometry import Geometry, Problem, Slot
 
-# After a first run, which sets things up, a contender runs until it has taken so long, ...
+# After a first run, which sets things up, contenders take turns until all have taken so long for each, ...
 _SECONDS = 0.02
-# ... or only once if that took so many times as long as the best contender before.
-_HOPELESS = 2.0
+# ... but for those that after one turn, two, three and more take so many times as long as the best: on a machine that
+# does other things as well, one turn proves little.
+_HOPELESS = 10.0, 4.0, 2.0
+# What an autograd function of ours adds to each call, beside what it computes: Python finds its caches full of numbers.
+_FUNCTION = 5e-5
 
 
 class Key(NamedTuple):
@@ -56,8 +61,22 @@ def recall(problem: Problem, dtype: torch.dtype) -> dict[str, float]:
     return next(found, {})
 
 
+@cached
+def wins(name: str, problem: Problem, slots: tuple[Slot, ...], dtype: torch.dtype, device: str, threads: int) -> bool:
+    """Whether a lowering is known to lose nothing over these slots of a problem if it needs no function of ours."""
+    keys = [Key(replace(problem, slot=slot), dtype, device, threads, False) for slot in slots]
+    found = [seconds for key in keys if name in (seconds := _table.get(key, {}))]
+    return len(found) == len(slots) and sum(each[name] - min(each.values()) - _FUNCTION for each in found) <= 0
+
+
+def torch_wins(problem: Problem, dtype: torch.dtype) -> bool:
+    """Whether on some device torch's kernel `wins` all slots."""
+    threads, devices = torch.get_num_threads(), {key.device for key in _table}
+    return any(wins("native", problem, tuple(Slot), dtype, device, threads) for device in devices)
+
+
 def measure(key: Key, contenders: Mapping[str, Callable[[], object]]) -> dict[str, float]:
-    """Time each contender and remember the least of its times.
+    """Time contenders in turns and remember the least of each one's times.
 
     A contender that lacks an operation on the device is out of the contest.
 
@@ -70,13 +89,21 @@ def measure(key: Key, contenders: Mapping[str, Callable[[], object]]) -> dict[st
             _timed(run)
         except (NotImplementedError, RuntimeError):
             continue
-        best = spent = _timed(run)
-        while best < _HOPELESS * min(seconds.values(), default=best + 1) and spent < _SECONDS:
-            taken = _timed(run)
-            best, spent = min(best, taken), spent + taken
-        seconds[name] = best
-    _table[key] = seconds
+        seconds[name] = math.inf
+    hopeful, spent, turns = list(seconds), 0.0, 0
+    while turns == 0 or (len(hopeful) > 1 and spent < _SECONDS * len(seconds)):
+        for name in hopeful:
+            taken = _timed(contenders[name])
+            seconds[name], spent = min(seconds[name], taken), spent + taken
+        limit = _HOPELESS[min(turns, len(_HOPELESS) - 1)] * min(seconds.values(), default=0)
+        hopeful, turns = [name for name in hopeful if seconds[name] < limit], turns + 1
+    _remember({key: seconds})
     return seconds
+
+
+def _remember(table: Mapping[Key, dict[str, float]]) -> None:
+    _table.update(table)
+    wins.cache_clear()  # type: ignore[attr-defined]
 
 
 def _timed(run: Callable[[], object]) -> float:
@@ -134,6 +161,7 @@ def load_timings(path: str | os.PathLike[str]) -> None:
     values = json.loads(Path(path).read_text())
     if values["machine"] != (here := _machine()):
         raise ValueError(f"load_timings: times must be of this machine, {here}, but {path} is of {values['machine']}")
+    table = {}
     for row in values["timings"]:
         problem = {name: _as_tuple(value) for name, value in row["problem"].items()}
         geometry = {name: _as_tuple(value) for name, value in problem.pop("geometry").items()}
@@ -142,7 +170,8 @@ def load_timings(path: str | os.PathLike[str]) -> None:
             Problem(slot, Geometry(**geometry), **problem),
             getattr(torch, row["dtype"]), row["device"], row["threads"], row["channels_last"],
         )  # fmt: skip
-        _table[key] = row["seconds"]
+        table[key] = row["seconds"]
+    _remember(table)
 
 
 def _as_tuple(value: Any) -> Any:

@@ -5,8 +5,8 @@ Both take one axis at a time, so nothing depends on how many there are.
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
-from torch.nn.functional import pad as pad_last_axis_first
 
 from ndconv._geometry import Geometry, Ints, Pairs
 
@@ -38,7 +38,7 @@ def pad(tensor: Tensor, amounts: Pairs) -> Tensor:
     """
     if not any(amount != 0 for pair in amounts for amount in pair):
         return tensor
-    return pad_last_axis_first(tensor, [amount for pair in reversed(amounts) for amount in pair])
+    return torch.constant_pad_nd(tensor, [amount for pair in reversed(amounts) for amount in pair])
 
 
 def unpad(tensor: Tensor, amounts: Pairs) -> Tensor:

@@ -24,6 +24,7 @@ def table(monkeypatch: pytest.MonkeyPatch) -> dict[Any, Any]:
     """An empty one."""
     empty: dict[Any, Any] = {}
     monkeypatch.setattr(_timings, "_table", empty)
+    _timings.wins.cache_clear()  # type: ignore[attr-defined]
     return empty
 
 
@@ -72,7 +73,7 @@ def test_another_layout_is_another_problem(table: dict[Any, Any], device: str) -
 def test_the_winner_runs_and_the_plan_says_so(table: dict[Any, Any]) -> None:
     step("cpu")
     for key, seconds in table.items():
-        seconds.update(taps=1e-9, native=5e-9)
+        seconds.update(dict.fromkeys(seconds, 1.0), taps=1e-3, native=5e-3)
         assert key.dtype == torch.float32
     plan = ndconv.plan(X, W, padding=1, lowering="fastest", dtype=torch.float32)
     assert plan.output.choice.wanted == "fastest"
@@ -81,6 +82,45 @@ def test_the_winner_runs_and_the_plan_says_so(table: dict[Any, Any]) -> None:
     with patch.object(Lowering, "run", autospec=True, side_effect=Lowering.run) as run:
         step("cpu")
     assert [call.args[0].name for call in run.call_args_list] == ["taps", "taps", "taps"]
+
+
+OPERATIONS: dict[str, Callable[..., Tensor]] = {
+    name: getattr(ndconv.functional, name) for name in ("conv2d", "conv_transpose2d")
+}
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+@pytest.mark.parametrize("needed", [(True, True), (True, False), (False, True), (False, False)], ids=str)
+def test_where_torch_wins_every_slot_its_own_operator_runs(
+    table: dict[Any, Any], device: str, name: str, needed: tuple[bool, bool]
+) -> None:
+    def run() -> tuple[Tensor, ...]:
+        torch.manual_seed(0)
+        x, w, bias = integers(*X, device=device), integers(3, 3, 3, 2, device=device), integers(3, device=device)
+        chosen = [tensor.requires_grad_() for tensor, need in zip((x, w), needed, strict=True) if need]
+        y = OPERATIONS[name](x, w, bias, padding=1, lowering="fastest")
+        grads = torch.autograd.grad(y.square().sum(), chosen, create_graph=True) if chosen else ()
+        return y, *grads, *(torch.autograd.grad([grad.sum() for grad in grads], chosen) if chosen else ())
+
+    first = run()
+    for seconds in table.values():
+        seconds.update(dict.fromkeys(seconds, 1.0), native=1e-3)
+    _timings.wins.cache_clear()  # type: ignore[attr-defined]
+    with patch.object(Lowering, "run", side_effect=AssertionError("a lowering ran")):
+        second = run()
+    assert len(first) == len(second)
+    assert all(map(torch.equal, first, second))
+
+
+def test_the_plan_says_where_torch_wins_altogether(table: dict[Any, Any]) -> None:
+    step("cpu")
+    slots = [key.problem.slot.value for key in table]
+    for slot, seconds in zip(slots, table.values(), strict=True):
+        seconds.update(dict.fromkeys(seconds, 1.0), native=1e-3, taps=0.99e-3 if slot == "weight" else 1)
+    _timings.wins.cache_clear()  # type: ignore[attr-defined]
+    plan = ndconv.plan(X, W, padding=1, lowering="fastest", dtype=torch.float32)
+    assert plan.output.lowering == plan.grad_input.lowering == plan.grad_weight.lowering == "native"
+    assert "not taps        measured at 0.99 times the time" in str(plan.grad_weight)
 
 
 def test_the_plan_of_what_was_not_measured() -> None:

@@ -84,7 +84,7 @@ FAULTS: dict[str, tuple[Any, str, str, str]] = {
     ),
     "remainder rows not zero": (
         _windowed, "unpad", "pad(tensor, tuple((-lo, -hi) for lo, hi in amounts))",
-        "pad_last_axis_first(tensor, [-amount for pair in reversed(amounts) for amount in pair], value=1)",
+        "torch.constant_pad_nd(tensor, [-amount for pair in reversed(amounts) for amount in pair], 1)",
     ),
     "groups interleaved with channels": (
         _plan, "ungroup", "(groups, tensor.shape[axis] // groups))",
@@ -92,20 +92,22 @@ FAULTS: dict[str, tuple[Any, str, str, str]] = {
     ),
     "groups mixed up by vmap": (_function, "_fold", "apart.movedim(0, position)", "apart.movedim(0, position + 1)"),
     "kernel not flipped in INPUT": (taps.Taps, "input", "_pack_weight(w, plan)", "_pack_weight(w.flip(-1), plan)"),
-    "conj forgotten": (_function.Trilinear, "backward", "operand.conj()", "operand"),
+    "conj forgotten": (_function.Trilinear, "backward", "other.conj()", "other"),
     "half types summed as they are": (_plan, "run", "widen = lowering", "widen = False and lowering"),
-    "rounded before the bias": (_conv, "compute_output", "bias is not None, (x, w)", "False, (x, w)"),
+    "rounded before the bias": (_conv, "compute_output", "bias is not None, _layout", "False, _layout"),
     "integers summed in float32": (_precision, "_float", "if largest <= _EXACT[dtype]", "if dtype == torch.float32"),
     "a saved tensor written to": (
-        _function.Trilinear, "backward", "if operand is not None:",
-        "if operand is not None and operand.detach().add_(1) is not None:",
+        _function.Trilinear, "backward", "and other is not None:",
+        "and other is not None and other.detach().add_(1) is not None:",
     ),
-    "an operand written to": (_flops, "execute", "slot = form.slot", "slot = form.slot; first.detach().mul_(1)"),
+    "an operand written to": (
+        _flops, "execute", "groups, channels_last =", "first.detach().mul_(1); groups, channels_last =",
+    ),
     "a tangent left out": (
         _function.ForwardTrilinear, "jvp", "(first_tangent, second), (first, second_tangent)",
         "(first_tangent, second)",
     ),
-    "channels-last forgotten": (_flops, "execute", "channels_last = form.channels_last", "channels_last = False"),
+    "channels-last forgotten": (_flops, "execute", "groups, form.channels_last", "groups, False"),
     "sums that start at one": (taps.Taps, "weight", "x.new_zeros(", "x.new_ones("),
     "no gap between rows": (taps, "layout", "size + zeros for", "size for"),
     "a border reflected with its outermost element": (

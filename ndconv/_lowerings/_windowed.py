@@ -9,13 +9,16 @@ from collections.abc import Iterator
 from torch import Tensor
 from torch.compiler import is_compiling
 
-from ndconv._geometry import Ints, Problem, Slot
+from ndconv._cache import cached
+from ndconv._geometry import Ints, Pairs, Problem, Slot
 from ndconv._lowerings._base import Cost, Lowering
 from ndconv._windows import fold, pad, unpad, windows
 from ndconv._workspace import aim, chunks
 
 # Elements that could be copied in the time that starting on a row takes; windows are copied along the last output axis.
 _ROW = 18
+# The one chunk of what need not be cut.
+_WHOLE = ((slice(None),),)
 
 
 class Windowed(Lowering):
@@ -94,13 +97,9 @@ class Windowed(Lowering):
             w += self.product_weight(view[part], y[part])
         return w
 
-    def _parts(self, problem: Problem) -> list[tuple[slice, ...]]:
+    def _parts(self, problem: Problem) -> tuple[tuple[slice, ...], ...]:
         """Slices ``[n, g, c or d, *o]`` of windows or outputs that make the chunks: samples, then rows of one, ..."""
-        each, sizes = problem.itemsize * elements_per_window(problem), (problem.batch, *problem.output_size)
-        target = self._chunk(problem)
-        if is_compiling() or each * math.prod(sizes) <= aim(target):
-            return [(slice(None),)]
-        return [(samples, slice(None), slice(None), *part) for samples, *part in _blocks(sizes, each, target)]
+        return _WHOLE if is_compiling() else _slices(problem, aim(self._chunk(problem)))
 
     def _chunk(self, problem: Problem) -> int | None:
         """Bytes that a chunk aims at: no less than the weight takes, which the product of every chunk reads again."""
@@ -113,7 +112,15 @@ def elements_per_window(problem: Problem) -> int:
     return problem.geometry.groups * problem.channels * math.prod(problem.geometry.kernel)
 
 
-def _blocks(sizes: Ints, each: int, target: int | None) -> Iterator[tuple[slice, ...]]:
+@cached
+def _slices(problem: Problem, target: int) -> tuple[tuple[slice, ...], ...]:
+    each, sizes = problem.itemsize * elements_per_window(problem), (problem.batch, *problem.output_size)
+    if each * math.prod(sizes) <= target:
+        return _WHOLE
+    return tuple((samples, slice(None), slice(None), *part) for samples, *part in _blocks(sizes, each, target))
+
+
+def _blocks(sizes: Ints, each: int, target: int) -> Iterator[tuple[slice, ...]]:
     """Slices that cut the first axis; where that leaves one index of it, the next one as well, and so on."""
     size, *rest = sizes
     for part in chunks(size, each * math.prod(rest), target):
@@ -124,5 +131,11 @@ def _blocks(sizes: Ints, each: int, target: int | None) -> Iterator[tuple[slice,
 
 
 def _windows(problem: Problem, x: Tensor) -> Tensor:
-    geometry = problem.geometry
-    return windows(pad(x, geometry.fit(problem.input_size, geometry.reach(problem.output_size))), geometry)
+    return windows(pad(x, _frame(problem)), problem.geometry)
+
+
+@cached
+def _frame(problem: Problem) -> Pairs:
+    """Padding of the input up to where the last window ends, none if that is none."""
+    frame = problem.geometry.fit(problem.input_size, problem.geometry.reach(problem.output_size))
+    return frame if any(map(any, frame)) else ()

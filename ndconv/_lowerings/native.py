@@ -68,6 +68,12 @@ class Native(Lowering):
         return ungroup(w, 0, problem.geometry.groups)
 
 
+def arguments(problem: Problem) -> tuple[Any, ...] | None:
+    """Arguments of ``torch.convolution`` after the bias that compute OUTPUT or INPUT; None if torch cannot pad so."""
+    call = _call(problem)
+    return None if call.first else call.transposed if problem.slot is Slot.INPUT else call.arguments
+
+
 class _Call(NamedTuple):
     """What torch is asked for.
 
