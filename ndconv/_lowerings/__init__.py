@@ -8,10 +8,11 @@ from ndconv._lowerings.native import Native
 from ndconv._lowerings.reshape import Reshape
 from ndconv._lowerings.taps import Taps
 from ndconv._lowerings.window import Window
+from ndconv._lowerings.winograd import Winograd
 
 # In the order in which they are preferred where costs cannot be weighed.
 LOWERINGS: dict[str, Lowering] = {
-    lowering.name: lowering for lowering in (Reshape(), Taps(), Columns(), Window(), Native())
+    lowering.name: lowering for lowering in (Reshape(), Taps(), Columns(), Window(), Winograd(), Native())
 }
 
 __all__ = ["LOWERINGS", "Cost", "Lowering"]

@@ -117,15 +117,15 @@ def _slices(problem: Problem, target: int) -> tuple[tuple[slice, ...], ...]:
     each, sizes = problem.itemsize * elements_per_window(problem), (problem.batch, *problem.output_size)
     if each * math.prod(sizes) <= target:
         return _WHOLE
-    return tuple((samples, slice(None), slice(None), *part) for samples, *part in _blocks(sizes, each, target))
+    return tuple((samples, slice(None), slice(None), *part) for samples, *part in blocks(sizes, each, target))
 
 
-def _blocks(sizes: Ints, each: int, target: int) -> Iterator[tuple[slice, ...]]:
+def blocks(sizes: Ints, each: int, target: int) -> Iterator[tuple[slice, ...]]:
     """Slices that cut the first axis; where that leaves one index of it, the next one as well, and so on."""
     size, *rest = sizes
     for part in chunks(size, each * math.prod(rest), target):
         if rest and part.stop - part.start == 1:
-            yield from ((part, *behind) for behind in _blocks(tuple(rest), each, target))
+            yield from ((part, *behind) for behind in blocks(tuple(rest), each, target))
         else:
             yield (part, *(slice(0, length) for length in rest))
 

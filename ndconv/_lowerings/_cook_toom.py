@@ -1,0 +1,100 @@
+"""Cook and Toom's short convolutions: their matrices, without rounding.
+
+Polynomials with ``m`` and ``k`` coefficients have a product that ``p = m + k - 1`` of its values tell. Taking values at
+points is a matrix for each factor, and so is getting the coefficients back; with the three of them
+
+    sum over o, k of x[o + k] * w[k] * y[o] = sum over p of (B x)[p] * (G w)[p] * (A y)[p]
+
+for a tile of ``m`` outputs: ``p`` products instead of ``m * k``. As the form is the same whichever tensor is open, each
+slot is a transform of two operands, the products, and the transposed transform of the result.
+"""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from ndconv._geometry import Ints
+
+# Small points and their negatives make for small numbers, and so for little rounding. Infinity is one point more.
+_POINTS = 0, 1, -1, 2, -2
+MOST = len(_POINTS) + 1
+"""The most products of a tile along one axis."""
+
+Rows = list[list[Fraction]]
+
+
+def matrices(m: int, k: int) -> tuple[Rows, Rows, Rows]:
+    """``B[p, m + k - 1]``, ``G[p, k]`` and ``A[p, m]`` of a tile; ``B`` has integers only, at the cost of ``G``.
+
+    Example:
+        >>> B, G, A = matrices(2, 3)
+        >>> [[int(value) for value in row] for row in B]
+        [[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, -1, 0, 1]]
+        >>> [[float(value) for value in row] for row in G]
+        [[1.0, 0.0, 0.0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0.0, 0.0, 1.0]]
+        >>> [[int(value) for value in row] for row in A]
+        [[1, 0], [1, 1], [1, -1], [0, 1]]
+    """
+    p = m + k - 1
+    rows = [list(column) for column in zip(*_inverse(_values(p, p)), strict=True)]
+    scales = [math.lcm(*(value.denominator for value in row)) for row in rows]
+    whole = [[scale * value for value in row] for scale, row in zip(scales, rows, strict=True)]
+    kernel = [[value / scale for value in row] for scale, row in zip(scales, _values(p, k), strict=True)]
+    return whole, kernel, _values(p, m)
+
+
+def _values(points: int, count: int) -> Rows:
+    """Values of so many monomials at the points; at infinity, that of the highest."""
+    finite = [[Fraction(point) ** power for power in range(count)] for point in _POINTS[: points - 1]]
+    return [*finite, [Fraction(power == count - 1) for power in range(count)]]
+
+
+def _inverse(rows: Rows) -> Rows:
+    """By elimination."""
+    size = len(rows)
+    both = [[*row, *(Fraction(i == j) for j in range(size))] for i, row in enumerate(rows)]
+    for i in range(size):
+        pivot = next(j for j in range(i, size) if both[j][i])
+        both[i], both[pivot] = both[pivot], both[i]
+        both[i] = [value / both[i][i] for value in both[i]]
+        for j in range(size):
+            if j != i:
+                both[j] = [a - both[j][i] * b for a, b in zip(both[j], both[i], strict=True)]
+    return [row[size:] for row in both]
+
+
+@lru_cache(maxsize=256)
+def transforms(m: Ints, k: Ints, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, ...]:
+    """``B``, ``G`` and ``A`` for all axes at once: their Kronecker products over the axes, rounded once."""
+    product: list[Rows] = [[[Fraction(1)]]] * 3
+    for each in map(matrices, m, k):
+        product = [_kronecker(a, b) for a, b in zip(product, each, strict=True)]
+    numbers = ([[float(value) for value in row] for row in rows] for rows in product)
+    return tuple(torch.tensor(rows, dtype=dtype, device=device) for rows in numbers)
+
+
+@lru_cache(maxsize=256)
+def growth(m: int, k: int) -> float:
+    """By how much more than its operands' norms a sum of a tile can be rounded, along one axis, in any slot.
+
+    It is the largest ``sum over p of |A[p, o]| * norm(G[p]) * norm(B[p])``, or the same with G and A exchanged.
+
+    Example:
+        >>> round(growth(2, 3), 1), round(growth(4, 3), 1)
+        (3.9, 20.1)
+    """
+    over, kernel, disjoint = matrices(m, k)
+    return max(
+        sum(abs(row[place]) * math.hypot(*other) * math.hypot(*each) for row, other, each in zip(*rows, strict=True))
+        for rows in ((disjoint, kernel, over), (kernel, disjoint, over))
+        for place in range(len(rows[0][0]))
+    )
+
+
+def _kronecker(a: Rows, b: Rows) -> Rows:
+    return [[u * v for u in row for v in other] for row in a for other in b]

@@ -1,0 +1,172 @@
+"""How the tensors of a problem are cut into tiles along some axes, and transformed tile by tile.
+
+The tensor that windows read, the input or for INPUT the output, is cut into tiles of ``p = m + k - 1`` elements, of
+which ``k - 1`` are the next tile's as well; the one that they make, into tiles of ``m``. An axis that is not cut has
+tiles of one element. A transform treats all elements of a tile alike, by a matrix, and puts what comes out first. There
+it is so many groups of a convolution along the axes that are not cut, with all tiles of all samples as one more axis.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from torch import Tensor
+
+from ndconv._cache import cached
+from ndconv._geometry import Geometry, Ints, Pairs, Problem, Slot
+from ndconv._lowerings._cook_toom import MOST
+from ndconv._matmul import matmul
+from ndconv._windows import pad, split, windows
+
+# With more axes than this, transforms cost what the products save, and round more.
+_AXES = 2
+
+
+class Tiling(NamedTuple):
+    """The tiles of a problem.
+
+    Args:
+        m: Elements of a disjoint tile, per axis; 1 where the axis is not cut.
+        k: Kernel elements that the transforms take care of, per axis.
+        counts: Disjoint tiles per axis.
+        before: Padding of the tensor whose tiles overlap, per axis.
+        after: Padding of the other one.
+        problem: What is left to do for the tiles of one sample.
+    """
+
+    m: Ints
+    k: Ints
+    counts: Ints
+    before: Pairs
+    after: Pairs
+    problem: Problem
+
+    @property
+    def p(self) -> Ints:
+        """Elements of an overlapping tile, per axis."""
+        return tuple(m + k - 1 for m, k in zip(self.m, self.k, strict=True))
+
+    @property
+    def cut(self) -> Ints:
+        """Axes that are cut."""
+        return tuple(axis for axis, m in enumerate(self.m) if m > 1)
+
+    @property
+    def rest(self) -> Ints:
+        """The other axes."""
+        return tuple(axis for axis, m in enumerate(self.m) if m == 1)
+
+    def of(self, tiles: int) -> Problem:
+        """`problem` with so many tiles."""
+        whole = self.problem
+        x, y = ((*size[:-1], tiles) for size in (whole.input_size, whole.output_size))
+        return Problem(whole.slot, whole.geometry, 1, whole.channels, whole.features, x, y, whole.itemsize)
+
+    def overlapping(self, tensor: Tensor) -> Tensor:
+        """View of the overlapping tiles of a tensor: ``[n,g,c,*counts,*p]``."""
+        return windows(pad(tensor, self.before), Geometry(self.p, self.m, (), (1,) * len(self.m)))
+
+    def disjoint(self, tensor: Tensor) -> Tensor:
+        """View of the disjoint tiles of a tensor: ``[n,g,d,*counts,*m]``."""
+        return split(pad(tensor, self.after), 3, self.m)
+
+    def transformed(self, tiles: Tensor, matrix: Tensor) -> Tensor:
+        """Tiles ``[n,g,c,*counts,*q]`` times a matrix ``[p,q]``, as ``[1,p*g,c,*rest,n*counts]``."""
+        order = self._order
+        sizes = (tiles.shape[axis] for axis in order[len(self.m) + 1 : -1 - len(self.cut)])
+        columns = tiles.permute(order).reshape(1, matrix.shape[1], -1)
+        return matmul(matrix.unsqueeze(0), columns).view(1, self.problem.geometry.groups, *sizes, -1)
+
+    def restored(self, product: Tensor, matrix: Tensor, shape: Ints) -> Tensor:
+        """Adjoint of `transformed`: tiles of shape ``(n, g, d, *counts, *q)``."""
+        columns = matmul(matrix.mT.unsqueeze(0), product.reshape(1, matrix.shape[0], -1))
+        return columns.view([shape[axis] for axis in self._order]).permute(_inverse(self._order))
+
+    def weight(self, w: Tensor, matrix: Tensor) -> Tensor:
+        """``w[g,d,c,*kernel]`` times a matrix ``[p,k]``, as ``[p*g,d,c,*rest,1]``."""
+        columns = w.permute(self._kernel_order).reshape(1, matrix.shape[1], -1)
+        sizes = (w.shape[axis] for axis in (1, 2, *(3 + axis for axis in self.rest)))
+        return matmul(matrix.unsqueeze(0), columns).view(self.problem.geometry.groups, *sizes, 1)
+
+    def kernel(self, product: Tensor, matrix: Tensor, shape: Ints) -> Tensor:
+        """Adjoint of `weight`: ``(g, d, c, *kernel)``."""
+        order = self._kernel_order
+        columns = matmul(matrix.mT.unsqueeze(0), product.reshape(1, matrix.shape[0], -1))
+        return columns.view([shape[axis] for axis in order]).permute(_inverse(order)).contiguous()
+
+    @property
+    def _order(self) -> Ints:
+        """Axes of ``[n,g,c,*counts,*q]`` as ``[*q,g,c,*rest,n,*cut]``."""
+        ndim = len(self.m)
+        rest, cut = (tuple(3 + axis for axis in axes) for axes in (self.rest, self.cut))
+        return (*range(3 + ndim, 3 + 2 * ndim), 1, 2, *rest, 0, *cut)
+
+    @property
+    def _kernel_order(self) -> Ints:
+        """Axes of ``[g,d,c,*kernel]`` as ``[*cut,g,d,c,*rest]``."""
+        rest, cut = (tuple(3 + axis for axis in axes) for axes in (self.rest, self.cut))
+        return (*cut, 0, 1, 2, *rest)
+
+
+def _inverse(order: Ints) -> Ints:
+    return tuple(sorted(range(len(order)), key=order.__getitem__))
+
+
+class _Axis(NamedTuple):
+    m: int
+    k: int
+    tiles: int
+    before: tuple[int, int]
+    after: tuple[int, int]
+
+
+@cached
+def tiling(problem: Problem) -> Tiling:
+    """The tiles that save the most multiplications.
+
+    Example:
+        >>> geometry = Geometry(kernel=(3, 3), stride=(1, 2), padding=((1, 1), (1, 1)), dilation=(1, 1))
+        >>> found = tiling(Problem(Slot.OUTPUT, geometry, 1, 16, 16, (14, 14), (14, 7), 4))
+        >>> found.m, found.k, found.counts, found.before, found.after
+        ((4, 1), (3, 1), (4, 7), ((1, 3), (0, 0)), ((0, 2), (0, 0)))
+        >>> found.problem.geometry
+        Geometry(kernel=(3, 1), stride=(2, 1), padding=((1, 1), (0, 0)), dilation=(1, 1), groups=6)
+    """
+    geometry, axes = problem.geometry, range(problem.geometry.ndim)
+    made = problem.input_size if problem.slot is Slot.INPUT else problem.output_size
+    gains = {axis: _gain(geometry, axis, made[axis]) for axis in axes}
+    chosen = sorted((axis for axis in axes if gains[axis][0] > 1), key=gains.__getitem__, reverse=True)[:_AXES]
+    found = [_axis(problem, axis, gains[axis][1] if axis in chosen else 1) for axis in axes]
+    m, k, counts, before, after = zip(*found, strict=True) if found else ((),) * 5
+
+    rest = [axis for axis in axes if axis not in chosen]
+    kernel, stride, dilation, x, y = (
+        (*(values[axis] for axis in rest), 1)
+        for values in (geometry.kernel, geometry.stride, geometry.dilation, problem.input_size, problem.output_size)
+    )
+    groups = geometry.groups * math.prod(tile.m + tile.k - 1 for tile in found)
+    left = Geometry(kernel, stride, (*(geometry.padding[axis] for axis in rest), (0, 0)), dilation, groups)
+    inner = Problem(problem.slot, left, 1, problem.channels, problem.features, x, y, problem.itemsize)
+    tiles = math.prod(counts[axis] for axis in chosen)
+    return Tiling(m, k, counts, before, after, Tiling(m, k, counts, before, after, inner).of(tiles))
+
+
+def _axis(problem: Problem, axis: int, m: int) -> _Axis:
+    """Tiles of ``m`` along an axis."""
+    turned = problem.slot is Slot.INPUT
+    read, made = (sizes[axis] for sizes in (problem.input_size, problem.output_size)[:: -1 if turned else 1])
+    if m == 1:
+        return _Axis(1, 1, made, (0, 0), (0, 0))
+    k, (lo, _), count = problem.geometry.kernel[axis], problem.geometry.padding[axis], -(-made // m)
+    lo = k - 1 - lo if turned else lo
+    return _Axis(m, k, count, (lo, count * m + k - 1 - read - lo), (0, count * m - made))
+
+
+def _gain(geometry: Geometry, axis: int, size: int) -> tuple[float, int]:
+    """How many times fewer products tiles take along an axis, and of how many elements they are then."""
+    k = geometry.kernel[axis]
+    if (geometry.stride[axis], geometry.dilation[axis]) != (1, 1) or k == 1:
+        return 1.0, 1
+    gains = ((size * k / (-(-size // m) * (m + k - 1)), m) for m in range(2, MOST + 2 - k))
+    return max(gains, default=(1.0, 1))

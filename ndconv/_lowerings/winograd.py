@@ -1,0 +1,153 @@
+"""Fewer multiplications: short convolutions along some axes, another lowering along the others."""
+
+from __future__ import annotations
+
+import math
+
+from torch import Tensor
+from torch.compiler import is_compiling
+
+from ndconv._geometry import Ints, Problem, Slot
+from ndconv._lowerings._base import Cost, Lowering
+from ndconv._lowerings._cook_toom import MOST, growth, transforms
+from ndconv._lowerings._tiles import Tiling, tiling
+from ndconv._lowerings._windowed import blocks
+from ndconv._lowerings.reshape import Reshape
+from ndconv._lowerings.taps import Taps
+from ndconv._windows import merge, narrow, split
+from ndconv._workspace import aim
+
+# Bytes of transformed elements that a chunk aims at, unless the weight, which every chunk reads, has more.
+_CHUNK = 6 * 2**20
+# What it takes to copy an element of a tile, in elements moved: tiles are a few elements wide.
+_GATHER = 4
+# Tensor operations of a chunk, beside those of its products.
+_CALLS = 30
+
+_RESHAPE, _TAPS = Reshape(), Taps()
+
+
+class Winograd(Lowering):
+    """Cook and Toom's short convolutions, as Winograd and Lavin use them, along up to two axes.
+
+    Along axes with stride and dilation 1 tensors are cut into tiles and transformed (`ndconv._lowerings._tiles`), which
+    leaves ``m + K - 1`` products of the ``m * K`` for ``m`` outputs: a quarter of them for two axes of K = 3. Along the
+    others `reshape` or `taps` computes.
+
+    Its transforms round, with integers too. An element's error is at most ``4 * eps * norm(a) * norm(b)`` times the
+    `growth` of both axes, 4 to 21 each, with the norms of all that the sums of its tile run over. A NaN or an infinity
+    reaches all elements of a tile.
+
+    Source: Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks" (2016), https://arxiv.org/abs/1509.09308
+    """
+
+    name = "winograd"
+    exact = False
+
+    def refusal(self, problem: Problem) -> str | None:
+        if problem.itemsize < 4:
+            return "its transforms lose more digits than half types can spare"
+        if not tiling(problem).cut:
+            return f"no axis has stride 1, dilation 1 and a kernel of 2 to {MOST - 1} elements that tiles would serve"
+        return None
+
+    def rounding(self, problem: Problem) -> float:
+        found = tiling(problem)
+        return 4 * math.prod(growth(found.m[axis], found.k[axis]) for axis in found.cut)
+
+    def cost(self, problem: Problem) -> Cost:
+        found = tiling(problem)
+        tiles = problem.batch * found.problem.output_size[-1]
+        over, disjoint = (tiles * elements for elements in _per_tile(found))
+        p, k, m = (math.prod(sizes) for sizes in (found.p, found.k, found.m))
+        w, chunk = math.prod(problem.shape(Slot.WEIGHT)) // k, max(1, _chunk(found) // problem.itemsize)
+        transforming = Cost(
+            multiply_adds=p * (p * over + k * w + m * disjoint),
+            elements_moved=(_GATHER + 2) * (p * over + m * disjoint) + 2 * p * disjoint + (p + 2 * k) * w,
+            elements_cached=0,
+            workspace=min(p * (over + disjoint), chunk) + p * w,
+            matmuls=f"({p}, {p}) @ ({p}, {over})",
+            calls=_CALLS * max(1, p * (over + disjoint) // chunk),
+        )
+        return Cost.altogether([_left(found).cost(found.of(tiles)), transforming])
+
+    def output(self, problem: Problem, x: Tensor, w: Tensor) -> Tensor:
+        return self._made(problem, x, w)
+
+    def input(self, problem: Problem, w: Tensor, y: Tensor) -> Tensor:
+        # Here windows read the output, under the kernel in reverse.
+        return self._made(problem, y, w.flip([3 + axis for axis in tiling(problem).cut]))
+
+    def _made(self, problem: Problem, read: Tensor, w: Tensor) -> Tensor:
+        """What windows make of what they read."""
+        found, shape = tiling(problem), problem.shape(problem.slot)
+        over, kernel, disjoint = transforms(found.m, found.k, w.dtype, w.device)
+        view, weight = found.overlapping(read), found.weight(w, kernel)
+
+        def tiles(part: tuple[slice, ...]) -> Tensor:
+            some = view[part]
+            operand = found.transformed(some, over)
+            operands = (weight, operand) if problem.slot is Slot.INPUT else (operand, weight)
+            product = _left(found).run(found.of(operand.shape[-1]), *operands)
+            counts = [some.shape[3 + axis] if m > 1 else shape[3 + axis] for axis, m in enumerate(found.m)]
+            return found.restored(product, disjoint, (some.shape[0], *shape[1:3], *counts, *found.m))
+
+        parts = _parts(found, problem.batch)
+        if len(parts) == 1:
+            return narrow(merge(tiles(parts[0]), 3, len(found.m)), shape[3:])
+        sizes = (count * m for count, m in zip(found.counts, found.m, strict=True))
+        whole = read.new_empty(*shape[:3], *sizes)
+        result = split(whole, 3, found.m)
+        for part in parts:
+            result[part] = tiles(part)
+        return narrow(whole, shape[3:])
+
+    def weight(self, problem: Problem, x: Tensor, y: Tensor) -> Tensor:
+        found = tiling(problem)
+        over, kernel, disjoint = transforms(found.m, found.k, x.dtype, x.device)
+        views = (found.overlapping(x), over), (found.disjoint(y), disjoint)
+
+        def products(part: tuple[slice, ...]) -> Tensor:
+            first, second = (found.transformed(view[part], matrix) for view, matrix in views)
+            return _left(found).run(found.of(first.shape[-1]), first, second)
+
+        first, *others = _parts(found, problem.batch)
+        total = products(first)
+        for part in others:
+            total += products(part)
+        return found.kernel(total, kernel, problem.shape(Slot.WEIGHT))
+
+
+def _left(found: Tiling) -> Lowering:
+    """What computes along the axes that are not cut."""
+    return _TAPS if _RESHAPE.refusal(found.problem) else _RESHAPE
+
+
+def _per_tile(found: Tiling) -> Ints:
+    """Elements at one place of an overlapping and of a disjoint tile, over channels, groups and axes not cut."""
+    problem, groups = found.problem, found.problem.geometry.groups // math.prod(found.p)
+    x, y = (
+        groups * channels * math.prod(size[:-1])
+        for channels, size in ((problem.channels, problem.input_size), (problem.features, problem.output_size))
+    )
+    return (y, x) if problem.slot is Slot.INPUT else (x, y)
+
+
+def _chunk(found: Tiling) -> int:
+    weight = found.problem.itemsize * math.prod(found.problem.shape(Slot.WEIGHT))
+    return aim(max(_CHUNK, 2 * weight))
+
+
+def _parts(found: Tiling, batch: int) -> list[tuple[slice, ...]]:
+    """Slices ``[n, g, c or d, *counts]`` of tiles that make the chunks."""
+    sizes, target = (batch, *(found.counts[axis] for axis in found.cut)), _chunk(found)
+    each = found.problem.itemsize * math.prod(found.p) * sum(_per_tile(found))
+    if is_compiling() or each * math.prod(sizes) <= target:
+        return [(slice(None),)]
+    parts = []
+    for samples, *some in blocks(sizes, each, target):
+        cuts = dict(zip(found.cut, some, strict=True))
+        parts.append(
+            (samples, slice(None), slice(None), *(cuts.get(axis, slice(None)) for axis in range(len(found.m))))
+        )
+    return parts
