@@ -59,6 +59,8 @@ class Lowering(ABC):
     name: str
     automatic = True
     """Whether "auto" may pick it."""
+    exact = True
+    """Whether sums of small integers come out without any rounding."""
 
     def refusal(self, problem: Problem) -> str | None:
         """Why it does not apply to the problem, or None if it does."""
