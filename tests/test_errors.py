@@ -724,6 +724,7 @@ BEYOND_TORCH: list[tuple[Call, type[Exception], str]] = [
         ValueError,
         "set_lowering: lowering must be one of 'auto', 'fastest', 'reshape', 'taps', 'columns', 'window', 'fourier', 'native', but is 'fast'",
     ),
+    (lambda nn: nn.set_exact(1), TypeError, "set_exact: exact must be a bool, but is 1"),
     (lambda nn: nn.set_workspace_limit(0), ValueError, "set_workspace_limit: limit must be positive, but is 0"),
 ]
 
