@@ -14,7 +14,7 @@ from torch.autograd import gradcheck, gradgradcheck
 import ndconv
 from ndconv._geometry import Geometry, Problem, Slot
 from ndconv._lowerings import LOWERINGS
-from ndconv._lowerings.fourier import Grid, grid
+from ndconv._lowerings.fourier import Grid, _smooth, grid
 from ndconv.testing import Case, sample
 
 FOURIER, WINDOW = LOWERINGS["fourier"], LOWERINGS["window"]
@@ -84,6 +84,13 @@ def test_padding_on_one_side_serves_both(kernel: int, padding: tuple[int, int], 
     geometry = Geometry((kernel,), (1,), (padding,), (1,))
     problem = Problem(Slot.OUTPUT, geometry, 1, 1, 1, (size,), geometry.output_size((size,)), 4)
     assert grid(problem).length == (length,)
+
+
+def test_lengths_have_small_factors() -> None:
+    smooth = sorted(2**a * 3**b * 5**c * 7**d for a in range(11) for b in range(7) for c in range(5) for d in range(4))
+    for length in range(1, 1000):
+        assert _smooth(length) == next(number for number in smooth if number >= length)
+    assert _smooth(2**40 + 1) < 1.01 * 2**40  # found, not searched for number by number
 
 
 def test_no_two_places_are_tied_by_going_round() -> None:

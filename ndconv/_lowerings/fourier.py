@@ -120,14 +120,12 @@ def grid(problem: Problem) -> Grid:
 
 def _smooth(length: int) -> int:
     """The least length from this one on whose prime factors are 2, 3, 5 and 7: transforms of others are slow."""
-    while True:
-        rest = length
-        for factor in (2, 3, 5, 7):
-            while rest % factor == 0:
-                rest //= factor
-        if rest == 1:
-            return length
-        length += 1
+    odd = [1]
+    for factor in (3, 5, 7):
+        for number in odd:  # those appended as well
+            if number * factor < 2 * length:
+                odd.append(number * factor)
+    return min(number << (-(-length // number) - 1).bit_length() for number in odd)
 
 
 class Fourier(Lowering):
@@ -197,7 +195,7 @@ class Fourier(Lowering):
         return result
 
     def weight(self, problem: Problem, x: Tensor, y: Tensor) -> Tensor:
-        found, w = grid(problem), x.new_empty(problem.shape(Slot.WEIGHT))
+        found, w = grid(problem), x.new_zeros(problem.shape(Slot.WEIGHT))
         for groups, parts in _parts(problem, found):
             total: Tensor | None = None
             for samples in parts:

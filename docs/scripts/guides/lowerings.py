@@ -72,8 +72,8 @@ print(ndconv.plan(x, w, lowering="taps").output)
 # ------------
 #
 # All lowerings but one sum the products of a convolution as they are. Integers in floats come out as integers, and a
-# result depends on nothing outside its window. ``"fourier"`` transforms both operands, multiplies at every frequency and
-# transforms back, which is quicker for long kernels by far. It rounds in between, relative to the *largest* sums:
+# result depends on nothing outside its window. ``"fourier"`` transforms both operands, multiplies at every frequency
+# and transforms back, which is quicker for long kernels by far. It rounds in between, relative to the *largest* sums:
 
 signal, long = (
     torch.randint(-3, 4, shape).float() for shape in ((1, 1, 4096), (1, 1, 1024))
