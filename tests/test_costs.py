@@ -36,7 +36,7 @@ TAPS = (PRODUCTS // 40 * 60, X + W + Y + PACKED)
 
 # On a grid of 10x10 for 5 samples of each two groups; no transform is of a whole number of elements.
 GRIDS = 2 * (5 * 3 + 3 * 4 + 5 * 4)
-TRANSFORMS = round(100 * GRIDS * (2 + 2 * (1.5 + 0.25 * math.log2(10) + 2.6)))
+TRANSFORMS = round(100 * GRIDS * (1 + 2 * (1.25 + 0.25 * math.log2(10) + 2.6)))
 SPECTRA = X + W + Y + TRANSFORMS + 2 * 60 * GRIDS
 BUFFERS = 2 * (100 + 2 * 60) * (3 * 4 + 5 * (3 + 4))
 

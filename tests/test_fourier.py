@@ -167,14 +167,6 @@ def test_integers_are_exact(device: str) -> None:
     assert plan.output.lowering == ndconv.plan(*LONG, dtype=torch.int64).output.lowering == "columns"
 
 
-@pytest.fixture
-def exact() -> Iterator[None]:
-    assert not ndconv.get_exact()
-    ndconv.set_exact(True)
-    yield
-    ndconv.set_exact(False)
-
-
 def fractions(lowering: str, device: str) -> list[Tensor]:
     """Results of all slots on integers, less what is whole about them; few of a transform's have none."""
     x, w = (torch.randint(-3, 4, shape, device=device).float() for shape in LONG)

@@ -104,13 +104,10 @@ def test_the_backward_pass_keeps_the_lowering_of_the_forward_pass() -> None:
 
 @pytest.fixture
 def tiny_workspace() -> Any:
-    """So tiny that of what may run where `reshape` does not apply transforms seem the cheapest by far."""
     limit = ndconv.get_workspace_limit()
     ndconv.set_workspace_limit(64)
-    ndconv.set_exact(True)
     yield
     ndconv.set_workspace_limit(limit)
-    ndconv.set_exact(False)
 
 
 def _results(lowering: str) -> list[Tensor]:
@@ -127,7 +124,7 @@ def _results(lowering: str) -> list[Tensor]:
 
 
 @pytest.mark.parametrize("lowering", LOWERINGS)
-def test_chunks_do_not_change_results(lowering: str, request: pytest.FixtureRequest) -> None:
+def test_chunks_do_not_change_results(lowering: str, exact: None, request: pytest.FixtureRequest) -> None:
     whole = _results(lowering)
     request.getfixturevalue("tiny_workspace")
     for a, b in zip(whole, _results(lowering), strict=True):

@@ -41,7 +41,7 @@ _THIN = 16
 _PRODUCTS = 2**15
 # What a transform takes, in elements moved: for each point to be put in place, and then on each axis for every point,
 # for every pass of radix two over it, and for every line to be started on.
-_PLACING, _AXIS, _PASS, _LINE = 2.0, 1.5, 0.25, 26.0
+_PLACING, _AXIS, _PASS, _LINE = 1.0, 1.25, 0.25, 26.0
 # How much longer that takes where not even one sample fits the cache.
 _AFAR = 2
 # How often, in effect, a spectrum is moved to be multiplied frequency by frequency.
