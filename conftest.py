@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from importlib.util import find_spec
 
 import pytest
 import torch
+
+import ndconv
 
 # `nox -s oracle` has JAX and runs this file; the doctests of all files would import it everywhere.
 collect_ignore = [] if find_spec("jax") else ["tests/against_jax.py"]
@@ -28,6 +31,14 @@ def device(request: pytest.FixtureRequest) -> str:
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
     return name
+
+
+@pytest.fixture
+def exact() -> Iterator[None]:
+    """Only exact lowerings, for a test that compares for equality what "auto" gives at sizes of any kind."""
+    ndconv.set_exact(True)
+    yield
+    ndconv.set_exact(False)
 
 
 @pytest.fixture(autouse=True)

@@ -35,7 +35,7 @@ GROUPS: dict[str, tuple[str, str, ModuleType, str]] = {
         "Plans and lowerings",
         "What a convolution will run, and what it shall run.",
         ndconv,
-        "plan|ConvPlan|.*lowering|.*timings|.*workspace_limit",
+        "plan|ConvPlan|.*lowering|.*timings|.*workspace_limit|.*_exact",
     ),
     "testing": ("Testing", "", ndconv.testing, ".*"),
 }
@@ -77,6 +77,7 @@ ERRORS: dict[str, tuple[str, ...]] = {
     r"ndconv\.set_lowering": ('ndconv.set_lowering("winograd")',),
     r"ndconv\.lowering": ('with ndconv.lowering("winograd"):\n    pass',),
     r"ndconv\.set_workspace_limit": ("ndconv.set_workspace_limit(0)", "ndconv.set_workspace_limit(1e9)"),
+    r"ndconv\.set_exact": ("ndconv.set_exact(1)",),
     r"ndconv\.load_timings": ('ndconv.load_timings("nowhere.json")',),
     r"ndconv\.functional\.conv([123n])d": (
         "{path}(torch.rand(2, 4, {I}), torch.rand(8, 3, {K}))",
@@ -139,6 +140,7 @@ EXAMPLES: dict[str, str] = {
         "plan.output.lowering\n"
         "plan.grad_weight.equation"
     ),
+    r"ndconv\.get_exact": "ndconv.get_exact()",
     r"ndconv\.get_lowering": "ndconv.get_lowering()",
     r"ndconv\.get_workspace_limit": "ndconv.get_workspace_limit()",
     r"ndconv\.load_timings": (

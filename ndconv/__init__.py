@@ -4,7 +4,8 @@
 - `convert`, `revert`: all convolutions of a model, in place and back.
 - `ndconv.functional`: `convnd`, `conv_transposend`, `unfoldnd`, `foldnd` and their kin of 1, 2 and 3 axes.
 - `ndconv.grad`: gradients as plain functions, also per sample.
-- `plan`: what a convolution will run, and why; `set_lowering`, `lowering`: what it shall run.
+- `plan`: what a convolution will run, and why; `set_lowering`, `lowering`: what it shall run; `set_exact`: what it
+  shall not.
 - `ndconv.testing`: exact checks, to be run on a device of yours.
 """
 
@@ -12,6 +13,7 @@ from ndconv import functional as functional
 from ndconv import grad as grad
 from ndconv import nn as nn
 from ndconv._convert import Change, Conversion, convert, revert
+from ndconv._exact import get_exact, set_exact
 from ndconv._explain import ConvPlan, plan
 from ndconv._plan import get_lowering, lowering, set_lowering
 from ndconv._timings import load_timings, save_timings
@@ -58,6 +60,7 @@ __all__ = [
     "LazyConvTransposeNd",
     "convert",
     "functional",
+    "get_exact",
     "get_lowering",
     "get_workspace_limit",
     "grad",
@@ -67,6 +70,7 @@ __all__ = [
     "plan",
     "revert",
     "save_timings",
+    "set_exact",
     "set_lowering",
     "set_workspace_limit",
 ]

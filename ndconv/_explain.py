@@ -12,7 +12,7 @@ from torch import Tensor
 from ndconv import _rules
 from ndconv._geometry import Convolution, Geometry, Ints, Problem, Slot
 from ndconv._lowerings import LOWERINGS
-from ndconv._plan import AUTO, FASTEST, Choice, choose, resolve
+from ndconv._plan import AUTO, FASTEST, Choice, choose, resolve, wants_exact
 from ndconv._rules import IntOrInts, Padding
 from ndconv._subscripts import equation
 from ndconv._timings import recall, torch_wins
@@ -197,6 +197,7 @@ def plan(
           not taps        estimated at ... times the cost
           not columns     estimated at ... times the cost
           not window      estimated at ... times the cost
+          not fourier     estimated at ... times the cost
     """
     wanted = resolve("plan", lowering)
     for operand in (weight, input):
@@ -218,7 +219,7 @@ def plan(
     for title, slot in zip((*titles, "grad weight"), (Slot.OUTPUT, Slot.INPUT, Slot.WEIGHT), strict=True):
         sizes = (x_shape[0], w_shape[1], w_shape[0] // groups, convolution.framed_size, convolution.output_size)
         problem = Problem(slot, convolution.geometry, *sizes, dtype.itemsize)
-        choice = choose(problem, wanted, recall(problem, dtype))
+        choice = choose(problem, wanted, recall(problem, dtype), exact=wants_exact(dtype))
         if wanted == FASTEST and torch_wins(problem, dtype):
             choice = replace(choice, name="native")
         plans[title.replace(" ", "_")] = SlotPlan(title, problem, choice)

@@ -15,6 +15,7 @@ from torch.nn import Parameter
 
 from ndconv._autocast import autocast_device
 from ndconv._cache import cached
+from ndconv._exact import get_exact
 from ndconv._geometry import Form, Ints, Problem
 from ndconv._layout import is_channels_last, lay_out
 from ndconv._lowerings import LOWERINGS, Cost
@@ -31,6 +32,8 @@ AUTO, FASTEST = "auto", "fastest"
 _MULTIPLY_ADDS = {2: (800.0, 800.0), 4: (100.0, 58.0), 8: (28.0, 28.0), 16: (7.0, 7.0)}
 _BYTES, _CACHED_BYTES = 33.0, 85.0
 _CALL = 4500.0
+# How many times cheaper a lowering that is not exact must be for "auto" to give exactness up.
+_INEXACT = 1.5
 
 # What holds numbers and does nothing else.
 _PLAIN = {Tensor, Parameter}
@@ -45,9 +48,11 @@ def set_lowering(name: str) -> None:
     `ndconv.plan` says so.
 
     Args:
-        name: ``"auto"`` (picks by cost, the start), ``"window"``, ``"columns"``, ``"reshape"``, ``"taps"``,
-            ``"native"`` (torch's own kernel, which "auto" never picks) or ``"fastest"`` (measures all of them the first
-            time that it meets a problem, and keeps the quickest; a compiler takes "auto" for it).
+        name: ``"auto"`` (picks by cost, what is not exact only for less than two thirds of it; the start),
+            ``"window"``, ``"columns"``, ``"reshape"``, ``"taps"``, ``"winograd"`` and ``"fourier"`` (whose sums are
+            rounded, those of integers in floats too: see `set_exact`), ``"native"`` (torch's own kernel, which "auto"
+            never picks) or ``"fastest"`` (measures all of them the first time that it meets a problem, and keeps the
+            quickest; a compiler takes "auto" for it).
 
     Raises:
         ValueError: If there is no such lowering.
@@ -139,25 +144,38 @@ def estimate(cost: Cost, itemsize: int, widened: bool = False) -> float:
     return computing + moving * large + cost.calls * _CALL
 
 
-def choose(problem: Problem, wanted: str, seconds: Mapping[str, float] | None = None) -> Choice:
+def wants_exact(dtype: torch.dtype) -> bool:
+    """Whether a convolution of this dtype is for exact lowerings only: integers are, whatever `set_exact` says."""
+    return get_exact() or not (dtype.is_floating_point or dtype.is_complex)
+
+
+def _refusal(name: str, problem: Problem, exact: bool) -> str | None:
+    """Why a lowering does not apply, or may not."""
+    if exact and not LOWERINGS[name].exact:
+        return "it rounds sums of integers, and only exact ones are asked for"
+    return LOWERINGS[name].refusal(problem)
+
+
+def choose(problem: Problem, wanted: str, seconds: Mapping[str, float] | None = None, *, exact: bool = False) -> Choice:
     """Weigh the lowerings that apply; a wanted one that does not apply falls back to the cheapest."""
-    refusals = {name: reason for name, lowering in LOWERINGS.items() if (reason := lowering.refusal(problem))}
+    refusals = {name: reason for name in LOWERINGS if (reason := _refusal(name, problem, exact))}
     costs = {name: lowering.cost(problem) for name, lowering in LOWERINGS.items() if name not in refusals}
     estimates = {
         name: estimate(cost, problem.itemsize, LOWERINGS[name].accumulates(problem)) for name, cost in costs.items()
     }
+    seconds = {name: taken for name, taken in (seconds or {}).items() if name in costs}
     if wanted == FASTEST and seconds:
         return Choice(min(seconds, key=seconds.__getitem__), wanted, costs, estimates, refusals, seconds)
     automatic = (name for name in costs if LOWERINGS[name].automatic)
-    cheapest = min(automatic, key=estimates.__getitem__)
+    cheapest = min(automatic, key=lambda name: estimates[name] * (1 if LOWERINGS[name].exact else _INEXACT))
     return Choice(wanted if wanted in costs else cheapest, wanted, costs, estimates, refusals)
 
 
-def _first_that_applies(problem: Problem, wanted: str) -> str:
+def _first_that_applies(problem: Problem, wanted: str, exact: bool) -> str:
     """A choice that weighs no sizes, so that one compiled graph serves every batch."""
     automatic = (name for name, lowering in LOWERINGS.items() if lowering.automatic)
     names = automatic if wanted in (AUTO, FASTEST) else (wanted, *automatic)
-    return next(name for name in names if LOWERINGS[name].refusal(problem) is None)
+    return next(name for name in names if _refusal(name, problem, exact) is None)
 
 
 def _quickest(
@@ -166,11 +184,12 @@ def _quickest(
     """The lowering that took the least time, all of them measured now if they were not before and if any can be."""
     if tensor.is_meta or type(tensor) is not Tensor:
         return otherwise  # computing without numbers takes no time
-    key = key_of(problem, tensor, channels_last)
+    key, exact = key_of(problem, tensor, channels_last), wants_exact(tensor.dtype)
     seconds = lookup(key) or measure(
         key, {name: partial(compute, name) for name, each in LOWERINGS.items() if each.refusal(problem) is None}
     )
-    return min(seconds, key=seconds.__getitem__, default=otherwise)
+    contenders = (name for name in seconds if LOWERINGS[name].exact or not exact)
+    return min(contenders, key=seconds.__getitem__, default=otherwise)
 
 
 def problem_of(form: Form, first: Sequence[int], second: Sequence[int], itemsize: int) -> Problem:
@@ -201,9 +220,9 @@ class _Prepared(NamedTuple):
 
 
 @cached
-def _prepared(form: Form, first: Ints, second: Ints, itemsize: int) -> _Prepared:
-    problem = problem_of(form, first, second, itemsize)
-    name = _first_that_applies(problem, form.lowering) if is_compiling() else choose(problem, form.lowering).name
+def _prepared(form: Form, first: Ints, second: Ints, itemsize: int, exact: bool) -> _Prepared:
+    problem, wanted = problem_of(form, first, second, itemsize), form.lowering
+    name = _first_that_applies(problem, wanted, exact) if is_compiling() else choose(problem, wanted, exact=exact).name
     one, other = form.slot.operands
     return _Prepared(problem, name, (one.group_axis, other.group_axis, form.slot.group_axis))
 
@@ -221,7 +240,7 @@ def torchs_own(form: Form, first: Tensor, second: Tensor) -> tuple[Any, ...] | N
     dtype, device, recorded = first.dtype, first.device.type, torch.is_grad_enabled()
     if dtype == torch.float16 and device == "cpu":
         return None  # torch's kernel rounds the gradient of a weight after every sample
-    problem = _prepared(form, first.shape, second.shape, first.itemsize).problem
+    problem = _prepared(form, first.shape, second.shape, first.itemsize, wants_exact(dtype)).problem
     needed = (slot for slot, tensor in zip(form.slot.operands, (first, second), strict=True) if tensor.requires_grad)
     slots = (form.slot, *needed) if recorded else (form.slot,)
     if first.is_complex() or not wins("native", problem, slots, dtype, device, torch.get_num_threads()):
@@ -245,8 +264,8 @@ def execute(form: Form, first: Tensor, second: Tensor) -> Tensor:
     if kind is not None:
         with torch.autocast(kind, enabled=False):
             return execute(form, first, second)
-    problem, name, axes = _prepared(form, first.shape, second.shape, first.itemsize)
-    groups, channels_last = form.geometry.groups, form.channels_last
+    exact, groups, channels_last = wants_exact(first.dtype), form.geometry.groups, form.channels_last
+    problem, name, axes = _prepared(form, first.shape, second.shape, first.itemsize, exact)
     if channels_last is None:
         channels_last = is_channels_last(first) or is_channels_last(second)
     a = ungroup(first.resolve_conj().resolve_neg(), axes[0], groups)

@@ -451,7 +451,7 @@ BEYOND_TORCH: list[tuple[Call, type[Exception], str]] = [
     (
         lambda nn: nn.functional.conv2d(x, w, lowering="fast"),
         ValueError,
-        "conv2d: lowering must be one of 'auto', 'fastest', 'reshape', 'taps', 'columns', 'window', 'native', but is 'fast'",
+        "conv2d: lowering must be one of 'auto', 'fastest', 'reshape', 'taps', 'columns', 'window', 'winograd', 'fourier', 'native', but is 'fast'",
     ),
     (
         lambda nn: nn.grad.conv2d_input(5, w, y),
@@ -485,7 +485,7 @@ BEYOND_TORCH: list[tuple[Call, type[Exception], str]] = [
     (
         lambda nn: nn.Conv2d(4, 6, 3, lowering="fast"),
         ValueError,
-        "Conv2d: lowering must be one of 'auto', 'fastest', 'reshape', 'taps', 'columns', 'window', 'native', but is 'fast'",
+        "Conv2d: lowering must be one of 'auto', 'fastest', 'reshape', 'taps', 'columns', 'window', 'winograd', 'fourier', 'native', but is 'fast'",
     ),
     (
         lambda nn: nn.functional.conv_transposend(y, ones(6)),
@@ -665,7 +665,7 @@ BEYOND_TORCH: list[tuple[Call, type[Exception], str]] = [
     (
         lambda nn: nn.convert(torch.nn.Conv2d(1, 1, 1), lowering="fast"),
         ValueError,
-        "convert: lowering must be one of 'auto', 'fastest', 'reshape', 'taps', 'columns', 'window', 'native', but is 'fast'",
+        "convert: lowering must be one of 'auto', 'fastest', 'reshape', 'taps', 'columns', 'window', 'winograd', 'fourier', 'native', but is 'fast'",
     ),
     (
         lambda nn: nn.revert(torch.nn.Sequential(), only="stem"),
@@ -700,7 +700,7 @@ BEYOND_TORCH: list[tuple[Call, type[Exception], str]] = [
     (
         lambda nn: nn.set_lowering(None),
         ValueError,
-        "set_lowering: lowering must be one of 'auto', 'fastest', 'reshape', 'taps', 'columns', 'window', 'native', but is 'None'",
+        "set_lowering: lowering must be one of 'auto', 'fastest', 'reshape', 'taps', 'columns', 'window', 'winograd', 'fourier', 'native', but is 'None'",
     ),
     (
         lambda nn: nn.functional.conv2d(x.bool(), w.bool()),
@@ -722,8 +722,9 @@ BEYOND_TORCH: list[tuple[Call, type[Exception], str]] = [
     (
         lambda nn: nn.set_lowering("fast"),
         ValueError,
-        "set_lowering: lowering must be one of 'auto', 'fastest', 'reshape', 'taps', 'columns', 'window', 'native', but is 'fast'",
+        "set_lowering: lowering must be one of 'auto', 'fastest', 'reshape', 'taps', 'columns', 'window', 'winograd', 'fourier', 'native', but is 'fast'",
     ),
+    (lambda nn: nn.set_exact(1), TypeError, "set_exact: exact must be a bool, but is 1"),
     (lambda nn: nn.set_workspace_limit(0), ValueError, "set_workspace_limit: limit must be positive, but is 0"),
 ]
 

@@ -54,7 +54,7 @@ def test_every_slot_is_measured_once(device: str, table: dict[Any, Any], monkeyp
     monkeypatch.setattr(_plan, "measure", spy)
     step(device)
     step(device)
-    names = {"window", "columns", "taps", "native"}  # reshape does not apply
+    names = {"window", "columns", "taps", "winograd", "fourier", "native"}  # reshape does not apply
     assert measured == [("output", names), ("input", names), ("weight", names)] or measured == [
         ("output", names), ("weight", names), ("input", names),
     ]  # fmt: skip

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ndconv import _borders, _convolution, _flops, _function, _plan, _precision, _windows
 from ndconv._geometry import Form, Geometry
-from ndconv._lowerings import LOWERINGS, Lowering, _windowed, columns, reshape, taps, window
+from ndconv._lowerings import LOWERINGS, Lowering, _windowed, columns, fourier, reshape, taps, window
 from ndconv._rules import _calls
 from ndconv.functional import _conv
 from ndconv.grad import _conv as grad_conv
@@ -101,7 +101,7 @@ FAULTS: dict[str, tuple[Any, str, str, str]] = {
         "and other is not None and other.detach().add_(1) is not None:",
     ),
     "an operand written to": (
-        _flops, "execute", "groups, channels_last =", "first.detach().mul_(1); groups, channels_last =",
+        _flops, "execute", "exact, groups", "first.detach().mul_(1); exact, groups",
     ),
     "a tangent left out": (
         _function.ForwardTrilinear, "jvp", "(first_tangent, second), (first, second_tangent)",
@@ -130,6 +130,13 @@ FAULTS: dict[str, tuple[Any, str, str, str]] = {
     "another lowering than the one named": (
         _plan, "choose", "wanted if wanted in costs else cheapest", "cheapest",
     ),
+    "frequencies of the wrong sign": (fourier.Fourier, "_image", "reverse=forward", "reverse=False"),
+    "spectra of fewer digits": (
+        fourier, "_spectrum", "return spectrum.flatten(",
+        "return spectrum.to(torch.complex64).to(spectrum.dtype).flatten(",
+    ),
+    "a grid too short": (fourier, "_smooth", "length: int) -> int:", "length: int) -> int:\n    length -= length > 3"),
+    "integers rounded": (_plan, "wants_exact", "get_exact() or not", "get_exact() and not"),
     "einsum over the wrong equation": (window.Window, "product_weight", "Slot.WEIGHT", "Slot.OUTPUT"),
 }  # fmt: skip
 

@@ -21,10 +21,11 @@ ROOT = PACKAGE.parent
 ORDER = [
     "_geometry", "_subscripts",
     "torch",
-    "_cache", "_workspace", "_autocast", "_layout", "_windows", "_borders", "_matmul",
+    "_cache", "_workspace", "_exact", "_autocast", "_layout", "_windows", "_borders", "_matmul",
     "_rules._arguments", "_rules._calls", "_rules",
-    "_lowerings._base", "_lowerings._products", "_lowerings._phases", "_lowerings._windowed",
-    "_lowerings.columns", "_lowerings.native", "_lowerings.reshape", "_lowerings.taps", "_lowerings.window",
+    "_lowerings._base", "_lowerings._products", "_lowerings._phases", "_lowerings._windowed", "_lowerings._cook_toom",
+    "_lowerings._tiles", "_lowerings.columns", "_lowerings.fourier", "_lowerings.native", "_lowerings.reshape",
+    "_lowerings.taps", "_lowerings.window", "_lowerings.winograd",
     "_lowerings", "_precision", "_timings", "_plan", "_flops",
     "_function", "_linear",
     "_convolution", "_explain",
@@ -75,7 +76,15 @@ def test_modules_import_only_from_above(name: str) -> None:
 
 
 # What these look at has no public name.
-UNITS = {"test_costs.py", "test_fastest.py", "test_faults.py", "test_geometry.py", "test_matmul.py", "test_matrix.py"}
+UNITS = {
+    "test_costs.py",
+    "test_fastest.py",
+    "test_faults.py",
+    "test_fourier.py",
+    "test_geometry.py",
+    "test_matmul.py",
+    "test_matrix.py",
+}
 UNITS |= {"test_phases.py", "test_windows.py", "a_lowering_of_your_own.py"}
 FOLDERS = [("benchmarks", "**/*.py"), ("docs", "**/*.py"), ("tests", "*.py")]
 OUTSIDE = [path for folder, files in FOLDERS for path in sorted((ROOT / folder).glob(files)) if path.name not in UNITS]

@@ -59,10 +59,16 @@ class Lowering(ABC):
     name: str
     automatic = True
     """Whether "auto" may pick it."""
+    exact = True
+    """Whether sums of small integers come out without any rounding."""
 
     def refusal(self, problem: Problem) -> str | None:
         """Why it does not apply to the problem, or None if it does."""
         return None
+
+    def rounding(self, problem: Problem) -> float:
+        """How far an element can be off beside what a plain sum loses, in ``eps * norm(a) * norm(b)``; 0 if exact."""
+        return 0.0
 
     def accumulates(self, problem: Problem) -> bool:
         """Whether it adds partial sums in the operands' dtype; half types are then widened to float32 first."""

@@ -135,8 +135,9 @@ def tiling(problem: Problem) -> Tiling:
     """
     geometry, axes = problem.geometry, range(problem.geometry.ndim)
     made = problem.input_size if problem.slot is Slot.INPUT else problem.output_size
-    gains = {axis: _gain(geometry, axis, made[axis]) for axis in axes}
-    chosen = sorted((axis for axis in axes if gains[axis][0] > 1), key=gains.__getitem__, reverse=True)[:_AXES]
+    gains = {axis: gain for axis in axes if (gain := _gain(geometry, axis, made[axis]))}
+    best = sorted(gains, key=gains.__getitem__, reverse=True)
+    chosen = [axis for axis in best[:_AXES] if gains[axis][0] > 1] or best[:1]
     found = [_axis(problem, axis, gains[axis][1] if axis in chosen else 1) for axis in axes]
     m, k, counts, before, after = zip(*found, strict=True) if found else ((),) * 5
 
@@ -163,10 +164,9 @@ def _axis(problem: Problem, axis: int, m: int) -> _Axis:
     return _Axis(m, k, count, (lo, count * m + k - 1 - read - lo), (0, count * m - made))
 
 
-def _gain(geometry: Geometry, axis: int, size: int) -> tuple[float, int]:
+def _gain(geometry: Geometry, axis: int, size: int) -> tuple[float, int] | None:
     """How many times fewer products tiles take along an axis, and of how many elements they are then."""
     k = geometry.kernel[axis]
     if (geometry.stride[axis], geometry.dilation[axis]) != (1, 1) or k == 1:
-        return 1.0, 1
-    gains = ((size * k / (-(-size // m) * (m + k - 1)), m) for m in range(2, MOST + 2 - k))
-    return max(gains, default=(1.0, 1))
+        return None
+    return max(((size * k / (-(-size // m) * (m + k - 1)), m) for m in range(2, MOST + 2 - k)), default=None)

@@ -45,10 +45,8 @@ class Winograd(Lowering):
     exact = False
 
     def refusal(self, problem: Problem) -> str | None:
-        if problem.itemsize < 4:
-            return "its transforms lose more digits than half types can spare"
         if not tiling(problem).cut:
-            return f"no axis has stride 1, dilation 1 and a kernel of 2 to {MOST - 1} elements that tiles would serve"
+            return f"no axis has stride 1, dilation 1 and a kernel of 2 to {MOST - 1} elements"
         return None
 
     def rounding(self, problem: Problem) -> float:
@@ -80,15 +78,17 @@ class Winograd(Lowering):
 
     def _made(self, problem: Problem, read: Tensor, w: Tensor) -> Tensor:
         """What windows make of what they read."""
-        found, shape = tiling(problem), problem.shape(problem.slot)
+        found, shape, turned = tiling(problem), problem.shape(problem.slot), problem.slot is Slot.INPUT
         over, kernel, disjoint = transforms(found.m, found.k, w.dtype, w.device)
         view, weight = found.overlapping(read), found.weight(w, kernel)
 
         def tiles(part: tuple[slice, ...]) -> Tensor:
             some = view[part]
             operand = found.transformed(some, over)
-            operands = (weight, operand) if problem.slot is Slot.INPUT else (operand, weight)
-            product = _left(found).run(found.of(operand.shape[-1]), *operands)
+            rest = found.of(operand.shape[-1])
+            product = (
+                _left(found).input(rest, weight, operand) if turned else _left(found).output(rest, operand, weight)
+            )
             counts = [some.shape[3 + axis] if m > 1 else shape[3 + axis] for axis, m in enumerate(found.m)]
             return found.restored(product, disjoint, (some.shape[0], *shape[1:3], *counts, *found.m))
 
@@ -109,7 +109,7 @@ class Winograd(Lowering):
 
         def products(part: tuple[slice, ...]) -> Tensor:
             first, second = (found.transformed(view[part], matrix) for view, matrix in views)
-            return _left(found).run(found.of(first.shape[-1]), first, second)
+            return _left(found).weight(found.of(first.shape[-1]), first, second)
 
         first, *others = _parts(found, problem.batch)
         total = products(first)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ndconv._lowerings import LOWERINGS
+from ndconv._precision import wide_dtype
 from ndconv.testing._oracle import Array
 from ndconv.testing._subject import Subject
 
@@ -20,8 +23,37 @@ class NotApplicableError(Exception):
     """There is nothing to check here, and why."""
 
 
+def is_exact(name: str) -> bool:
+    """Whether a lowering promises equality; "auto" and "fastest" do, for they are tried under `set_exact`."""
+    return name not in LOWERINGS or LOWERINGS[name].exact
+
+
+def tolerance(subject: Subject, dtype: torch.dtype | None = None, norms: float | None = None) -> float:
+    """How far a result may be off: nothing, or what a lowering that is not exact says of itself.
+
+    Args:
+        subject: The lowering is its trial's.
+        dtype: Of the result.
+        norms: Product of the operands' norms; that of the trial's largest integers by default, four times for what is
+            made of two results, or rounded to a half type.
+    """
+    trial, dtype = subject.trial, dtype or subject.trial.torch_dtype
+    if is_exact(trial.lowering) or not (dtype.is_floating_point or dtype.is_complex):
+        return 0.0
+    if norms is None:
+        elements = sorted(math.prod(shape) for shape in subject.shapes.values())
+        norms = 4 * math.sqrt(elements[1] * elements[2]) * trial.bound**2 * (2 if dtype.is_complex else 1)
+    rounding = max(LOWERINGS[trial.lowering].rounding(step.problem) for step in subject.steps().values())
+    return torch.finfo(wide_dtype(dtype)).eps * rounding * norms
+
+
+def unequal(got: Tensor, want: Tensor, most: float) -> Tensor:
+    """Which elements differ, by more than a tolerance if there is one."""
+    return got != want if not most else ~((got - want).abs() <= most)
+
+
 def same(what: str, got: Tensor, want: Array, subject: Subject, dtype: torch.dtype | None = None) -> None:
-    """Compare shape, dtype, device and, where there are any, numbers."""
+    """Compare shape, dtype, device and, where there are any, numbers, with no more than `tolerance`."""
     dtype = dtype or subject.trial.torch_dtype
     if tuple(got.shape) != want.shape or got.dtype != dtype:
         raise UnmetError(f"{what} is {tuple(got.shape)} {got.dtype}, not {want.shape} {dtype}")
@@ -30,7 +62,7 @@ def same(what: str, got: Tensor, want: Array, subject: Subject, dtype: torch.dty
     if got.is_meta:
         return
     expected = torch.from_numpy(np.array(want)).to(dtype)
-    different = got.detach().cpu() != expected
+    different = unequal(got.detach().cpu(), expected, tolerance(subject, dtype))
     if bool(different.any()):
         index = tuple(int(i) for i in different.nonzero()[0])
         raise UnmetError(

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 
 import torch
 
+from ndconv import get_exact, set_exact
 from ndconv.testing._checks import ALWAYS
-from ndconv.testing._compare import NotApplicableError, UnmetError
+from ndconv.testing._compare import NotApplicableError, UnmetError, is_exact
 from ndconv.testing._space import Row
 from ndconv.testing._subject import Subject
 from ndconv.testing._transforms import TRANSFORMS
@@ -60,7 +61,7 @@ class Examined:
 
 
 def examine(trial: Trial, device: str = "cpu") -> list[Outcome]:
-    """Run every check on a trial.
+    """Run every check on a trial; what promises equality is examined under `ndconv.set_exact`.
 
     Args:
         trial: What to look at.
@@ -78,7 +79,12 @@ def examine(trial: Trial, device: str = "cpu") -> list[Outcome]:
     checks = dict(ALWAYS)
     if trial.transform in TRANSFORMS:
         checks[trial.transform] = TRANSFORMS[trial.transform]
-    return [_outcome(name, check, trial, device) for name, check in checks.items()]
+    before = get_exact()
+    set_exact(is_exact(trial.lowering))
+    try:
+        return [_outcome(name, check, trial, device) for name, check in checks.items()]
+    finally:
+        set_exact(before)
 
 
 def _outcome(name: str, check: Callable[[Subject], None], trial: Trial, device: str) -> Outcome:

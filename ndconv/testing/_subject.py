@@ -13,6 +13,7 @@ from torch import Tensor
 
 import ndconv
 from ndconv import functional, grad
+from ndconv._explain import SlotPlan
 from ndconv._lowerings import LOWERINGS
 from ndconv.testing._cases import Ints
 from ndconv.testing._oracle import Array, form
@@ -187,6 +188,11 @@ class Subject:
 
     def refusals(self) -> dict[str, str | None]:
         """Why each lowering does not apply, None for those that do."""
+        refusals = self.steps()[self.open].choice.refusals
+        return {name: refusals.get(name) for name in LOWERINGS}
+
+    def steps(self) -> dict[str, SlotPlan]:
+        """What the convolution and its gradients will run, by the tensor that is open."""
         trial, case = self.trial, self.trial.case
         plan = ndconv.plan(
             case.input_shape,
@@ -198,8 +204,7 @@ class Subject:
             padding_mode=case.mode,
             dtype=trial.torch_dtype,
         )
-        step = {"y": plan.output, "x": plan.grad_input, "w": plan.grad_weight}[self.open]
-        return {name: step.choice.refusals.get(name) for name in LOWERINGS}
+        return {"y": plan.output, "x": plan.grad_input, "w": plan.grad_weight}
 
     def altered(self, **changes: Any) -> Subject:
         """The same trial with something else about it."""

@@ -22,6 +22,7 @@ from ndconv.testing._compare import (
     requiring,
     same,
     same_gradients,
+    tolerance,
 )
 from ndconv.testing._oracle import Array
 from ndconv.testing._subject import Subject
@@ -114,7 +115,7 @@ def double_backward(subject: Subject) -> None:
     except NotApplicableError:
         return
     wide = subject.tensor(numbers, dtype=operands[0].dtype)
-    gradgradcheck(function, operands, wide.requires_grad_(), eps=1.0, atol=0, rtol=0)
+    gradgradcheck(function, operands, wide.requires_grad_(), eps=1.0, atol=tolerance(subject), rtol=0)
 
 
 def per_sample(subject: Subject) -> None:

@@ -68,6 +68,31 @@ ndconv.set_lowering("auto")
 print(ndconv.plan(x, w, lowering="taps").output)
 
 # %%
+# Exact or not
+# ------------
+#
+# All lowerings but one sum the products of a convolution as they are. Integers in floats come out as integers, and a
+# result depends on nothing outside its window. ``"fourier"`` transforms both operands, multiplies at every frequency
+# and transforms back, which is quicker for long kernels by far. It rounds in between, relative to the *largest* sums:
+
+signal, long = (
+    torch.randint(-3, 4, shape).float() for shape in ((1, 1, 4096), (1, 1, 1024))
+)
+print(ndconv.plan(signal, long).output)
+y = ndconv.functional.conv1d(signal, long)
+print((y - y.round()).abs().max().item(), "of", y.abs().max().item())
+
+# %%
+# Who needs equality, or has numbers of very different size in one signal, forbids it. It is never used for integer
+# dtypes:
+
+ndconv.set_exact(True)
+y = ndconv.functional.conv1d(signal, long, lowering="fourier")
+print(ndconv.plan(signal, long, lowering="fourier").output.lowering)
+print((y - y.round()).abs().max().item())
+ndconv.set_exact(False)
+
+# %%
 # What each needs
 # ---------------
 #

@@ -1,0 +1,37 @@
+"""Whether only lowerings may run whose sums of small integers come out without any rounding."""
+
+from __future__ import annotations
+
+_exact = False
+
+
+def set_exact(exact: bool) -> None:
+    """Forbid lowerings that are not exact, ``"winograd"`` and ``"fourier"``, or allow them again.
+
+    The others sum the products of a convolution as they are: integers in floats come out as integers, an element of the
+    result depends on nothing outside its window, and its error is relative to its own products. Integer dtypes are
+    computed exactly in any case.
+
+    Args:
+        exact: Whether to forbid them, for the whole process; False at the start. Where one is asked for by name the
+            cheapest exact one runs instead; `ndconv.plan` says so.
+
+    Raises:
+        TypeError: If ``exact`` is no bool.
+
+    Example:
+        >>> import ndconv
+        >>> ndconv.set_exact(True)
+        >>> ndconv.get_exact()
+        True
+        >>> ndconv.set_exact(False)
+    """
+    global _exact
+    if not isinstance(exact, bool):
+        raise TypeError(f"set_exact: exact must be a bool, but is {exact!r}")
+    _exact = exact
+
+
+def get_exact() -> bool:
+    """What was set by `set_exact`."""
+    return _exact

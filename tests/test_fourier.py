@@ -1,0 +1,243 @@
+"""The lowering that is not exact: its error, its chunks, its grid, and the switch that forbids it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.autograd import gradcheck, gradgradcheck
+
+import ndconv
+from ndconv._geometry import Geometry, Problem, Slot
+from ndconv._lowerings import LOWERINGS
+from ndconv._lowerings.fourier import Grid, _smooth, grid
+from ndconv.testing import Case, sample
+
+FOURIER, WINDOW = LOWERINGS["fourier"], LOWERINGS["window"]
+LONG = ((2, 8, 2048), (8, 8, 1024))
+
+
+def cropped(case: Case) -> Geometry:
+    """The geometry with its padding cut off and more: two elements on one side, one on the other."""
+    padding = tuple((lo - 2 * (axis % 2), hi - 1) for axis, (lo, hi) in enumerate(case.padding))
+    return Geometry(case.kernel, case.stride, padding, case.dilation, case.groups)
+
+
+def posed(dtype: torch.dtype, device: str) -> Iterator[tuple[Problem, Tensor, Tensor]]:
+    """Normal numbers for all slots of problems from one axis to four, padded and cropped."""
+    for case in sample(80, (1, 2, 3, 4), seed=40):
+        whole = Geometry(case.kernel, case.stride, case.padding, case.dilation, case.groups)
+        larger = tuple(n + 1 + 2 * (axis % 2) for axis, n in enumerate(case.input_size))
+        for geometry, size in ((whole, case.input_size), (cropped(case), larger)):
+            for slot in Slot:
+                counts = max(1, case.batch), case.channels, case.features
+                problem = Problem(slot, geometry, *counts, size, geometry.output_size(size), dtype.itemsize)
+                if FOURIER.refusal(problem) is None:
+                    first, second = (torch.randn(problem.shape(filled)).to(dtype) for filled in slot.operands)
+                    yield problem, first.to(device), second.to(device)
+
+
+def norms(problem: Problem, first: Tensor, second: Tensor) -> Tensor:
+    """Product of the norms of what a result's element sums over, for every pair of its channels and every sample."""
+    a, b = (tensor.abs().double().square().flatten(3).sum(3) for tensor in (first, second))
+    if problem.slot is Slot.OUTPUT:
+        squares = a.sum(2)[:, :, None] * b.sum(2)
+    elif problem.slot is Slot.INPUT:
+        squares = b.sum(2)[:, :, None] * a.sum(1)
+    else:
+        squares = b.sum(0)[:, :, None] * a.sum(0)[:, None]
+    return squares.sqrt()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.complex64, torch.complex128], ids=str)
+def test_the_error_is_within_the_stated_bound(dtype: torch.dtype, device: str) -> None:
+    tried, worst = 0, 0.0
+    for problem, first, second in posed(dtype, device):
+        got = FOURIER.run(problem, first, second)
+        wide = torch.complex128 if dtype.is_complex else torch.float64
+        error = (got - WINDOW.run(problem, first.to(wide), second.to(wide))).abs().flatten(3).amax(3)
+        unit = torch.finfo(dtype).eps * math.log2(2 * grid(problem).points) * norms(problem, first, second)
+        assert (got.dtype, got.shape) == (dtype, problem.shape(problem.slot))
+        assert (error <= 2 * unit).all()
+        worst = max(worst, float((error / unit.clamp_min(1e-300)).max()))
+        tried += 1
+    assert tried > 300
+    assert worst > 0.05  # or the bound would be no news
+
+
+@pytest.mark.parametrize(
+    ("kernel", "padding", "size", "length"),
+    [
+        (7, (3, 3), 14, 18),  # 17 has no small factors; with all of its padding the input has 20
+        (31, (15, 15), 28, 45),
+        (7, (6, 0), 30, 36),
+        (5, (-2, -3), 30, 25),
+        (9, (4, 4), 1, 9),  # no shorter than the kernel
+        (1, (3, 4), 2, 9),  # nor than the windows are many
+    ],
+)
+def test_padding_on_one_side_serves_both(kernel: int, padding: tuple[int, int], size: int, length: int) -> None:
+    geometry = Geometry((kernel,), (1,), (padding,), (1,))
+    problem = Problem(Slot.OUTPUT, geometry, 1, 1, 1, (size,), geometry.output_size((size,)), 4)
+    assert grid(problem).length == (length,)
+
+
+def test_lengths_have_small_factors() -> None:
+    smooth = sorted(2**a * 3**b * 5**c * 7**d for a in range(11) for b in range(7) for c in range(5) for d in range(4))
+    for length in range(1, 1000):
+        assert _smooth(length) == next(number for number in smooth if number >= length)
+    assert _smooth(2**40 + 1) < 1.01 * 2**40  # found, not searched for number by number
+
+
+def test_no_two_places_are_tied_by_going_round() -> None:
+    """By hand, for every geometry of one axis that is not too large: the ties on the cyclic grid are the form's."""
+    for case in sample(400, (1,), seed=41):
+        for geometry, size in (
+            (Geometry(case.kernel, case.stride, case.padding, case.dilation), case.input_size),
+            (cropped(case), (case.input_size[0] + 1,)),
+        ):
+            outputs = geometry.output_size(size)
+            found = grid(Problem(Slot.OUTPUT, geometry, 1, 1, 1, size, outputs, 4))
+            if found.axes:
+                assert _ties_on(found, size[0]) == _ties_of(geometry, size[0], outputs[0])
+
+
+def _ties_of(geometry: Geometry, size: int, outputs: int) -> set[tuple[int, int, int]]:
+    (kernel,), (stride,), ((lo, _),), (dilation,) = (
+        geometry.kernel, geometry.stride, geometry.padding, geometry.dilation,
+    )  # fmt: skip
+    tied = {(stride * o + dilation * k - lo, k, o) for k in range(kernel) for o in range(outputs)}
+    return {(i, k, o) for i, k, o in tied if 0 <= i < size}
+
+
+def _ties_on(found: Grid, size: int) -> set[tuple[int, int, int]]:
+    (length,), (seen,) = found.length, found.seen
+    places = {slot: range(length)[found.places[slot][0]] for slot in Slot}
+    elements = range(size)[seen]
+    assert len(elements) == len(places[Slot.INPUT])
+    return {
+        (i, k, o)
+        for i, x in zip(elements, places[Slot.INPUT], strict=True)
+        for k, w in enumerate(places[Slot.WEIGHT])
+        for o, y in enumerate(places[Slot.OUTPUT])
+        if (x - w - y) % length == 0
+    }
+
+
+def test_axes_without_windows_are_samples() -> None:
+    geometry = Geometry((1, 64), (1, 1), ((0, 0), (32, 32)), (1, 1))
+    found = grid(Problem(Slot.OUTPUT, geometry, 16, 1, 8, (22, 256), (22, 257), 4))
+    assert (found.axes, found.plain, found.length) == ((1,), (0,), (288,))
+    for shape, kernel in (((2, 3), (4, 3)), ((2, 3, 5, 5), (4, 3, 1, 1))):
+        plan = ndconv.plan(shape, kernel, lowering="fourier")
+        assert plan.output.lowering != "fourier"
+        assert "not fourier     no axis has a window of several elements, a stride or padding" in str(plan)
+
+
+@pytest.fixture
+def tiny_workspace() -> Iterator[None]:
+    limit = ndconv.get_workspace_limit()
+    ndconv.set_workspace_limit(64)
+    yield
+    ndconv.set_workspace_limit(limit)
+
+
+def test_chunks_give_the_same_but_for_rounding(tiny_workspace: None, device: str) -> None:
+    for problem, first, second in posed(torch.float64, device):
+        torch.testing.assert_close(FOURIER.run(problem, first, second), WINDOW.run(problem, first, second))
+
+
+def test_chunks_bound_the_workspace(tiny_workspace: None) -> None:
+    # A sample of one group, and its kernel: two tensors and a third on a grid of 9 points, with 5 frequencies.
+    assert ndconv.plan((4, 6, 9), (6, 1, 3), padding=0, groups=6, lowering="fourier").output.workspace == 3 * 19 * 4
+
+
+def test_integers_are_exact(device: str) -> None:
+    for dtype in (torch.int8, torch.int64):
+        for case in sample(20, (1, 2), seed=42):
+            x, w, _ = (tensor.to(dtype) for tensor in case.operands(torch.float64, device))
+            rest: Any = None, case.stride, case.padding, case.dilation, case.groups
+            got, want = (ndconv.functional.convnd(x, w, *rest, lowering=name) for name in ("fourier", "window"))
+            assert torch.equal(got, want)
+    plan = ndconv.plan(*LONG, lowering="fourier", dtype=torch.int64)
+    assert plan.output.lowering == ndconv.plan(*LONG, dtype=torch.int64).output.lowering == "columns"
+
+
+def fractions(lowering: str, device: str) -> list[Tensor]:
+    """Results of all slots on integers, less what is whole about them; few of a transform's have none."""
+    x, w = (torch.randint(-3, 4, shape, device=device).float() for shape in LONG)
+    y = ndconv.functional.conv1d(x.requires_grad_(), w.requires_grad_(), lowering=lowering)
+    grads = torch.autograd.grad(y, (x, w), torch.randint_like(y, -3, 4))
+    return [tensor.detach() - tensor.detach().round() for tensor in (y, *grads)]
+
+
+@pytest.mark.parametrize("lowering", ["auto", "fourier"])
+def test_a_long_kernel_is_transformed(lowering: str, device: str) -> None:
+    assert all(bool(rest.any()) for rest in fractions(lowering, device))
+
+
+@pytest.mark.parametrize("lowering", ["auto", "fastest", "fourier"])
+def test_the_switch_forbids_it(lowering: str, exact: None, device: str) -> None:
+    assert not any(bool(rest.any()) for rest in fractions(lowering, device))
+
+
+def test_what_was_planned_or_measured_before_does_not_outlive_the_switch(device: str) -> None:
+    for lowering in ("auto", "fastest", "fourier"):
+        fractions(lowering, device)
+    ndconv.set_exact(True)
+    try:
+        for lowering in ("auto", "fastest", "fourier"):
+            assert not any(bool(rest.any()) for rest in fractions(lowering, device))
+    finally:
+        ndconv.set_exact(False)
+    assert all(bool(rest.any()) for rest in fractions("fourier", device))
+
+
+def test_the_plan_tells_the_refusal(exact: None) -> None:
+    plan = str(ndconv.plan(*LONG, lowering="fourier"))
+    assert plan.count("lowering        columns, as fourier does not apply") == 3
+    assert plan.count("not fourier     it rounds sums of integers, and only exact ones are asked for") == 3
+
+
+GEOMETRIES = [
+    "n2g1c2d3-k3-s2-p1.2-d2-i7",
+    "n2g2c1d1-k2x3-s1x2-p0.1x2.0-d1x1-i4x3",
+    "n1g1c2d1-k2x1x2-s1x1x2-p1.0x0.0x1.1-d1x1x1-i3x2x3",
+]
+
+
+@pytest.mark.parametrize("id", GEOMETRIES)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.complex128], ids=str)
+def test_gradients(id: str, dtype: torch.dtype, device: str) -> None:
+    case = Case.parse(id)
+    x, w, _ = (tensor.requires_grad_() for tensor in case.operands(dtype, device))
+
+    def function(x: Tensor, w: Tensor) -> Tensor:
+        rest: Any = case.stride, case.padding, case.dilation, case.groups
+        return ndconv.functional.convnd(x, w, None, *rest, lowering="fourier")
+
+    assert gradcheck(function, (x, w), check_forward_ad=True)
+    assert gradgradcheck(function, (x, w))
+
+
+def test_nan_reaches_its_sample_and_no_other(device: str) -> None:
+    x, w = torch.randn(3, 2, 9, device=device), torch.randn(2, 1, 3, device=device)
+    x[1, 0, 4] = math.nan
+    y = ndconv.functional.conv1d(x, w, groups=2, lowering="fourier")
+    assert y[1, 0].isnan().all()
+    assert y.isnan().sum() == y[1, 0].numel()
+
+
+@pytest.mark.compiler
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_a_compiler_traces_it(dynamic: bool, device: str) -> None:
+    torch.compiler.reset()
+    x, w = torch.randn(2, 4, 9, 8, device=device), torch.randn(6, 2, 3, 2, device=device)
+    compiled = torch.compile(ndconv.functional.conv2d, backend="eager", fullgraph=True, dynamic=dynamic)
+    rest: Any = None, (2, 1), (1, 2), 1, 2
+    want = ndconv.functional.conv2d(x, w, *rest, lowering="window")
+    torch.testing.assert_close(compiled(x, w, *rest, lowering="fourier"), want)
