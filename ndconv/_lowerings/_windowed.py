@@ -54,7 +54,7 @@ class Windowed(Lowering):
             Slot.INPUT: f"({rows}, {problem.features}) @ ({problem.features}, {problem.batch * positions})",
             Slot.WEIGHT: f"({problem.features}, {problem.batch * positions}) @ ({problem.batch * positions}, {rows})",
         }
-        chunk = aim(self._chunk(problem)) // problem.itemsize
+        chunk = max(1, aim(self._chunk(problem)) // problem.itemsize)
         parts = max(1, -(-columns // chunk))
         copied = columns * (1 + _ROW / (_ROW, *problem.output_size)[-1])
         return Cost(

@@ -94,13 +94,15 @@ class Winograd(Lowering):
 
         parts = _parts(found, problem.batch)
         if len(parts) == 1:
-            return narrow(merge(tiles(parts[0]), 3, len(found.m)), shape[3:])
-        sizes = (count * m for count, m in zip(found.counts, found.m, strict=True))
-        whole = read.new_empty(*shape[:3], *sizes)
-        result = split(whole, 3, found.m)
-        for part in parts:
-            result[part] = tiles(part)
-        return narrow(whole, shape[3:])
+            whole = merge(tiles(parts[0]), 3, len(found.m))
+        else:
+            sizes = (count * m for count, m in zip(found.counts, found.m, strict=True))
+            whole = read.new_empty(*shape[:3], *sizes)
+            result = split(whole, 3, found.m)
+            for part in parts:
+                result[part] = tiles(part)
+        # No view: forward-mode AD compares the memory behind a result with that behind its tangent.
+        return narrow(whole, shape[3:]).clone() if any(map(any, found.after)) else whole
 
     def weight(self, problem: Problem, x: Tensor, y: Tensor) -> Tensor:
         found = tiling(problem)

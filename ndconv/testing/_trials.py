@@ -31,7 +31,7 @@ _FIELD = {word: field for field, words in _WORDS.items() for word in words}
 # The loop of the oracle and the sums of half types bound what a trial may be: products of windows and kernel elements.
 _MOST_PRODUCTS = {"one": 400, "several": 400, "many": 2400}
 _MANY = {1: tuple(range(256, 271)), 2: (16, 17)}
-_MOST_DRAWS = 20_000
+_MOST_DRAWS = 50_000
 
 
 @dataclass(frozen=True)
