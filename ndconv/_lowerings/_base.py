@@ -37,7 +37,7 @@ class Cost:
     @classmethod
     def altogether(cls, parts: Sequence[Cost]) -> Cost:
         """What parts spend one after the other; products of the same shapes are told once."""
-        alike = Counter(part.matmuls for part in parts)
+        alike = Counter(part.matmuls for part in parts if part.matmuls)
         return cls(
             multiply_adds=sum(part.multiply_adds for part in parts),
             elements_moved=sum(part.elements_moved for part in parts),

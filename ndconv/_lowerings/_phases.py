@@ -9,6 +9,7 @@ indices in reverse; no zero is inserted anywhere.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from itertools import product
 from typing import NamedTuple
 
@@ -40,6 +41,17 @@ class Phase(NamedTuple):
     def of(self, x: Tensor) -> Tensor:
         """View of these elements of the input: ``x[n,g,c,*i]``."""
         return x[_LEAD + self.elements]
+
+
+def gathered(problem: Problem, w: Tensor, y: Tensor, output: Callable[[Problem, Tensor, Tensor], Tensor]) -> Tensor:
+    """The gradient of the input, each phase by what computes convolutions."""
+    parts = phases(problem)
+    if len(parts) == math.prod(problem.geometry.stride) == 1:
+        return output(parts[0].problem, y, parts[0].weight(w))
+    x = y.new_zeros(problem.shape(Slot.INPUT))
+    for part in parts:
+        part.of(x).copy_(output(part.problem, y, part.weight(w)))
+    return x
 
 
 class _Axis(NamedTuple):

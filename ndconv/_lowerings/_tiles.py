@@ -1,9 +1,9 @@
 """How the tensors of a problem are cut into tiles along some axes, and transformed tile by tile.
 
-The tensor that windows read, the input or for INPUT the output, is cut into tiles of ``p = m + k - 1`` elements, of
-which ``k - 1`` are the next tile's as well; the one that they make, into tiles of ``m``. An axis that is not cut has
-tiles of one element. A transform treats all elements of a tile alike, by a matrix, and puts what comes out first. There
-it is so many groups of a convolution along the axes that are not cut, with all tiles of all samples as one more axis.
+The input is cut into tiles of ``p = m + k - 1`` elements, of which ``k - 1`` are the next tile's as well, and the
+output into tiles of ``m``. An axis that is not cut has tiles of one element. A transform treats all tiles alike, by a
+matrix, and puts what comes out first. There it is so many groups of a convolution along the axes that are not cut, with
+all tiles of all samples as one more axis.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from ndconv._cache import cached
-from ndconv._geometry import Geometry, Ints, Pairs, Problem, Slot
+from ndconv._geometry import Geometry, Ints, Pairs, Problem
 from ndconv._lowerings._cook_toom import MOST
 from ndconv._matmul import matmul
 from ndconv._windows import pad, split, windows
@@ -27,11 +27,11 @@ class Tiling(NamedTuple):
     """The tiles of a problem.
 
     Args:
-        m: Elements of a disjoint tile, per axis; 1 where the axis is not cut.
+        m: Elements of a tile of the output, per axis; 1 where the axis is not cut.
         k: Kernel elements that the transforms take care of, per axis.
-        counts: Disjoint tiles per axis.
-        before: Padding of the tensor whose tiles overlap, per axis.
-        after: Padding of the other one.
+        counts: Tiles of the output, per axis.
+        before: Padding of the input before it is cut, per axis.
+        after: Padding of the output.
         problem: What is left to do for the tiles of one sample.
     """
 
@@ -44,7 +44,7 @@ class Tiling(NamedTuple):
 
     @property
     def p(self) -> Ints:
-        """Elements of an overlapping tile, per axis."""
+        """Elements of a tile of the input, per axis."""
         return tuple(m + k - 1 for m, k in zip(self.m, self.k, strict=True))
 
     @property
@@ -58,18 +58,18 @@ class Tiling(NamedTuple):
         return tuple(axis for axis, m in enumerate(self.m) if m == 1)
 
     def of(self, tiles: int) -> Problem:
-        """`problem` with so many tiles."""
+        """`problem` for so many tiles."""
         whole = self.problem
         x, y = ((*size[:-1], tiles) for size in (whole.input_size, whole.output_size))
         return Problem(whole.slot, whole.geometry, 1, whole.channels, whole.features, x, y, whole.itemsize)
 
-    def overlapping(self, tensor: Tensor) -> Tensor:
-        """View of the overlapping tiles of a tensor: ``[n,g,c,*counts,*p]``."""
-        return windows(pad(tensor, self.before), Geometry(self.p, self.m, (), (1,) * len(self.m)))
+    def input(self, x: Tensor) -> Tensor:
+        """View of the tiles of an input: ``[n,g,c,*counts,*p]``."""
+        return windows(pad(x, self.before), Geometry(self.p, self.m, (), (1,) * len(self.m)))
 
-    def disjoint(self, tensor: Tensor) -> Tensor:
-        """View of the disjoint tiles of a tensor: ``[n,g,d,*counts,*m]``."""
-        return split(pad(tensor, self.after), 3, self.m)
+    def output(self, y: Tensor) -> Tensor:
+        """View of the tiles of an output: ``[n,g,d,*counts,*m]``."""
+        return split(pad(y, self.after), 3, self.m)
 
     def transformed(self, tiles: Tensor, matrix: Tensor) -> Tensor:
         """Tiles ``[n,g,c,*counts,*q]`` times a matrix ``[p,q]``, as ``[1,p*g,c,*rest,n*counts]``."""
@@ -123,9 +123,10 @@ class _Axis(NamedTuple):
 
 @cached
 def tiling(problem: Problem) -> Tiling:
-    """The tiles that save the most multiplications.
+    """The tiles that save the most multiplications, for an OUTPUT or WEIGHT.
 
     Example:
+        >>> from ndconv._geometry import Slot
         >>> geometry = Geometry(kernel=(3, 3), stride=(1, 2), padding=((1, 1), (1, 1)), dilation=(1, 1))
         >>> found = tiling(Problem(Slot.OUTPUT, geometry, 1, 16, 16, (14, 14), (14, 7), 4))
         >>> found.m, found.k, found.counts, found.before, found.after
@@ -134,8 +135,7 @@ def tiling(problem: Problem) -> Tiling:
         Geometry(kernel=(3, 1), stride=(2, 1), padding=((1, 1), (0, 0)), dilation=(1, 1), groups=6)
     """
     geometry, axes = problem.geometry, range(problem.geometry.ndim)
-    made = problem.input_size if problem.slot is Slot.INPUT else problem.output_size
-    gains = {axis: gain for axis in axes if (gain := _gain(geometry, axis, made[axis]))}
+    gains = {axis: gain for axis in axes if (gain := _gain(geometry, axis, problem.output_size[axis]))}
     best = sorted(gains, key=gains.__getitem__, reverse=True)
     chosen = [axis for axis in best[:_AXES] if gains[axis][0] > 1] or best[:1]
     found = [_axis(problem, axis, gains[axis][1] if axis in chosen else 1) for axis in axes]
@@ -155,12 +155,10 @@ def tiling(problem: Problem) -> Tiling:
 
 def _axis(problem: Problem, axis: int, m: int) -> _Axis:
     """Tiles of ``m`` along an axis."""
-    turned = problem.slot is Slot.INPUT
-    read, made = (sizes[axis] for sizes in (problem.input_size, problem.output_size)[:: -1 if turned else 1])
+    read, made = problem.input_size[axis], problem.output_size[axis]
     if m == 1:
         return _Axis(1, 1, made, (0, 0), (0, 0))
     k, (lo, _), count = problem.geometry.kernel[axis], problem.geometry.padding[axis], -(-made // m)
-    lo = k - 1 - lo if turned else lo
     return _Axis(m, k, count, (lo, count * m + k - 1 - read - lo), (0, count * m - made))
 
 

@@ -10,7 +10,7 @@ from torch.compiler import is_compiling
 from ndconv._cache import cached
 from ndconv._geometry import Problem, Slot
 from ndconv._lowerings._base import Cost
-from ndconv._lowerings._phases import phases, window_elements
+from ndconv._lowerings._phases import gathered, phases, window_elements
 from ndconv._lowerings._products import input_product, is_short, output_product, weight_product
 from ndconv._lowerings._windowed import Windowed, elements_per_window
 from ndconv._matmul import matmul
@@ -45,15 +45,7 @@ class Columns(Windowed):
         return Cost.altogether([self.cost(phase.problem) for phase in phases(problem)])
 
     def input(self, problem: Problem, w: Tensor, y: Tensor) -> Tensor:
-        if not _gathers(problem):
-            return super().input(problem, w, y)
-        parts = phases(problem)
-        if len(parts) == math.prod(problem.geometry.stride) == 1:
-            return self.output(parts[0].problem, y, parts[0].weight(w))
-        x = y.new_zeros(problem.shape(Slot.INPUT))
-        for part in parts:
-            part.of(x).copy_(self.output(part.problem, y, part.weight(w)))
-        return x
+        return gathered(problem, w, y, self.output) if _gathers(problem) else super().input(problem, w, y)
 
     def product_output(self, view: Tensor, w: Tensor) -> Tensor:
         ndim = w.dim() - 3

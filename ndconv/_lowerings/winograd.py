@@ -10,8 +10,10 @@ from torch.compiler import is_compiling
 from ndconv._geometry import Ints, Problem, Slot
 from ndconv._lowerings._base import Cost, Lowering
 from ndconv._lowerings._cook_toom import MOST, growth, transforms
+from ndconv._lowerings._phases import gathered, phases
 from ndconv._lowerings._tiles import Tiling, tiling
 from ndconv._lowerings._windowed import blocks
+from ndconv._lowerings.columns import Columns
 from ndconv._lowerings.reshape import Reshape
 from ndconv._lowerings.taps import Taps
 from ndconv._windows import merge, narrow, split
@@ -20,11 +22,16 @@ from ndconv._workspace import aim
 # Bytes of transformed elements that a chunk aims at, unless the weight, which every chunk reads, has more.
 _CHUNK = 6 * 2**20
 # What it takes to copy an element of a tile, in elements moved: tiles are a few elements wide.
-_GATHER = 4
+_GATHER = 8
+# The same for an element of the transformed weight, whose sources are far apart.
+_KERNEL = 4
 # Tensor operations of a chunk, beside those of its products.
 _CALLS = 30
 
-_RESHAPE, _TAPS = Reshape(), Taps()
+# Products of a group at one place, below which windows are not worth copying for a matrix product.
+_THIN = 16
+
+_RESHAPE, _COLUMNS, _TAPS = Reshape(), Columns(), Taps()
 
 
 class Winograd(Lowering):
@@ -32,7 +39,7 @@ class Winograd(Lowering):
 
     Along axes with stride and dilation 1 tensors are cut into tiles and transformed (`ndconv._lowerings._tiles`), which
     leaves ``m + K - 1`` products of the ``m * K`` for ``m`` outputs: a quarter of them for two axes of K = 3. Along the
-    others `reshape` or `taps` computes.
+    others `reshape`, `columns` or `taps` computes.
 
     Its transforms round, with integers too. An element's error is at most ``4 * eps * norm(a) * norm(b)`` times the
     `growth` of both axes, 4 to 21 each, with the norms of all that the sums of its tile run over. A NaN or an infinity
@@ -45,59 +52,59 @@ class Winograd(Lowering):
     exact = False
 
     def refusal(self, problem: Problem) -> str | None:
-        if not tiling(problem).cut:
+        geometry = problem.geometry
+        axes = zip(geometry.stride, geometry.dilation, geometry.kernel, strict=True)
+        if not any(stride == dilation == 1 < kernel < MOST for stride, dilation, kernel in axes):
             return f"no axis has stride 1, dilation 1 and a kernel of 2 to {MOST - 1} elements"
         return None
 
     def rounding(self, problem: Problem) -> float:
+        if problem.slot is Slot.INPUT:
+            return max((self.rounding(phase.problem) for phase in phases(problem)), default=0.0)
         found = tiling(problem)
         return 4 * math.prod(growth(found.m[axis], found.k[axis]) for axis in found.cut)
 
     def cost(self, problem: Problem) -> Cost:
+        if problem.slot is Slot.INPUT:
+            writing = Cost(0, math.prod(problem.shape(Slot.INPUT)), 0, 0, "", 1)
+            return Cost.altogether([*(self.cost(phase.problem) for phase in phases(problem)), writing])
         found = tiling(problem)
         tiles = problem.batch * found.problem.output_size[-1]
-        over, disjoint = (tiles * elements for elements in _per_tile(found))
+        x, y = (tiles * elements for elements in _per_tile(found))
         p, k, m = (math.prod(sizes) for sizes in (found.p, found.k, found.m))
         w, chunk = math.prod(problem.shape(Slot.WEIGHT)) // k, max(1, _chunk(found) // problem.itemsize)
         transforming = Cost(
-            multiply_adds=p * (p * over + k * w + m * disjoint),
-            elements_moved=(_GATHER + 2) * (p * over + m * disjoint) + 2 * p * disjoint + (p + 2 * k) * w,
+            multiply_adds=p * (p * x + k * w + m * y),
+            elements_moved=(_GATHER + 2) * (p * x + m * y) + 2 * p * y + _KERNEL * p * w,
             elements_cached=0,
-            workspace=min(p * (over + disjoint), chunk) + p * w,
-            matmuls=f"({p}, {p}) @ ({p}, {over})",
-            calls=_CALLS * max(1, p * (over + disjoint) // chunk),
+            workspace=min(p * (x + y), chunk) + p * w,
+            matmuls=f"({p}, {p}) @ ({p}, {x})",
+            calls=_CALLS * max(1, p * (x + y) // chunk),
+            dense=False,
         )
         return Cost.altogether([_left(found).cost(found.of(tiles)), transforming])
 
-    def output(self, problem: Problem, x: Tensor, w: Tensor) -> Tensor:
-        return self._made(problem, x, w)
-
     def input(self, problem: Problem, w: Tensor, y: Tensor) -> Tensor:
-        # Here windows read the output, under the kernel in reverse.
-        return self._made(problem, y, w.flip([3 + axis for axis in tiling(problem).cut]))
+        return gathered(problem, w, y, self.output)
 
-    def _made(self, problem: Problem, read: Tensor, w: Tensor) -> Tensor:
-        """What windows make of what they read."""
-        found, shape, turned = tiling(problem), problem.shape(problem.slot), problem.slot is Slot.INPUT
-        over, kernel, disjoint = transforms(found.m, found.k, w.dtype, w.device)
-        view, weight = found.overlapping(read), found.weight(w, kernel)
+    def output(self, problem: Problem, x: Tensor, w: Tensor) -> Tensor:
+        found, shape = tiling(problem), problem.shape(Slot.OUTPUT)
+        before, kernel, after = transforms(found.m, found.k, x.dtype, x.device)
+        view, weight = found.input(x), found.weight(w, kernel)
 
         def tiles(part: tuple[slice, ...]) -> Tensor:
             some = view[part]
-            operand = found.transformed(some, over)
-            rest = found.of(operand.shape[-1])
-            product = (
-                _left(found).input(rest, weight, operand) if turned else _left(found).output(rest, operand, weight)
-            )
-            counts = [some.shape[3 + axis] if m > 1 else shape[3 + axis] for axis, m in enumerate(found.m)]
-            return found.restored(product, disjoint, (some.shape[0], *shape[1:3], *counts, *found.m))
+            operand = found.transformed(some, before)
+            product = _left(found).output(found.of(operand.shape[-1]), operand, weight)
+            counts = (some.shape[3 + axis] if m > 1 else shape[3 + axis] for axis, m in enumerate(found.m))
+            return found.restored(product, after, (some.shape[0], *shape[1:3], *counts, *found.m))
 
         parts = _parts(found, problem.batch)
         if len(parts) == 1:
             whole = merge(tiles(parts[0]), 3, len(found.m))
         else:
             sizes = (count * m for count, m in zip(found.counts, found.m, strict=True))
-            whole = read.new_empty(*shape[:3], *sizes)
+            whole = x.new_empty(*shape[:3], *sizes)
             result = split(whole, 3, found.m)
             for part in parts:
                 result[part] = tiles(part)
@@ -106,8 +113,8 @@ class Winograd(Lowering):
 
     def weight(self, problem: Problem, x: Tensor, y: Tensor) -> Tensor:
         found = tiling(problem)
-        over, kernel, disjoint = transforms(found.m, found.k, x.dtype, x.device)
-        views = (found.overlapping(x), over), (found.disjoint(y), disjoint)
+        before, kernel, after = transforms(found.m, found.k, x.dtype, x.device)
+        views = (found.input(x), before), (found.output(y), after)
 
         def products(part: tuple[slice, ...]) -> Tensor:
             first, second = (found.transformed(view[part], matrix) for view, matrix in views)
@@ -122,17 +129,16 @@ class Winograd(Lowering):
 
 def _left(found: Tiling) -> Lowering:
     """What computes along the axes that are not cut."""
-    return _TAPS if _RESHAPE.refusal(found.problem) else _RESHAPE
+    if not _RESHAPE.refusal(found.problem):
+        return _RESHAPE
+    return _TAPS if found.problem.channels * found.problem.features < _THIN else _COLUMNS
 
 
 def _per_tile(found: Tiling) -> Ints:
-    """Elements at one place of an overlapping and of a disjoint tile, over channels, groups and axes not cut."""
+    """Elements of the input and the output at one place of a tile, over channels, groups and axes not cut."""
     problem, groups = found.problem, found.problem.geometry.groups // math.prod(found.p)
-    x, y = (
-        groups * channels * math.prod(size[:-1])
-        for channels, size in ((problem.channels, problem.input_size), (problem.features, problem.output_size))
-    )
-    return (y, x) if problem.slot is Slot.INPUT else (x, y)
+    sides = (problem.channels, problem.input_size), (problem.features, problem.output_size)
+    return tuple(groups * channels * math.prod(size[:-1]) for channels, size in sides)
 
 
 def _chunk(found: Tiling) -> int:
