@@ -41,6 +41,15 @@ def exact() -> Iterator[None]:
     ndconv.set_exact(False)
 
 
+@pytest.fixture
+def tiny_workspace() -> Iterator[None]:
+    """A workspace in which hardly an element fits."""
+    limit = ndconv.get_workspace_limit()
+    ndconv.set_workspace_limit(64)
+    yield
+    ndconv.set_workspace_limit(limit)
+
+
 @pytest.fixture(autouse=True)
 def seed() -> None:
     """Every test draws the same random numbers, whichever tests ran before it."""

@@ -33,7 +33,7 @@ _MULTIPLY_ADDS = {2: (800.0, 800.0), 4: (100.0, 58.0), 8: (28.0, 28.0), 16: (7.0
 _BYTES, _CACHED_BYTES = 33.0, 85.0
 _CALL = 4500.0
 # How many times cheaper a lowering that is not exact must be for "auto" to give exactness up.
-_INEXACT = 1.5
+_INEXACT = 1.25
 
 # What holds numbers and does nothing else.
 _PLAIN = {Tensor, Parameter}

@@ -102,14 +102,6 @@ def test_the_backward_pass_keeps_the_lowering_of_the_forward_pass() -> None:
     assert counts == {"taps": 18, "window": 0}  # nine taps in each gradient
 
 
-@pytest.fixture
-def tiny_workspace() -> Any:
-    limit = ndconv.get_workspace_limit()
-    ndconv.set_workspace_limit(64)
-    yield
-    ndconv.set_workspace_limit(limit)
-
-
 def _results(lowering: str) -> list[Tensor]:
     found = []
     for case in sample(60, (0, 1, 2, 3, 4), seed=30):

@@ -3,13 +3,13 @@
 The input is cut into tiles of ``p = m + k - 1`` elements, of which ``k - 1`` are the next tile's as well, and the
 output into tiles of ``m``. An axis that is not cut has tiles of one element. A transform treats all tiles alike, by a
 matrix, and puts what comes out first. There it is so many groups of a convolution along the axes that are not cut, with
-all tiles of all samples as one more axis.
+all tiles of all samples as one more axis: the last, unless rows of another are long enough to be copied as they lie.
 """
 
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -21,6 +21,8 @@ from ndconv._windows import pad, split, windows
 
 # With more axes than this, transforms cost what the products save, and round more.
 _AXES = 2
+# Elements of a row that are better copied together than one of each tile.
+_ROW = 16
 
 
 class Tiling(NamedTuple):
@@ -32,6 +34,7 @@ class Tiling(NamedTuple):
         counts: Tiles of the output, per axis.
         before: Padding of the input before it is cut, per axis.
         after: Padding of the output.
+        place: Of the axis of tiles among those that are not cut.
         problem: What is left to do for the tiles of one sample.
     """
 
@@ -40,6 +43,7 @@ class Tiling(NamedTuple):
     counts: Ints
     before: Pairs
     after: Pairs
+    place: int
     problem: Problem
 
     @property
@@ -57,10 +61,16 @@ class Tiling(NamedTuple):
         """The other axes."""
         return tuple(axis for axis, m in enumerate(self.m) if m == 1)
 
+    @property
+    def tiles(self) -> int:
+        """Tiles of a sample."""
+        return self.problem.output_size[self.place]
+
     def of(self, tiles: int) -> Problem:
         """`problem` for so many tiles."""
         whole = self.problem
-        x, y = ((*size[:-1], tiles) for size in (whole.input_size, whole.output_size))
+        rest = ((*size[: self.place], *size[self.place + 1 :]) for size in (whole.input_size, whole.output_size))
+        x, y = (_inserted(size, self.place, tiles) for size in rest)
         return Problem(whole.slot, whole.geometry, 1, whole.channels, whole.features, x, y, whole.itemsize)
 
     def input(self, x: Tensor) -> Tensor:
@@ -72,11 +82,10 @@ class Tiling(NamedTuple):
         return split(pad(y, self.after), 3, self.m)
 
     def transformed(self, tiles: Tensor, matrix: Tensor) -> Tensor:
-        """Tiles ``[n,g,c,*counts,*q]`` times a matrix ``[p,q]``, as ``[1,p*g,c,*rest,n*counts]``."""
-        order = self._order
-        sizes = (tiles.shape[axis] for axis in order[len(self.m) + 1 : -1 - len(self.cut)])
-        columns = tiles.permute(order).reshape(1, matrix.shape[1], -1)
-        return matmul(matrix.unsqueeze(0), columns).view(1, self.problem.geometry.groups, *sizes, -1)
+        """Tiles ``[n,g,c,*counts,*q]`` times a matrix ``[p,q]``, as ``[1,p*g,c,*(rest and n*counts)]``."""
+        columns = tiles.permute(self._order).reshape(1, matrix.shape[1], -1)
+        sizes = _inserted(tuple(tiles.shape[3 + axis] for axis in self.rest), self.place, -1)
+        return matmul(matrix.unsqueeze(0), columns).view(1, self.problem.geometry.groups, tiles.shape[2], *sizes)
 
     def restored(self, product: Tensor, matrix: Tensor, shape: Ints) -> Tensor:
         """Adjoint of `transformed`: tiles of shape ``(n, g, d, *counts, *q)``."""
@@ -84,10 +93,10 @@ class Tiling(NamedTuple):
         return columns.view([shape[axis] for axis in self._order]).permute(_inverse(self._order))
 
     def weight(self, w: Tensor, matrix: Tensor) -> Tensor:
-        """``w[g,d,c,*kernel]`` times a matrix ``[p,k]``, as ``[p*g,d,c,*rest,1]``."""
+        """``w[g,d,c,*kernel]`` times a matrix ``[p,k]``, as ``[p*g,d,c,*(rest and 1)]``."""
         columns = w.permute(self._kernel_order).reshape(1, matrix.shape[1], -1)
-        sizes = (w.shape[axis] for axis in (1, 2, *(3 + axis for axis in self.rest)))
-        return matmul(matrix.unsqueeze(0), columns).view(self.problem.geometry.groups, *sizes, 1)
+        sizes = _inserted(tuple(w.shape[3 + axis] for axis in self.rest), self.place, 1)
+        return matmul(matrix.unsqueeze(0), columns).view(self.problem.geometry.groups, *w.shape[1:3], *sizes)
 
     def kernel(self, product: Tensor, matrix: Tensor, shape: Ints) -> Tensor:
         """Adjoint of `weight`: ``(g, d, c, *kernel)``."""
@@ -97,10 +106,10 @@ class Tiling(NamedTuple):
 
     @property
     def _order(self) -> Ints:
-        """Axes of ``[n,g,c,*counts,*q]`` as ``[*q,g,c,*rest,n,*cut]``."""
+        """Axes of ``[n,g,c,*counts,*q]`` as ``[*q,g,c,*(rest and n,*cut)]``."""
         ndim = len(self.m)
         rest, cut = (tuple(3 + axis for axis in axes) for axes in (self.rest, self.cut))
-        return (*range(3 + ndim, 3 + 2 * ndim), 1, 2, *rest, 0, *cut)
+        return (*range(3 + ndim, 3 + 2 * ndim), 1, 2, *rest[: self.place], 0, *cut, *rest[self.place :])
 
     @property
     def _kernel_order(self) -> Ints:
@@ -135,22 +144,31 @@ def tiling(problem: Problem) -> Tiling:
         Geometry(kernel=(3, 1), stride=(2, 1), padding=((1, 1), (0, 0)), dilation=(1, 1), groups=6)
     """
     geometry, axes = problem.geometry, range(problem.geometry.ndim)
-    gains = {axis: gain for axis in axes if (gain := _gain(geometry, axis, problem.output_size[axis]))}
-    best = sorted(gains, key=gains.__getitem__, reverse=True)
+    gains = [_gain(geometry, axis, problem.output_size[axis]) for axis in axes]
+    best = sorted((axis for axis in axes if gains[axis][0]), key=lambda axis: gains[axis][0], reverse=True)
     chosen = [axis for axis in best[:_AXES] if gains[axis][0] > 1] or best[:1]
     found = [_axis(problem, axis, gains[axis][1] if axis in chosen else 1) for axis in axes]
     m, k, counts, before, after = zip(*found, strict=True) if found else ((),) * 5
 
     rest = [axis for axis in axes if axis not in chosen]
     kernel, stride, dilation, x, y = (
-        (*(values[axis] for axis in rest), 1)
+        tuple(values[axis] for axis in rest)
         for values in (geometry.kernel, geometry.stride, geometry.dilation, problem.input_size, problem.output_size)
     )
     groups = geometry.groups * math.prod(tile.m + tile.k - 1 for tile in found)
-    left = Geometry(kernel, stride, (*(geometry.padding[axis] for axis in rest), (0, 0)), dilation, groups)
+    padding, tiles = tuple(geometry.padding[axis] for axis in rest), math.prod(counts[axis] for axis in chosen)
+    place = 0 if y and y[-1] >= _ROW else len(rest)
+    left = Geometry(
+        _inserted(kernel, place, 1), _inserted(stride, place, 1), _inserted(padding, place, (0, 0)),
+        _inserted(dilation, place, 1), groups,
+    )  # fmt: skip
+    x, y = _inserted(x, place, tiles), _inserted(y, place, tiles)
     inner = Problem(problem.slot, left, 1, problem.channels, problem.features, x, y, problem.itemsize)
-    tiles = math.prod(counts[axis] for axis in chosen)
-    return Tiling(m, k, counts, before, after, Tiling(m, k, counts, before, after, inner).of(tiles))
+    return Tiling(m, k, counts, before, after, place, inner)
+
+
+def _inserted(values: tuple[Any, ...], place: int, value: object) -> tuple[Any, ...]:
+    return (*values[:place], value, *values[place:])
 
 
 def _axis(problem: Problem, axis: int, m: int) -> _Axis:
@@ -162,9 +180,9 @@ def _axis(problem: Problem, axis: int, m: int) -> _Axis:
     return _Axis(m, k, count, (lo, count * m + k - 1 - read - lo), (0, count * m - made))
 
 
-def _gain(geometry: Geometry, axis: int, size: int) -> tuple[float, int] | None:
-    """How many times fewer products tiles take along an axis, and of how many elements they are then."""
-    k = geometry.kernel[axis]
-    if (geometry.stride[axis], geometry.dilation[axis]) != (1, 1) or k == 1:
-        return None
-    return max(((size * k / (-(-size // m) * (m + k - 1)), m) for m in range(2, MOST + 2 - k)), default=None)
+def _gain(geometry: Geometry, axis: int, size: int) -> tuple[float, int]:
+    """How many times fewer products tiles take along an axis, and of how many elements they are then; 0 if none."""
+    k, most = geometry.kernel[axis], MOST + 1 - geometry.kernel[axis]
+    if (geometry.stride[axis], geometry.dilation[axis]) != (1, 1) or k == 1 or most < 2:
+        return 0.0, 1
+    return max((size * k / (-(-size // m) * (m + k - 1)), m) for m in range(2, most + 1))

@@ -22,7 +22,7 @@ from ndconv._workspace import aim
 # Bytes of transformed elements that a chunk aims at, unless the weight, which every chunk reads, has more.
 _CHUNK = 6 * 2**20
 # What it takes to copy an element of a tile, in elements moved: tiles are a few elements wide.
-_GATHER = 8
+_GATHER = 6
 # The same for an element of the transformed weight, whose sources are far apart.
 _KERNEL = 4
 # Tensor operations of a chunk, beside those of its products.
@@ -52,6 +52,8 @@ class Winograd(Lowering):
     exact = False
 
     def refusal(self, problem: Problem) -> str | None:
+        if is_compiling():
+            return "its tiles depend on sizes, and a compiler wants one graph for all"
         geometry = problem.geometry
         axes = zip(geometry.stride, geometry.dilation, geometry.kernel, strict=True)
         if not any(stride == dilation == 1 < kernel < MOST for stride, dilation, kernel in axes):
@@ -69,7 +71,7 @@ class Winograd(Lowering):
             writing = Cost(0, math.prod(problem.shape(Slot.INPUT)), 0, 0, "", 1)
             return Cost.altogether([*(self.cost(phase.problem) for phase in phases(problem)), writing])
         found = tiling(problem)
-        tiles = problem.batch * found.problem.output_size[-1]
+        tiles = problem.batch * found.tiles
         x, y = (tiles * elements for elements in _per_tile(found))
         p, k, m = (math.prod(sizes) for sizes in (found.p, found.k, found.m))
         w, chunk = math.prod(problem.shape(Slot.WEIGHT)) // k, max(1, _chunk(found) // problem.itemsize)
@@ -95,7 +97,7 @@ class Winograd(Lowering):
         def tiles(part: tuple[slice, ...]) -> Tensor:
             some = view[part]
             operand = found.transformed(some, before)
-            product = _left(found).output(found.of(operand.shape[-1]), operand, weight)
+            product = _left(found).output(found.of(operand.shape[3 + found.place]), operand, weight)
             counts = (some.shape[3 + axis] if m > 1 else shape[3 + axis] for axis, m in enumerate(found.m))
             return found.restored(product, after, (some.shape[0], *shape[1:3], *counts, *found.m))
 
@@ -118,7 +120,7 @@ class Winograd(Lowering):
 
         def products(part: tuple[slice, ...]) -> Tensor:
             first, second = (found.transformed(view[part], matrix) for view, matrix in views)
-            return _left(found).weight(found.of(first.shape[-1]), first, second)
+            return _left(found).weight(found.of(first.shape[3 + found.place]), first, second)
 
         first, *others = _parts(found, problem.batch)
         total = products(first)
@@ -138,7 +140,7 @@ def _per_tile(found: Tiling) -> Ints:
     """Elements of the input and the output at one place of a tile, over channels, groups and axes not cut."""
     problem, groups = found.problem, found.problem.geometry.groups // math.prod(found.p)
     sides = (problem.channels, problem.input_size), (problem.features, problem.output_size)
-    return tuple(groups * channels * math.prod(size[:-1]) for channels, size in sides)
+    return tuple(groups * channels * math.prod(size) // found.tiles for channels, size in sides)
 
 
 def _chunk(found: Tiling) -> int:
@@ -150,7 +152,7 @@ def _parts(found: Tiling, batch: int) -> list[tuple[slice, ...]]:
     """Slices ``[n, g, c or d, *counts]`` of tiles that make the chunks."""
     sizes, target = (batch, *(found.counts[axis] for axis in found.cut)), _chunk(found)
     each = found.problem.itemsize * math.prod(found.p) * sum(_per_tile(found))
-    if is_compiling() or each * math.prod(sizes) <= target:
+    if each * math.prod(sizes) <= target:
         return [(slice(None),)]
     parts = []
     for samples, *some in blocks(sizes, each, target):
