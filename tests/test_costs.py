@@ -161,7 +161,8 @@ def test_the_least_estimate_is_chosen() -> None:
     for problem, _, _ in POSED:
         choice = choose(problem, "auto")
         automatic = [name for name in choice.costs if LOWERINGS[name].automatic]
-        fair = {name: choice.estimates[name] * (1 if LOWERINGS[name].exact else 1.25) for name in automatic}
+        fair = {name: choice.estimates[name] for name in automatic}
+        fair |= {name: 1.25 * each + 1e5 for name, each in fair.items() if not LOWERINGS[name].exact}
         assert choice.name == min(fair, key=fair.__getitem__)
         assert choice.estimates == {name: estimate(cost, 4) for name, cost in choice.costs.items()}
 

@@ -41,9 +41,9 @@ class Winograd(Lowering):
     leaves ``m + K - 1`` products of the ``m * K`` for ``m`` outputs: a quarter of them for two axes of K = 3. Along the
     others `reshape`, `columns` or `taps` computes.
 
-    Its transforms round, with integers too. An element's error is at most ``4 * eps * norm(a) * norm(b)`` times the
-    `growth` of both axes, 4 to 21 each, with the norms of all that the sums of its tile run over. A NaN or an infinity
-    reaches all elements of a tile.
+    Its transforms round, with integers too. An element's error is at most ``eps * norm(a) * norm(b)`` times the
+    `growth` of both axes, 3 to 21 each, with the norms of all that the sums of its tile run over; normal numbers reach
+    a fifth of it. A NaN or an infinity reaches all elements of a tile.
 
     Source: Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks" (2016), https://arxiv.org/abs/1509.09308
     """
@@ -64,14 +64,14 @@ class Winograd(Lowering):
         if problem.slot is Slot.INPUT:
             return max((self.rounding(phase.problem) for phase in phases(problem)), default=0.0)
         found = tiling(problem)
-        return 4 * math.prod(growth(found.m[axis], found.k[axis]) for axis in found.cut)
+        return math.prod(growth(found.m[axis], found.k[axis]) for axis in found.cut)
 
     def cost(self, problem: Problem) -> Cost:
         if problem.slot is Slot.INPUT:
             writing = Cost(0, math.prod(problem.shape(Slot.INPUT)), 0, 0, "", 1)
             return Cost.altogether([*(self.cost(phase.problem) for phase in phases(problem)), writing])
         found = tiling(problem)
-        tiles = problem.batch * found.tiles
+        tiles = max(1, problem.batch * found.tiles)
         x, y = (tiles * elements for elements in _per_tile(found))
         p, k, m = (math.prod(sizes) for sizes in (found.p, found.k, found.m))
         w, chunk = math.prod(problem.shape(Slot.WEIGHT)) // k, max(1, _chunk(found) // problem.itemsize)

@@ -71,9 +71,10 @@ print(ndconv.plan(x, w, lowering="taps").output)
 # Exact or not
 # ------------
 #
-# All lowerings but one sum the products of a convolution as they are. Integers in floats come out as integers, and a
-# result depends on nothing outside its window. ``"fourier"`` transforms both operands, multiplies at every frequency
-# and transforms back, which is quicker for long kernels by far. It rounds in between, relative to the *largest* sums:
+# All lowerings but two sum the products of a convolution as they are. Integers in floats come out as integers, and a
+# result depends on nothing outside its window. ``"winograd"`` transforms tiles of a few elements, which takes down to a
+# quarter of the products. ``"fourier"`` transforms all at once and multiplies at every frequency, which is quicker for
+# long kernels by far. Both round in between, relative to the *largest* sums of what they transform together:
 
 signal, long = (
     torch.randint(-3, 4, shape).float() for shape in ((1, 1, 4096), (1, 1, 1024))
@@ -83,8 +84,8 @@ y = ndconv.functional.conv1d(signal, long)
 print((y - y.round()).abs().max().item(), "of", y.abs().max().item())
 
 # %%
-# Who needs equality, or has numbers of very different size in one signal, forbids it. It is never used for integer
-# dtypes:
+# Who needs equality, or has numbers of very different size in one signal, forbids both. They are never used for
+# integer dtypes:
 
 ndconv.set_exact(True)
 y = ndconv.functional.conv1d(signal, long, lowering="fourier")
