@@ -35,6 +35,9 @@ _CALL = 4500.0
 # How many times cheaper, and by how many nanoseconds, a lowering that is not exact must be for "auto" to take it.
 _INEXACT = 1.25, 1e5
 
+# How many times the least estimate one must be for "fastest" not to try a lowering that may take seconds.
+_HOPELESS = 20.0
+
 # What holds numbers and does nothing else.
 _PLAIN = {Tensor, Parameter}
 
@@ -188,9 +191,12 @@ def _quickest(
     if tensor.is_meta or type(tensor) is not Tensor:
         return otherwise  # computing without numbers takes no time
     key, exact = key_of(problem, tensor, channels_last), wants_exact(tensor.dtype)
-    seconds = lookup(key) or measure(
-        key, {name: partial(compute, name) for name, each in LOWERINGS.items() if each.refusal(problem) is None}
-    )
+    seconds = lookup(key)
+    if not seconds:
+        estimates = choose(problem, FASTEST).estimates
+        least = min(estimates.values())
+        hopeful = (name for name, each in estimates.items() if each < _HOPELESS * least or LOWERINGS[name].exact)
+        seconds = measure(key, {name: partial(compute, name) for name in hopeful})
     contenders = (name for name in seconds if LOWERINGS[name].exact or not exact)
     return min(contenders, key=seconds.__getitem__, default=otherwise)
 

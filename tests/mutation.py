@@ -39,6 +39,8 @@ TESTS = {
     r"^ndconv\._plan\.": ("test_plan.py", "test_fastest.py", "test_autocast.py"),
     r"^ndconv\._matmul\.": ("test_matmul.py",),
     r"^ndconv\._lowerings\._phases\.": ("test_phases.py",),
+    r"^ndconv\._lowerings\.(_cook_toom|_tiles|winograd)\.": ("test_winograd.py", "test_inexact.py"),
+    r"^ndconv\._lowerings\.fourier\.": ("test_fourier.py", "test_inexact.py"),
 }
 LEAST = 0.9
 PATIENCE = 300
