@@ -247,12 +247,14 @@ def torchs_own(form: Form, first: Tensor, second: Tensor) -> tuple[Any, ...] | N
     if is_channels_last(first) or is_channels_last(second):
         return None
     dtype, device, recorded = first.dtype, first.device.type, torch.is_grad_enabled()
-    if dtype == torch.float16 and device == "cpu":
-        return None  # torch's kernel rounds the gradient of a weight after every sample
+    # What torch lacks; what it rounds after every sample; and what it may round before the bias.
+    lacking, early = not dtype.is_floating_point, dtype == torch.float16 and device == "cpu"
+    if lacking or early or (form.wide and wide_dtype(dtype) != dtype):
+        return None
     problem = _prepared(form, first.shape, second.shape, first.itemsize, wants_exact(dtype)).problem
     needed = (slot for slot, tensor in zip(form.slot.operands, (first, second), strict=True) if tensor.requires_grad)
     slots = (form.slot, *needed) if recorded else (form.slot,)
-    if first.is_complex() or not wins("native", problem, slots, dtype, device, torch.get_num_threads()):
+    if not wins("native", problem, slots, dtype, device, torch.get_num_threads()):
         return None
     return arguments(problem)
 

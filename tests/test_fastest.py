@@ -121,6 +121,20 @@ def test_where_torch_wins_every_slot_its_own_operator_runs(
     assert all(map(torch.equal, first, second))
 
 
+@pytest.mark.parametrize("dtype", [torch.int64, torch.complex64, torch.float16, torch.bfloat16], ids=str)
+def test_where_torchs_operator_does_something_else_the_function_stays(
+    table: dict[Any, Any], device: str, dtype: torch.dtype
+) -> None:
+    x, w, bias = (integers(*shape, device=device).to(dtype) for shape in (X, W, (4,)))
+    first = ndconv.functional.conv2d(x, w, bias, lowering="fastest")
+    for seconds in table.values():
+        seconds.update(dict.fromkeys(seconds, 1.0), native=1e-3)
+    _timings.wins.cache_clear()  # type: ignore[attr-defined]
+    with patch.object(Lowering, "run", autospec=True, side_effect=Lowering.run) as run:
+        assert torch.equal(ndconv.functional.conv2d(x, w, bias, lowering="fastest"), first)
+    assert run.called
+
+
 def test_the_plan_says_where_torch_wins_altogether(table: dict[Any, Any]) -> None:
     step("cpu")
     slots = [key.problem.slot.value for key in table]
