@@ -6,6 +6,9 @@ import torch
 from torch import Tensor
 from torch.compiler import is_compiling
 
+from ndconv._cache import cached
+from ndconv._geometry import Ints
+
 # The axes torch knows such a format for, by the number of dimensions.
 _FORMATS = {4: torch.channels_last, 5: torch.channels_last_3d}
 
@@ -36,18 +39,21 @@ def is_channels_last(tensor: Tensor) -> bool:
 
 def lay_out(tensor: Tensor, channels_last: bool) -> Tensor:
     """Contiguous, or channels-last where torch has that."""
-    if not channels_last and not is_compiling() and tensor.is_contiguous() and 1 not in tensor.shape:
-        return tensor
-    last, axes = _FORMATS.get(tensor.dim()), range(tensor.dim())
-    if last is None or not channels_last:
-        tensor, order = tensor.contiguous(), [*axes]
-    else:
-        tensor, order = tensor.contiguous(memory_format=last), [0, *axes[2:], 1]
+    format = _FORMATS.get(tensor.dim(), torch.contiguous_format) if channels_last else torch.contiguous_format
+    tensor = tensor.contiguous(memory_format=format)
     if not is_compiling() and 1 in tensor.shape:
         # On axes of one element any stride passes for either, but torch and DDP compare strides as numbers.
-        strides, length = [0] * tensor.dim(), 1
-        for axis in reversed(order):
-            strides[axis], length = length, length * tensor.shape[axis]
-        if tensor.stride() != tuple(strides):
+        strides = _strides(tensor.shape, format)
+        if tensor.stride() != strides:
             tensor = tensor.as_strided(tensor.shape, strides)
     return tensor
+
+
+@cached
+def _strides(shape: Ints, format: torch.memory_format) -> Ints:
+    axes, length = [*range(len(shape))], 1
+    order = axes if format is torch.contiguous_format else [0, *axes[2:], 1]
+    strides = [0] * len(shape)
+    for axis in reversed(order):
+        strides[axis], length = length, length * shape[axis]
+    return tuple(strides)

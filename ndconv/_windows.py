@@ -63,10 +63,10 @@ def windows(padded: Tensor, geometry: Geometry) -> Tensor:
         tensor([[0, 1, 2],
                 [2, 3, 4]])
     """
-    for axis, (extent, stride, dilation) in enumerate(
-        zip(geometry.extent, geometry.stride, geometry.dilation, strict=True), start=3
+    for axis, (kernel, stride, dilation) in enumerate(
+        zip(geometry.kernel, geometry.stride, geometry.dilation, strict=True), start=3
     ):
-        padded = padded.unfold(axis, extent, stride)
+        padded = padded.unfold(axis, dilation * (kernel - 1) + 1, stride)
         if dilation > 1:
             padded = padded[..., ::dilation]
     return padded
