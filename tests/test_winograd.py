@@ -8,12 +8,13 @@ from itertools import product
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 import ndconv
 from ndconv._explain import SlotPlan
 from ndconv._geometry import Geometry, Problem, Slot
 from ndconv._lowerings import LOWERINGS
-from ndconv._lowerings._cook_toom import MOST, growth, matrices, transforms
+from ndconv._lowerings._cook_toom import MOST, _built, growth, matrices, transforms
 from ndconv._lowerings._tiles import tiling
 
 WINOGRAD = LOWERINGS["winograd"]
@@ -39,7 +40,7 @@ def test_inputs_meet_integers_only(m: int, k: int) -> None:
 
 
 def test_axes_are_combined_before_rounding() -> None:
-    _, kernel, _ = transforms((4, 2), (3, 3), torch.float64, torch.device("cpu"))
+    _, kernel, _ = transforms((4, 2), (3, 3), torch.zeros((), dtype=torch.float64))
     first, second = (matrices(m, 3)[1] for m in (4, 2))
     assert kernel.shape == (6 * 4, 9)
     for a, b, i, j in product(range(6), range(4), range(3), range(3)):
@@ -132,6 +133,17 @@ def test_a_nan_reaches_no_further_than_its_tiles(slot: Slot) -> None:
         assert not result[0].isnan().any()
         assert not result[1, ..., :4].isnan().any()
         assert result[1, 0, 0, 8, 8].isnan()
+
+
+def test_what_stands_for_tensors_leaves_nothing_behind() -> None:
+    _built.cache_clear()
+    x, w = torch.randn(2, 3, 9, 8), torch.randn(4, 3, 3, 3)
+    for _ in range(2):
+        with FakeTensorMode() as mode:
+            fake = ndconv.functional.conv2d(mode.from_tensor(x), mode.from_tensor(w), lowering="winograd")
+        real = ndconv.functional.conv2d(x, w, lowering="winograd")
+        assert fake.shape == real.shape
+        assert type(real) is torch.Tensor
 
 
 def test_auto_takes_it_in_float64_and_for_many_axes() -> None:

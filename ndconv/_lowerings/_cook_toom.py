@@ -68,9 +68,14 @@ def _inverse(rows: Rows) -> Rows:
     return [row[size:] for row in both]
 
 
+def transforms(m: Ints, k: Ints, like: Tensor) -> tuple[Tensor, ...]:
+    """``B``, ``G`` and ``A`` for all axes at once, with a tensor's dtype and device."""
+    return (_built if type(like) is Tensor else _built.__wrapped__)(m, k, like.dtype, like.device)
+
+
 @lru_cache(maxsize=256)
-def transforms(m: Ints, k: Ints, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, ...]:
-    """``B``, ``G`` and ``A`` for all axes at once: their Kronecker products over the axes, rounded once."""
+def _built(m: Ints, k: Ints, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, ...]:
+    """Kronecker products over the axes, rounded once; made anew for tensors that only stand for others."""
     product: list[Rows] = [[[Fraction(1)]]] * 3
     for each in map(matrices, m, k):
         product = [_kronecker(a, b) for a, b in zip(product, each, strict=True)]

@@ -91,7 +91,7 @@ class Winograd(Lowering):
 
     def output(self, problem: Problem, x: Tensor, w: Tensor) -> Tensor:
         found, shape = tiling(problem), problem.shape(Slot.OUTPUT)
-        before, kernel, after = transforms(found.m, found.k, x.dtype, x.device)
+        before, kernel, after = transforms(found.m, found.k, x)
         view, weight = found.input(x), found.weight(w, kernel)
 
         def tiles(part: tuple[slice, ...]) -> Tensor:
@@ -115,7 +115,7 @@ class Winograd(Lowering):
 
     def weight(self, problem: Problem, x: Tensor, y: Tensor) -> Tensor:
         found = tiling(problem)
-        before, kernel, after = transforms(found.m, found.k, x.dtype, x.device)
+        before, kernel, after = transforms(found.m, found.k, x)
         views = (found.input(x), before), (found.output(y), after)
 
         def products(part: tuple[slice, ...]) -> Tensor:
