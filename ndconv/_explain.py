@@ -198,6 +198,7 @@ def plan(
           not columns     estimated at ... times the cost
           not window      estimated at ... times the cost
           not fourier     estimated at ... times the cost
+          not winograd    no axis has stride 1, dilation 1 and a kernel of 2 to 5 elements
     """
     wanted = resolve("plan", lowering)
     for operand in (weight, input):
