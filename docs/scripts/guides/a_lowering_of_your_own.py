@@ -187,7 +187,7 @@ plt.show()
 
 # sphinx_gallery_start_ignore
 del LOWERINGS["slices"]
-_plan._planned.cache_clear()
+_plan._prepared.cache_clear()
 # sphinx_gallery_end_ignore
 
 # %%
