@@ -129,8 +129,8 @@ plt.show()
 #
 # ``"fastest"`` runs every lowering, torch's own kernel included, the first time that it meets a problem, and keeps the
 # quickest; only transforms whose estimate is hopeless are left out. Where torch's kernel wins the forward and both
-# gradients, torch's own operator takes over and differentiates itself. What it measured when this page was built, on one
-# thread of whatever machine that was:
+# gradients, torch's own operator takes over and differentiates itself. What it measured when this page was built, on
+# one thread of whatever machine that was:
 
 small = ndconv.functional.conv2d(x, w, lowering="fastest")
 print(ndconv.plan(x, w, lowering="fastest").output)
