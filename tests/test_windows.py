@@ -62,3 +62,12 @@ def test_merge_undoes_split(steps: tuple[int, ...]) -> None:
     assert torch.equal(merge(apart, 2, len(steps)), x)
     first, second = (0, 0, *(1,) * len(steps), *(0,) * len(steps)), (0, 0, *steps)
     assert apart[first] == x[second]
+
+
+def test_padding_makes_up_for_what_is_cropped_on_the_other_side() -> None:
+    """As in a phase of ``n1g2c1d1-k4x4x2x1-s4x2x3x1-p1.0x10.0x0.1x0.1-d2x3x1x3-i7x1x9x2``, which reads zeros only."""
+    x = torch.arange(1.0, 3.0).view(1, 1, 1, 2)
+    assert pad(x, ((-3, 4),)).tolist() == [[[[0, 0, 0]]]]
+    assert pad(x, ((5, -4),)).tolist() == [[[[0, 0, 0]]]]
+    assert pad(x, ((-1, 2),)).tolist() == [[[[2, 0, 0]]]]
+    assert pad(x.view(1, 1, 1, 1, 2), ((-2, 3), (1, -1))).tolist() == [[[[[0, 0], [0, 0]]]]]
