@@ -68,9 +68,8 @@ class Tiling(NamedTuple):
 
     def of(self, tiles: int) -> Problem:
         """`problem` for so many tiles."""
-        whole = self.problem
-        rest = ((*size[: self.place], *size[self.place + 1 :]) for size in (whole.input_size, whole.output_size))
-        x, y = (_inserted(size, self.place, tiles) for size in rest)
+        whole, place = self.problem, self.place
+        x, y = ((*size[:place], tiles, *size[place + 1 :]) for size in (whole.input_size, whole.output_size))
         return Problem(whole.slot, whole.geometry, 1, whole.channels, whole.features, x, y, whole.itemsize)
 
     def input(self, x: Tensor) -> Tensor:
@@ -83,26 +82,25 @@ class Tiling(NamedTuple):
 
     def transformed(self, tiles: Tensor, matrix: Tensor) -> Tensor:
         """Tiles ``[n,g,c,*counts,*q]`` times a matrix ``[p,q]``, as ``[1,p*g,c,*(rest and n*counts)]``."""
-        columns = tiles.permute(self._order).reshape(1, matrix.shape[1], -1)
-        sizes = _inserted(tuple(tiles.shape[3 + axis] for axis in self.rest), self.place, -1)
-        return matmul(matrix.unsqueeze(0), columns).view(1, self.problem.geometry.groups, tiles.shape[2], *sizes)
+        product = _applied(matrix, tiles, self._order)
+        return product.view(1, self.problem.geometry.groups, tiles.shape[2], *self._beside(tiles, -1))
 
     def restored(self, product: Tensor, matrix: Tensor, shape: Ints) -> Tensor:
         """Adjoint of `transformed`: tiles of shape ``(n, g, d, *counts, *q)``."""
-        columns = matmul(matrix.mT.unsqueeze(0), product.reshape(1, matrix.shape[0], -1))
-        return columns.view([shape[axis] for axis in self._order]).permute(_inverse(self._order))
+        return _unapplied(matrix, product, self._order, shape)
 
     def weight(self, w: Tensor, matrix: Tensor) -> Tensor:
         """``w[g,d,c,*kernel]`` times a matrix ``[p,k]``, as ``[p*g,d,c,*(rest and 1)]``."""
-        columns = w.permute(self._kernel_order).reshape(1, matrix.shape[1], -1)
-        sizes = _inserted(tuple(w.shape[3 + axis] for axis in self.rest), self.place, 1)
-        return matmul(matrix.unsqueeze(0), columns).view(self.problem.geometry.groups, *w.shape[1:3], *sizes)
+        product = _applied(matrix, w, self._kernel_order)
+        return product.view(self.problem.geometry.groups, *w.shape[1:3], *self._beside(w, 1))
 
     def kernel(self, product: Tensor, matrix: Tensor, shape: Ints) -> Tensor:
         """Adjoint of `weight`: ``(g, d, c, *kernel)``."""
-        order = self._kernel_order
-        columns = matmul(matrix.mT.unsqueeze(0), product.reshape(1, matrix.shape[0], -1))
-        return columns.view([shape[axis] for axis in order]).permute(_inverse(order)).contiguous()
+        return _unapplied(matrix, product, self._kernel_order, shape).contiguous()
+
+    def _beside(self, tensor: Tensor, tiles: int) -> Ints:
+        """Sizes of a tensor along the axes that are not cut, and that of the axis of tiles among them."""
+        return _inserted(tuple(tensor.shape[3 + axis] for axis in self.rest), self.place, tiles)
 
     @property
     def _order(self) -> Ints:
@@ -118,8 +116,16 @@ class Tiling(NamedTuple):
         return (*cut, 0, 1, 2, *rest)
 
 
-def _inverse(order: Ints) -> Ints:
-    return tuple(sorted(range(len(order)), key=order.__getitem__))
+def _applied(matrix: Tensor, tensor: Tensor, order: Ints) -> Tensor:
+    """A matrix ``[p,q]`` times a tensor whose axes are brought into an order, the first of them being q."""
+    return matmul(matrix.unsqueeze(0), tensor.permute(order).reshape(1, matrix.shape[1], -1))
+
+
+def _unapplied(matrix: Tensor, product: Tensor, order: Ints, shape: Ints) -> Tensor:
+    """Adjoint of `_applied`: a tensor of some shape, its axes where they were."""
+    columns = matmul(matrix.mT.unsqueeze(0), product.reshape(1, matrix.shape[0], -1))
+    inverse = sorted(range(len(order)), key=order.__getitem__)
+    return columns.view([shape[axis] for axis in order]).permute(inverse)
 
 
 class _Axis(NamedTuple):
