@@ -21,6 +21,8 @@ from torch.compiler import is_compiling
 _LEAST_MULTIPLY_ADDS = 2 * 10**6
 # Shorter sums gain less than it takes to put the results of a batch together.
 _LEAST_SUM = 32
+# Sums from this length on save more than it takes to transpose the result, once.
+_LONG_SUM = 1024
 # What the quicker library must gain to be taken: sums should not change their order from run to run for nothing.
 _LEAST_GAIN = 1.3
 
@@ -30,11 +32,11 @@ def matmul(first: Tensor, second: Tensor) -> Tensor:
     if not _suits(first, second):
         return _by_blas(first, second)
     if second.shape[:-2].numel() == 1:
-        return _linear(first[0], second.flatten(0, -3)[0].mT).view(*second.shape[:-2], first.shape[1], -1)
+        return _product(first[0], second.flatten(0, -3)[0])[(None,) * (second.dim() - 2)]
     first = first.contiguous()
     result = first.new_empty(*second.shape[:-2], first.shape[1], second.shape[-1])
     for index in product(*map(range, second.shape[:-2])):
-        result[index] = _linear(first[index[-1]], second[index].mT)
+        result[index] = _product(first[index[-1]], second[index])
     return result
 
 
@@ -43,8 +45,8 @@ def accumulate(total: Tensor, first: Tensor, second: Tensor) -> None:
     if not _suits(first, second):
         total.baddbmm_(first, second)
     else:
-        for result, *operands in zip(total, first, second.mT, strict=True):
-            result += _linear(*operands)
+        for result, *operands in zip(total, first, second, strict=True):
+            result += _product(*operands)
 
 
 def _by_blas(first: Tensor, second: Tensor) -> Tensor:
@@ -71,8 +73,19 @@ def _suits(first: Tensor, second: Tensor) -> bool:
     )
 
 
+def _product(first: Tensor, second: Tensor) -> Tensor:
+    """``first @ second`` by oneDNN, as a view of its transpose if that is quicker."""
+    rows, inner, columns = *first.shape, second.shape[1]
+    if rows < columns and inner >= _LONG_SUM and second.mT.is_contiguous():
+        return _linear(second.mT, first.contiguous()).mT
+    return _linear(first, second.mT)
+
+
 def _linear(x: Tensor, w: Tensor) -> Tensor:
-    """``x @ w.T`` by oneDNN. Rows of ``w`` or its columns must lie side by side, or it takes a slow way."""
+    """``x @ w.T`` by oneDNN, which lays ``w`` out anew: that should be the smaller.
+
+    Rows of ``w`` or its columns must lie side by side, or it takes a slow way.
+    """
     result: Tensor = torch.ops.mkldnn._linear_pointwise(x, w, None, "none", [], "")
     return result
 

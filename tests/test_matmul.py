@@ -54,6 +54,22 @@ def test_every_product_of_a_batch(products: list[tuple[Tensor, Tensor]], lead: t
     assert len(products) == lead[-1]
 
 
+def test_long_sums_have_the_smaller_matrix_laid_out_anew(products: list[tuple[Tensor, Tensor]]) -> None:
+    small, large = integers(1, 5, 1024), integers(1, 6, 1024)
+    for first, second, transposed in ((small, large, True), (large, small, False)):
+        product = _matmul.matmul(first, second.mT)
+        assert torch.equal(product, first @ second.mT)
+        assert product.mT.is_contiguous() == transposed
+        total = product.clone()
+        _matmul.accumulate(total, first, second.mT)
+        assert torch.equal(total, 2 * product)
+        assert [x.shape[0] for x, _ in products] == [6, 6]
+        del products[:]
+    _matmul.matmul(small[..., 1:], large[..., 1:].contiguous().mT)  # too short
+    _matmul.matmul(small, large.mT.contiguous())  # columns of the larger lie side by side, not rows
+    assert [x.shape[0] for x, _ in products] == [5, 5]
+
+
 def test_matrices_with_gaps_between_their_rows_are_left_to_blas(products: list[tuple[Tensor, Tensor]]) -> None:
     first, second = integers(2, 5, 7), integers(2, 9, 8)[:, :7, :6]
     assert torch.equal(_matmul.matmul(first, second), first @ second)
