@@ -13,6 +13,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ndconv._geometry import Form, Geometry, Problem, Slot
 from ndconv._lowerings import LOWERINGS, Cost
+from ndconv._lowerings._samples import samples_last
+from ndconv._lowerings.columns import _moves
 from ndconv._plan import choose, estimate, problem_of
 from ndconv._windows import ungroup
 from ndconv._workspace import get_workspace_limit, set_workspace_limit
@@ -98,6 +100,20 @@ def test_phases_of_one_shape_are_told_once() -> None:
     cost = LOWERINGS["columns"].cost(Problem(Slot.INPUT, halved, 5, 3, 4, (64,), (32,), 4))
     assert cost.matmuls == "2 times 1 x (3, 8) @ (8, 160)"
     assert cost.calls == 2 * (12 + 1 / 40)
+
+
+@pytest.mark.parametrize("slot", Slot)
+def test_samples_make_rows_of_small_images_longer(slot: Slot) -> None:
+    kernel = Geometry((3, 3), (1, 1), ((0, 0), (0, 0)), (1, 1))
+    small = Problem(slot, kernel, 32, 32, 64, (6, 6), (4, 4), 4)
+    moved, cost = samples_last(small), LOWERINGS["columns"].cost
+    assert (moved.batch, moved.input_size, moved.output_size) == (1, (6, 6, 32), (4, 4, 32))
+    assert moved.multiply_adds == small.multiply_adds
+    assert cost(small).elements_moved == cost(moved).elements_moved + 5 * 32 * (32 * 36 + 64 * 16)
+    assert _moves(small)
+    assert not _moves(replace(small, batch=1))
+    assert not _moves(replace(small, input_size=(26, 26), output_size=(24, 24)))  # long rows
+    assert not _moves(replace(small, input_size=(3, 3), output_size=(1, 1)))  # windows as they lie
 
 
 @pytest.fixture

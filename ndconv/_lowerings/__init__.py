@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ndconv._lowerings._base import Cost, Lowering
-from ndconv._lowerings.columns import Columns
+from ndconv._lowerings.columns import COLUMNS
 from ndconv._lowerings.fourier import Fourier
 from ndconv._lowerings.native import Native
 from ndconv._lowerings.reshape import Reshape
@@ -13,7 +13,7 @@ from ndconv._lowerings.winograd import Winograd
 
 # In the order in which they are preferred where costs cannot be weighed.
 LOWERINGS: dict[str, Lowering] = {
-    lowering.name: lowering for lowering in (Reshape(), Taps(), Columns(), Window(), Winograd(), Fourier(), Native())
+    lowering.name: lowering for lowering in (Reshape(), Taps(), COLUMNS, Window(), Winograd(), Fourier(), Native())
 }
 
 __all__ = ["LOWERINGS", "Cost", "Lowering"]

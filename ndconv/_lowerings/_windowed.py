@@ -56,7 +56,7 @@ class Windowed(Lowering):
         }
         chunk = max(1, aim(self._chunk(problem)) // problem.itemsize)
         parts = max(1, -(-columns // chunk))
-        copied = columns * (1 + _ROW / (_ROW, *problem.output_size)[-1])
+        copied = columns * (1 + _ROW / _row(problem))
         return Cost(
             multiply_adds=problem.multiply_adds,
             elements_moved=round(2 * x + parts * w + y + (self.passes + folds / 2) * copied),
@@ -110,6 +110,21 @@ class Windowed(Lowering):
 def elements_per_window(problem: Problem) -> int:
     """Elements that the windows of all channels have at one position."""
     return problem.geometry.groups * problem.channels * math.prod(problem.geometry.kernel)
+
+
+def _row(problem: Problem) -> int:
+    """Output elements whose windows lie side by side, a row or rows that make one; or those of the only window."""
+    geometry, row = problem.geometry, 1
+    if math.prod(problem.output_size) == 1:
+        return math.prod(geometry.kernel)
+    axes = zip(geometry.kernel, geometry.stride, geometry.padding, problem.output_size, strict=True)
+    for kernel, stride, padding, size in reversed([*axes]):
+        if stride > 1 < row:
+            break
+        row *= size
+        if (kernel, stride, padding) != (1, 1, (0, 0)):
+            break
+    return max(1, row)
 
 
 @cached

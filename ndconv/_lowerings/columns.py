@@ -12,12 +12,15 @@ from ndconv._geometry import Problem, Slot
 from ndconv._lowerings._base import Cost
 from ndconv._lowerings._phases import gathered, phases, window_elements
 from ndconv._lowerings._products import input_product, is_short, output_product, weight_product
+from ndconv._lowerings._samples import move_back, move_last, samples_last
 from ndconv._lowerings._windowed import Windowed, elements_per_window
 from ndconv._matmul import matmul
 from ndconv._windows import kernel_first, unflatten
 
 # How much longer it takes to add an element of a window up than to gather one.
 _ADDING = 2.5
+# What it takes to transpose an element, in elements moved.
+_MOVING = 5
 # Bytes of half-type columns that are worth holding at once to sum over them in one product.
 _WHOLE = 32 * 2**20
 
@@ -26,7 +29,7 @@ class Columns(Windowed):
     """The classical lowering, in any number of dimensions.
 
     Kernel elements come first and positions last, so that copies run along rows and products come out in the layout of
-    the output.
+    the output. Where rows are short and samples many, samples come last (`ndconv._lowerings._samples`).
     """
 
     name = "columns"
@@ -37,12 +40,23 @@ class Columns(Windowed):
     def accumulates(self, problem: Problem) -> bool:
         if problem.slot is Slot.INPUT:
             return not _gathers(problem)
-        return problem.slot is Slot.WEIGHT and len(self._parts(problem)) > 1
+        inner = samples_last(problem) if _moves(problem) else problem
+        return problem.slot is Slot.WEIGHT and len(self._parts(inner)) > 1
 
     def cost(self, problem: Problem) -> Cost:
+        return _cost_of_moved(problem) if _moves(problem) else self._cost(problem)
+
+    def _cost(self, problem: Problem) -> Cost:
         if not _gathers(problem):
             return super().cost(problem)
-        return Cost.altogether([self.cost(phase.problem) for phase in phases(problem)])
+        return Cost.altogether([self._cost(phase.problem) for phase in phases(problem)])
+
+    def run(self, problem: Problem, first: Tensor, second: Tensor) -> Tensor:
+        if not _moves(problem):
+            return super().run(problem, first, second)
+        one, other = problem.slot.operands
+        result = super().run(samples_last(problem), move_last(first, one), move_last(second, other))
+        return move_back(result, problem.slot)
 
     def input(self, problem: Problem, w: Tensor, y: Tensor) -> Tensor:
         return gathered(problem, w, y, self.output) if _gathers(problem) else super().input(problem, w, y)
@@ -85,6 +99,19 @@ class Columns(Windowed):
 
 
 @cached
+def _moves(problem: Problem) -> bool:
+    """Whether longer rows are worth moving samples to the last axis."""
+    if is_compiling() or problem.batch < 2:
+        return False
+    return _cost_of_moved(problem).elements_moved < COLUMNS._cost(problem).elements_moved
+
+
+def _cost_of_moved(problem: Problem) -> Cost:
+    moved = sum(math.prod(problem.shape(slot)) for slot in (Slot.INPUT, Slot.OUTPUT))
+    return Cost.altogether([COLUMNS._cost(samples_last(problem)), Cost(0, _MOVING * moved, 0, moved, "", 4)])
+
+
+@cached
 def _gathers(problem: Problem) -> bool:
     """Whether to gather the windows of the output that an input element is tied to, not add up windows of the input."""
     if problem.slot is not Slot.INPUT or is_compiling():
@@ -94,6 +121,9 @@ def _gathers(problem: Problem) -> bool:
     added = samples * problem.channels * math.prod(problem.geometry.kernel + problem.output_size)
     reversed_ = math.prod(problem.shape(Slot.WEIGHT))
     return 0 < gathered < _ADDING * added - 2 * reversed_
+
+
+COLUMNS = Columns()
 
 
 def _matrices(columns: Tensor, ndim: int) -> Tensor:

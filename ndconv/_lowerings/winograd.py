@@ -13,7 +13,7 @@ from ndconv._lowerings._cook_toom import MOST, growth, transforms
 from ndconv._lowerings._phases import gathered, phases
 from ndconv._lowerings._tiles import Tiling, tiling
 from ndconv._lowerings._windowed import blocks
-from ndconv._lowerings.columns import Columns
+from ndconv._lowerings.columns import COLUMNS
 from ndconv._lowerings.reshape import Reshape
 from ndconv._lowerings.taps import Taps
 from ndconv._windows import merge, narrow, split
@@ -31,7 +31,7 @@ _CALLS = 30
 # Products of a group at one place, below which windows are not worth copying for a matrix product.
 _THIN = 16
 
-_RESHAPE, _COLUMNS, _TAPS = Reshape(), Columns(), Taps()
+_RESHAPE, _TAPS = Reshape(), Taps()
 
 
 class Winograd(Lowering):
@@ -133,7 +133,7 @@ def _left(found: Tiling) -> Lowering:
     """What computes along the axes that are not cut."""
     if not _RESHAPE.refusal(found.problem):
         return _RESHAPE
-    return _TAPS if found.problem.channels * found.problem.features < _THIN else _COLUMNS
+    return _TAPS if found.problem.channels * found.problem.features < _THIN else COLUMNS
 
 
 def _per_tile(found: Tiling) -> Ints:

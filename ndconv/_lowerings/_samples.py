@@ -1,0 +1,41 @@
+"""Samples as one more axis, the last: rows of small images are short, and rows are what is copied.
+
+A batch is one sample with an axis more, of which every element has its own output: ``x[n,g,c,*i]`` becomes
+``x[1,g,c,*i,n]``, and the kernel has one element there. Transposing the operands and the result takes a while; rows
+that are as many times longer as there are samples may be worth it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from torch import Tensor
+
+from ndconv._cache import cached
+from ndconv._geometry import Geometry, Problem, Slot
+
+
+@cached
+def samples_last(problem: Problem) -> Problem:
+    """The same problem with one sample and its samples along a further axis.
+
+    Example:
+        >>> geometry = Geometry(kernel=(3,), stride=(2,), padding=((1, 1),), dilation=(1,))
+        >>> found = samples_last(Problem(Slot.OUTPUT, geometry, 32, 1, 1, (8,), (4,), 4))
+        >>> found.batch, found.input_size, found.geometry.kernel
+        (1, (8, 32), (3, 1))
+    """
+    old, samples = problem.geometry, problem.batch
+    new = Geometry((*old.kernel, 1), (*old.stride, 1), (*old.padding, (0, 0)), (*old.dilation, 1), old.groups)
+    sizes = (*problem.input_size, samples), (*problem.output_size, samples)
+    return replace(problem, geometry=new, batch=1, input_size=sizes[0], output_size=sizes[1])
+
+
+def move_last(tensor: Tensor, slot: Slot) -> Tensor:
+    """The tensor of a slot of `samples_last`."""
+    return tensor.unsqueeze(-1) if slot is Slot.WEIGHT else tensor.movedim(0, -1).contiguous().unsqueeze(0)
+
+
+def move_back(tensor: Tensor, slot: Slot) -> Tensor:
+    """Inverse of `move_last`, as a view."""
+    return tensor.squeeze(-1) if slot is Slot.WEIGHT else tensor.squeeze(0).movedim(-1, 0)
