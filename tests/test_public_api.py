@@ -23,9 +23,9 @@ ORDER = [
     "torch",
     "_cache", "_workspace", "_exact", "_autocast", "_layout", "_windows", "_borders", "_matmul",
     "_rules._arguments", "_rules._calls", "_rules",
-    "_lowerings._base", "_lowerings._products", "_lowerings._phases", "_lowerings._samples", "_lowerings._windowed",
-    "_lowerings._cook_toom", "_lowerings._tiles", "_lowerings.columns", "_lowerings.fourier", "_lowerings.native",
-    "_lowerings.reshape", "_lowerings.taps", "_lowerings.window", "_lowerings.winograd",
+    "_lowerings._base", "_lowerings._products", "_lowerings._phases", "_lowerings._residues", "_lowerings._samples",
+    "_lowerings._windowed", "_lowerings._cook_toom", "_lowerings._tiles", "_lowerings.columns", "_lowerings.fourier",
+    "_lowerings.native", "_lowerings.reshape", "_lowerings.taps", "_lowerings.window", "_lowerings.winograd",
     "_lowerings", "_precision", "_timings", "_plan", "_flops",
     "_function", "_linear",
     "_convolution", "_explain",
@@ -86,7 +86,7 @@ UNITS = {
     "test_matmul.py",
     "test_matrix.py",
 }
-UNITS |= {"test_phases.py", "test_windows.py", "test_winograd.py", "a_lowering_of_your_own.py"}
+UNITS |= {"test_phases.py", "test_rows.py", "test_windows.py", "test_winograd.py", "a_lowering_of_your_own.py"}
 FOLDERS = [("benchmarks", "**/*.py"), ("docs", "**/*.py"), ("tests", "*.py")]
 OUTSIDE = [path for folder, files in FOLDERS for path in sorted((ROOT / folder).glob(files)) if path.name not in UNITS]
 

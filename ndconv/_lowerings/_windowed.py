@@ -17,6 +17,11 @@ from ndconv._workspace import aim, chunks
 
 # Elements that could be copied in the time that starting on a row takes; windows are copied along the last output axis.
 _ROW = 18
+# Bytes that could be copied in the time that an element with gaps to the next takes.
+_APART = 12
+
+Views = tuple[Tensor, ...]
+
 # The one chunk of what need not be cut.
 _WHOLE = ((slice(None),),)
 
@@ -32,7 +37,7 @@ class Windowed(Lowering):
     """How often, in effect, a window element is moved through memory on its way into the product."""
 
     @abstractmethod
-    def product_output(self, view: Tensor, w: Tensor) -> Tensor:
+    def product_output(self, views: Views, w: Tensor) -> Tensor:
         """``y[n,g,d,*o]`` of windows ``view[n,g,c,*o,*k]``."""
 
     @abstractmethod
@@ -40,8 +45,12 @@ class Windowed(Lowering):
         """Gradient ``[n,g,c,*k,*o]`` of every window element."""
 
     @abstractmethod
-    def product_weight(self, view: Tensor, y: Tensor) -> Tensor:
+    def product_weight(self, views: Views, y: Tensor) -> Tensor:
         """``w[g,d,c,*k]`` of windows ``view[n,g,c,*o,*k]``."""
+
+    def views(self, problem: Problem, x: Tensor) -> Views:
+        """Windows ``[n,g,c,*o,*k]`` of an input; if there are several, they have parts of the last kernel axis."""
+        return (windows(framed(problem, x), problem.geometry),)
 
     def cost(self, problem: Problem) -> Cost:
         geometry = problem.geometry
@@ -56,7 +65,7 @@ class Windowed(Lowering):
         }
         chunk = max(1, aim(self._chunk(problem)) // problem.itemsize)
         parts = max(1, -(-columns // chunk))
-        copied = columns * (1 + _ROW / _row(problem))
+        copied = columns * self.copying(problem)
         return Cost(
             multiply_adds=problem.multiply_adds,
             elements_moved=round(2 * x + parts * w + y + (self.passes + folds / 2) * copied),
@@ -67,13 +76,18 @@ class Windowed(Lowering):
             dense=self.dense,
         )
 
+    def copying(self, problem: Problem) -> float:
+        """What it takes to copy an element of the windows, in elements moved."""
+        gaps = problem.slot is not Slot.INPUT and problem.geometry.ndim and problem.geometry.stride[-1] > 1
+        return (apart(problem) if gaps else 1) + _ROW / _row(problem)
+
     def output(self, problem: Problem, x: Tensor, w: Tensor) -> Tensor:
-        view, parts = _windows(problem, x), self._parts(problem)
+        views, parts = self.views(problem, x), self._parts(problem)
         if len(parts) == 1:
-            return self.product_output(view, w)
+            return self.product_output(views, w)
         y = x.new_empty(problem.shape(Slot.OUTPUT))
         for part in parts:
-            y[part] = self.product_output(view[part], w)
+            y[part] = self.product_output(_at(views, part), w)
         return y
 
     def input(self, problem: Problem, w: Tensor, y: Tensor) -> Tensor:
@@ -91,10 +105,10 @@ class Windowed(Lowering):
         return unpad(padded, geometry.fit(problem.input_size, reach))
 
     def weight(self, problem: Problem, x: Tensor, y: Tensor) -> Tensor:
-        view, (first, *others) = _windows(problem, x), self._parts(problem)
-        w = self.product_weight(view[first], y[first])
+        views, (first, *others) = self.views(problem, x), self._parts(problem)
+        w = self.product_weight(_at(views, first), y[first])
         for part in others:
-            w += self.product_weight(view[part], y[part])
+            w += self.product_weight(_at(views, part), y[part])
         return w
 
     def _parts(self, problem: Problem) -> tuple[tuple[slice, ...], ...]:
@@ -110,6 +124,11 @@ class Windowed(Lowering):
 def elements_per_window(problem: Problem) -> int:
     """Elements that the windows of all channels have at one position."""
     return problem.geometry.groups * problem.channels * math.prod(problem.geometry.kernel)
+
+
+def apart(problem: Problem) -> float:
+    """What it takes to copy an element with gaps to the next, in elements moved."""
+    return max(1.0, _APART / problem.itemsize)
 
 
 def _row(problem: Problem) -> int:
@@ -145,12 +164,17 @@ def blocks(sizes: Ints, each: int, target: int) -> Iterator[tuple[slice, ...]]:
             yield (part, *(slice(0, length) for length in rest))
 
 
-def _windows(problem: Problem, x: Tensor) -> Tensor:
-    return windows(pad(x, _frame(problem)), problem.geometry)
+def _at(views: Views, part: tuple[slice, ...]) -> Views:
+    return tuple(view[part] for view in views)
+
+
+def framed(problem: Problem, x: Tensor) -> Tensor:
+    """The input, padded up to where the last window ends."""
+    return pad(x, _frame(problem))
 
 
 @cached
 def _frame(problem: Problem) -> Pairs:
-    """Padding of the input up to where the last window ends, none if that is none."""
+    """That padding, none if nothing is to be done."""
     frame = problem.geometry.fit(problem.input_size, problem.geometry.reach(problem.output_size))
     return frame if any(map(any, frame)) else ()

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
+import torch
 from torch import Tensor
 from torch.compiler import is_compiling
 
 from ndconv._cache import cached
-from ndconv._geometry import Problem, Slot
+from ndconv._geometry import Ints, Problem, Slot
 from ndconv._lowerings._base import Cost
 from ndconv._lowerings._phases import gathered, phases, window_elements
 from ndconv._lowerings._products import input_product, is_short, output_product, weight_product
+from ndconv._lowerings._residues import Residue, by_residue, in_order, residues, windows_by_residue
 from ndconv._lowerings._samples import move_back, move_last, samples_last
-from ndconv._lowerings._windowed import Windowed, elements_per_window
+from ndconv._lowerings._windowed import Views, Windowed, apart, elements_per_window, framed
 from ndconv._matmul import matmul
 from ndconv._windows import kernel_first, unflatten
 
 # How much longer it takes to add an element of a window up than to gather one.
 _ADDING = 2.5
+# Elements that are copied, or not, in the time that a residue takes to be seen to.
+_RESIDUE = 60_000
 # What it takes to transpose an element, in elements moved.
 _MOVING = 5
 # Bytes of half-type columns that are worth holding at once to sum over them in one product.
@@ -29,7 +34,8 @@ class Columns(Windowed):
     """The classical lowering, in any number of dimensions.
 
     Kernel elements come first and positions last, so that copies run along rows and products come out in the layout of
-    the output. Where rows are short and samples many, samples come last (`ndconv._lowerings._samples`).
+    the output. Where rows are short and samples many, samples come last (`ndconv._lowerings._samples`); where a stride
+    makes gaps between the elements of a row, they are put side by side first (`ndconv._lowerings._residues`).
     """
 
     name = "columns"
@@ -46,9 +52,17 @@ class Columns(Windowed):
     def cost(self, problem: Problem) -> Cost:
         return _cost_of_moved(problem) if _moves(problem) else self._cost(problem)
 
+    def copying(self, problem: Problem) -> float:
+        if not (found := _residues(problem)):
+            return super().copying(problem)
+        once = math.prod(problem.shape(Slot.INPUT)) / _window_elements(problem)
+        return apart(problem) * once + super().copying(replace(problem, geometry=found[0].geometry))
+
     def _cost(self, problem: Problem) -> Cost:
         if not _gathers(problem):
-            return super().cost(problem)
+            parted = math.prod(problem.shape(Slot.INPUT)) if _residues(problem) else 0
+            cost = super().cost(problem)
+            return replace(cost, workspace=cost.workspace + parted)
         return Cost.altogether([self._cost(phase.problem) for phase in phases(problem)])
 
     def run(self, problem: Problem, first: Tensor, second: Tensor) -> Tensor:
@@ -61,13 +75,25 @@ class Columns(Windowed):
     def input(self, problem: Problem, w: Tensor, y: Tensor) -> Tensor:
         return gathered(problem, w, y, self.output) if _gathers(problem) else super().input(problem, w, y)
 
-    def product_output(self, view: Tensor, w: Tensor) -> Tensor:
+    def output(self, problem: Problem, x: Tensor, w: Tensor) -> Tensor:
+        found = _residues(problem)
+        return super().output(problem, x, by_residue(w, found) if found else w)
+
+    def weight(self, problem: Problem, x: Tensor, y: Tensor) -> Tensor:
+        w, found = super().weight(problem, x, y), _residues(problem)
+        return in_order(w, found) if found else w
+
+    def views(self, problem: Problem, x: Tensor) -> Views:
+        found = _residues(problem)
+        return windows_by_residue(framed(problem, x), found) if found else super().views(problem, x)
+
+    def product_output(self, views: Views, w: Tensor) -> Tensor:
         ndim = w.dim() - 3
-        columns, positions = kernel_first(view, ndim), view.shape[3 : 3 + ndim]
+        samples, groups, positions = views[0].shape[0], views[0].shape[1], views[0].shape[3 : 3 + ndim]
         if is_short(positions):
-            product = matmul(w.flatten(2), _joined(columns, ndim).flatten(1, -2))
-            return unflatten(product, 2, (view.shape[0], *positions)).movedim(2, 0)
-        return output_product(w.flatten(2), _matrices(columns, ndim).mT).view(*view.shape[:2], w.shape[1], *positions)
+            product = matmul(w.flatten(2), _joined(views, ndim).flatten(1, -2))
+            return unflatten(product, 2, (samples, *positions)).movedim(2, 0)
+        return output_product(w.flatten(2), _matrices(views, ndim).mT).view(samples, groups, w.shape[1], *positions)
 
     def product_input(self, w: Tensor, y: Tensor) -> Tensor:
         ndim, positions = w.dim() - 3, y.shape[3:]
@@ -78,21 +104,21 @@ class Columns(Windowed):
         columns = input_product(w.flatten(2), y.reshape(*y.shape[:3], -1)).mT
         return columns.reshape(*y.shape[:2], *w.shape[2:], *positions)
 
-    def product_weight(self, view: Tensor, y: Tensor) -> Tensor:
-        ndim = y.dim() - 3
-        columns, positions = kernel_first(view, ndim), y.shape[3:]
+    def product_weight(self, views: Views, y: Tensor) -> Tensor:
+        ndim, positions = y.dim() - 3, y.shape[3:]
+        rows = _rows(views, ndim)
         # Samples are joined in one product, which copies the outputs as well, unless these are the larger.
-        if is_short(positions) or y.shape[2] <= math.prod(columns.shape[2 : 3 + ndim]):
-            joined = _joined(columns, ndim).contiguous()
+        if is_short(positions) or y.shape[2] <= math.prod(rows):
+            joined = _joined(views, ndim).contiguous()
             product = matmul(y.movedim(0, 2).flatten(2), joined.flatten(1, -2).mT)
         else:
-            product = weight_product(_matrices(columns, ndim).mT, y.flatten(3))
-        return unflatten(product, 2, tuple(columns.shape[2 : 3 + ndim]))
+            product = weight_product(_matrices(views, ndim).mT, y.flatten(3))
+        return unflatten(product, 2, rows)
 
     def _chunk(self, problem: Problem) -> int | None:
         if problem.slot is Slot.WEIGHT and problem.itemsize == 2:
             # One product sums half types without widening them, and multiplies several times as fast.
-            whole = 2 * problem.batch * math.prod(problem.output_size) * elements_per_window(problem)
+            whole = 2 * _window_elements(problem)
             if 0 < whole <= _WHOLE:
                 return whole
         return super()._chunk(problem)
@@ -126,13 +152,38 @@ def _gathers(problem: Problem) -> bool:
 COLUMNS = Columns()
 
 
-def _matrices(columns: Tensor, ndim: int) -> Tensor:
-    """Columns ``[n,g,c,*k,*o]`` as matrices ``[n,g,r,l]``."""
-    rows, positions = columns.shape[2 : 3 + ndim], columns.shape[3 + ndim :]
+def _matrices(views: Views, ndim: int) -> Tensor:
+    """Windows as columns, a matrix ``[n,g,c*k,o]`` for each sample."""
+    columns = _cat([kernel_first(view, ndim) for view in views], 2 + ndim)
     # One channel's windows may pass for a matrix as they are, but one whose rows overlap is multiplied slowly.
-    return columns.reshape(*columns.shape[:2], math.prod(rows), math.prod(positions)).contiguous()
+    return columns.reshape(*columns.shape[:2], columns.shape[2 : 3 + ndim].numel(), -1).contiguous()
 
 
-def _joined(columns: Tensor, ndim: int) -> Tensor:
-    """Columns ``[n,g,c,*k,*o]`` with the batch beside the positions: ``[g,c,*k,n*o]``."""
-    return columns.movedim(0, 2 + ndim).flatten(2 + ndim)
+def _joined(views: Views, ndim: int) -> Tensor:
+    """Windows as columns with the batch beside the positions: ``[g,c,*k,n*o]``."""
+    return _cat([kernel_first(view, ndim).movedim(0, 2 + ndim) for view in views], 1 + ndim).flatten(2 + ndim)
+
+
+def _rows(views: Views, ndim: int) -> Ints:
+    """Shape ``(c, *k)`` of a column."""
+    rows = tuple(kernel_first(views[0], ndim).shape[2 : 3 + ndim])
+    return rows if len(views) == 1 else (*rows[:-1], sum(view.shape[-1] for view in views))
+
+
+def _cat(parts: list[Tensor], axis: int) -> Tensor:
+    return torch.cat(parts, axis) if len(parts) > 1 else parts[0]
+
+
+@cached
+def _residues(problem: Problem) -> tuple[Residue, ...]:
+    """The residues of the last axis' stride, if it is worth taking the input apart into them."""
+    if is_compiling() or not problem.geometry.ndim or problem.slot is Slot.INPUT:
+        return ()
+    input, weight = (math.prod(problem.shape(slot)) for slot in (Slot.INPUT, Slot.WEIGHT))
+    saved = _window_elements(problem) - input - 2 * weight
+    found = residues(problem.geometry, problem.output_size[-1])
+    return found if len(found) > 1 and saved > _RESIDUE * len(found) else ()
+
+
+def _window_elements(problem: Problem) -> int:
+    return problem.batch * math.prod(problem.output_size) * elements_per_window(problem)

@@ -10,7 +10,7 @@ from torch.compiler import is_compiling
 
 from ndconv._cache import cached
 from ndconv._geometry import Slot
-from ndconv._lowerings._windowed import Windowed
+from ndconv._lowerings._windowed import Views, Windowed
 from ndconv._subscripts import equation
 from ndconv._windows import kernel_first
 
@@ -34,11 +34,13 @@ class Window(Windowed):
     dense = False
     passes = 5
 
-    def product_output(self, view: Tensor, w: Tensor) -> Tensor:
+    def product_output(self, views: Views, w: Tensor) -> Tensor:
+        (view,) = views
         return _contract(Slot.OUTPUT, w.dim() - 3, view, w)
 
     def product_input(self, w: Tensor, y: Tensor) -> Tensor:
         return kernel_first(_contract(Slot.INPUT, w.dim() - 3, w, y), w.dim() - 3)
 
-    def product_weight(self, view: Tensor, y: Tensor) -> Tensor:
+    def product_weight(self, views: Views, y: Tensor) -> Tensor:
+        (view,) = views
         return _contract(Slot.WEIGHT, y.dim() - 3, view, y)

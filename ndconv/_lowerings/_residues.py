@@ -1,0 +1,76 @@
+"""Windows whose rows lie side by side, whatever the stride: elements that are apart take several times as long to copy.
+
+Along the last axis a window reads ``S*o + D*k``. With ``P = S / gcd(S, D)``, the kernel elements ``k0, k0 + P, ...``
+read ``S*(o + E*t) + D*k0`` for ``t = 0, 1, ...`` and ``E = D / gcd(S, D)``. So every S-th element from ``D*k0`` on, put
+side by side once, has their windows at stride 1; there are P such residues.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ndconv._cache import cached
+from ndconv._geometry import Geometry
+from ndconv._windows import windows
+
+
+class Residue(NamedTuple):
+    """Some kernel elements of the last axis.
+
+    Args:
+        taps: Which they are.
+        elements: What they read of the padded input.
+        geometry: Of their windows in that.
+    """
+
+    taps: slice
+    elements: slice
+    geometry: Geometry
+
+
+@cached
+def residues(geometry: Geometry, positions: int) -> tuple[Residue, ...]:
+    """The residues of the last axis, for so many outputs on it.
+
+    Example:
+        >>> found = residues(Geometry((3, 3), (2, 2), ((0, 0), (0, 0)), (1, 1)), 5)
+        >>> [(each.taps, each.elements, each.geometry.kernel, each.geometry.stride) for each in found]
+        [(slice(0, 3, 2), slice(0, 11, 2), (3, 2), (2, 1)), (slice(1, 3, 2), slice(1, 10, 2), (3, 1), (2, 1))]
+    """
+    kernel, stride, dilation = geometry.kernel[-1], geometry.stride[-1], geometry.dilation[-1]
+    divisor = math.gcd(stride, dilation)
+    step, spread = stride // divisor, dilation // divisor
+    found = []
+    for first in range(min(step, kernel)):
+        taps = len(range(first, kernel, step))
+        last = dilation * first + stride * (positions - 1 + spread * (taps - 1))
+        inner = Geometry(
+            (*geometry.kernel[:-1], taps), (*geometry.stride[:-1], 1), geometry.padding,
+            (*geometry.dilation[:-1], spread), geometry.groups,
+        )  # fmt: skip
+        found.append(Residue(slice(first, kernel, step), slice(dilation * first, last + 1, stride), inner))
+    return tuple(found)
+
+
+def windows_by_residue(padded: Tensor, found: tuple[Residue, ...]) -> tuple[Tensor, ...]:
+    """Views of all windows ``[n,g,c,*o,*k]``, of those kernel elements that each residue has."""
+    return tuple(windows(padded[..., each.elements].contiguous(), each.geometry) for each in found)
+
+
+def by_residue(w: Tensor, found: tuple[Residue, ...]) -> Tensor:
+    """Kernel elements in the order of the residues, along the last axis."""
+    return torch.cat([w[..., each.taps] for each in found], -1)
+
+
+def in_order(w: Tensor, found: tuple[Residue, ...]) -> Tensor:
+    """Inverse of `by_residue`."""
+    result, start = torch.empty_like(w, memory_format=torch.contiguous_format), 0
+    for each in found:
+        part = result[..., each.taps]
+        part.copy_(w[..., start : start + part.shape[-1]])
+        start += part.shape[-1]
+    return result

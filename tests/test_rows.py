@@ -1,0 +1,112 @@
+"""What the copies of windows gain by longer rows, and by rows without gaps: always the same columns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+from ndconv._geometry import Geometry, Problem, Slot
+from ndconv._lowerings import columns
+from ndconv._lowerings._residues import by_residue, in_order, residues, windows_by_residue
+from ndconv._lowerings._samples import move_back, move_last, samples_last
+from ndconv._lowerings.window import Window
+from ndconv._windows import windows
+from ndconv._workspace import get_workspace_limit, set_workspace_limit
+from ndconv.testing import Case, sample
+
+CASES = [case for overlap in (True, False) for case in sample(60, (0, 1, 2, 3, 4), seed=9, overlap=overlap)]
+COLUMNS, WINDOW = columns.COLUMNS, Window()
+
+
+def posed(case: Case, slot: Slot) -> Problem:
+    geometry = Geometry(case.kernel, case.stride, case.padding, case.dilation, case.groups)
+    return Problem(slot, geometry, 3, 2, 4, case.input_size, case.output_size, 8)
+
+
+def integers(problem: Problem, slot: Slot) -> torch.Tensor:
+    return torch.randint(-4, 5, problem.shape(slot)).double()
+
+
+@pytest.fixture
+def cost(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, int], None]]:
+    """Pretend that something costs so much, and let that decide whether it is worth it."""
+    decisions: list[Any] = [columns._residues, columns._moves]
+
+    def pretend(name: str, cost: int) -> None:
+        monkeypatch.setattr(columns, name, cost)
+        for decision in decisions:
+            decision.cache_clear()
+
+    yield pretend
+    monkeypatch.undo()
+    for decision in decisions:
+        decision.cache_clear()
+
+
+@pytest.mark.parametrize("slot", Slot)
+@pytest.mark.parametrize("parts", [True, False])
+@pytest.mark.parametrize("moves", [True, False])
+def test_columns_agree_with_the_reference(
+    cost: Callable[[str, int], None], moves: bool, parts: bool, slot: Slot
+) -> None:
+    cost("_RESIDUE", -(10**9) if parts else 10**9)
+    cost("_MOVING", -(10**9) if moves else 10**9)
+    parted, limit = 0, get_workspace_limit()
+    for case in CASES:
+        problem = posed(case, slot)
+        operands = [integers(problem, filled) for filled in slot.operands]
+        expected = WINDOW.run(problem, *operands)
+        assert torch.equal(COLUMNS.run(problem, *operands), expected)
+        set_workspace_limit(500)
+        assert torch.equal(COLUMNS.run(problem, *operands), expected)
+        set_workspace_limit(limit)
+        assert columns._moves(problem) == moves
+        parted += len(columns._residues(problem)) > 1
+    assert (parted > 10) == (parts and slot is not Slot.INPUT)
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.kernel], ids=lambda case: case.id)
+def test_residues_have_all_windows(case: Case) -> None:
+    problem = posed(case, Slot.OUTPUT)
+    geometry = problem.geometry
+    padded = torch.randint(-4, 5, (2, 1, 3, *geometry.reach(case.output_size)))
+    found = residues(geometry, case.output_size[-1])
+    views = windows_by_residue(padded, found)
+    assert {view.shape[3 : 3 + case.ndim] for view in views} == {case.output_size}
+    assert torch.equal(in_order(torch.cat(views, -1), found), windows(padded, geometry))
+    w = integers(problem, Slot.WEIGHT)
+    assert torch.equal(in_order(by_residue(w, found), found), w)
+    assert all(each.geometry.stride[-1] == 1 for each in found)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
+def test_samples_move_and_come_back(case: Case) -> None:
+    problem = posed(case, Slot.OUTPUT)
+    moved = samples_last(problem)
+    for slot in Slot:
+        tensor = integers(problem, slot)
+        there = move_last(tensor, slot)
+        assert there.shape == moved.shape(slot)
+        assert torch.equal(move_back(there, slot), tensor)
+
+
+@pytest.mark.parametrize("slot", [Slot.OUTPUT, Slot.WEIGHT])
+def test_an_input_is_taken_apart_if_that_saves_much(slot: Slot) -> None:
+    """I3D's first layer, whose window elements are forty times as many as the input's."""
+    stem = Geometry((7, 7, 7), (2, 2, 2), ((3, 3),) * 3, (1, 1, 1))
+    first = Problem(slot, stem, 1, 3, 64, (16, 112, 112), (8, 56, 56), 4)
+    assert len(columns._residues(first)) == 2
+    input, elements = 3 * 16 * 112 * 112, 3 * 343 * 8 * 56 * 56
+    assert COLUMNS.copying(first) == pytest.approx(3 * input / elements + 1 + 18 / 56)
+    assert COLUMNS.copying(replace(first, itemsize=8)) == pytest.approx(1.5 * input / elements + 1 + 18 / 56)
+    assert WINDOW.copying(first) == pytest.approx(3 + 18 / 56)
+    bare = COLUMNS.cost(replace(first, geometry=replace(stem, stride=(2, 2, 1), kernel=(7, 7, 7))))
+    assert COLUMNS.cost(first).workspace == bare.workspace + input
+    # Nothing to gain: no stride, small images, a kernel larger than what is copied.
+    assert not columns._residues(replace(first, geometry=replace(stem, stride=(2, 2, 1))))
+    assert not columns._residues(replace(first, input_size=(8, 8, 8), output_size=(4, 4, 4)))
+    assert not columns._residues(replace(first, features=100_000))
