@@ -32,8 +32,10 @@ AUTO, FASTEST = "auto", "fastest"
 _MULTIPLY_ADDS = {2: (800.0, 800.0), 4: (100.0, 58.0), 8: (28.0, 28.0), 16: (7.0, 7.0)}
 _BYTES, _CACHED_BYTES = 33.0, 85.0
 _CALL = 4500.0
+# Buffers of so many bytes or more are taken from the system and given back every time, at so many nanoseconds a byte.
+_LARGE, _PAGES = 32 * 2**20, 0.25
 # How many times cheaper, and by how many nanoseconds, a lowering that is not exact must be for "auto" to take it.
-_INEXACT = 1.25, 1e5
+_INEXACT = 1.2, 1e5
 
 # How many times the least estimate one must be for "fastest" not to try a lowering that may take seconds.
 _HOPELESS = 20.0
@@ -51,7 +53,7 @@ def set_lowering(name: str) -> None:
     `ndconv.plan` says so.
 
     Args:
-        name: ``"auto"`` (picks by cost, what is not exact only where it saves a fifth and 0.1 ms; the start),
+        name: ``"auto"`` (picks by cost, what is not exact only where it saves a sixth and 0.1 ms; the start),
             ``"window"``, ``"columns"``, ``"reshape"``, ``"taps"``, ``"winograd"`` and ``"fourier"`` (whose sums are
             rounded, those of integers in floats too: see `set_exact`), ``"native"`` (torch's own kernel, which "auto"
             never picks) or ``"fastest"`` (measures all of them the first time that it meets a problem, and keeps the
@@ -139,12 +141,14 @@ class Choice:
 
 
 def estimate(cost: Cost, itemsize: int, widened: bool = False) -> float:
-    """Estimated nanoseconds: the sum of computing, moving and starting, all with 4 bytes if half types are widened."""
+    """Nanoseconds of computing, moving, starting and large buffers together, with 4 bytes if half types are widened."""
     large = max(4 if widened else 2, itemsize)
     dense, others = _MULTIPLY_ADDS[large]
     computing = cost.multiply_adds / (dense if cost.dense else others)
     moving = cost.elements_moved / _BYTES + cost.elements_cached / _CACHED_BYTES
-    return computing + moving * large + cost.calls * _CALL
+    buffers = cost.workspace * large
+    paging = buffers * _PAGES if buffers >= _LARGE else 0.0
+    return computing + moving * large + cost.calls * _CALL + paging
 
 
 def wants_exact(dtype: torch.dtype) -> bool:

@@ -115,7 +115,11 @@ def _fold_axis(columns: Tensor, kernel_axis: int, output_axis: int, reach: int, 
     folded = columns.new_zeros(shape)
     for k, tap in enumerate(taps):
         start = k * dilation
-        folded[(slice(None),) * axis + (slice(start, start + stride * (positions - 1) + 1, stride),)] += tap
+        index = (slice(None),) * axis + (slice(start, start + stride * (positions - 1) + 1, stride),)
+        if k == 0:
+            folded[index] = tap
+        else:
+            folded[index] += tap
     return folded
 
 

@@ -20,8 +20,12 @@ from ndconv._lowerings._windowed import Views, Windowed, apart, elements_per_win
 from ndconv._matmul import matmul
 from ndconv._windows import kernel_first, unflatten
 
-# How much longer it takes to add an element of a window up than to gather one.
-_ADDING = 2.5
+# How much longer it takes to add an element of a window up than to gather one, next to the last or with a gap, and
+# elements that are added in the time that starting on a row takes beyond that.
+_ADDING, _ADDING_APART, _ADDING_ROW = 1.4, 2.8, 30
+# Elements that are gathered in the time that a phase takes to be seen to, or a slice to be added; and products that are
+# computed in the time that an element takes.
+_PHASE, _SLICE, _PRODUCTS = 300_000, 50_000, 15
 # Elements that are copied, or not, in the time that a residue takes to be seen to.
 _RESIDUE = 60_000
 # What it takes to transpose an element, in elements moved.
@@ -142,11 +146,15 @@ def _gathers(problem: Problem) -> bool:
     """Whether to gather the windows of the output that an input element is tied to, not add up windows of the input."""
     if problem.slot is not Slot.INPUT or is_compiling():
         return False
-    samples = problem.batch * problem.geometry.groups
+    geometry, samples = problem.geometry, problem.batch * problem.geometry.groups
     gathered = samples * problem.features * window_elements(problem)
-    added = samples * problem.channels * math.prod(problem.geometry.kernel + problem.output_size)
-    reversed_ = math.prod(problem.shape(Slot.WEIGHT))
-    return 0 < gathered < _ADDING * added - 2 * reversed_
+    added = samples * problem.channels * math.prod(geometry.kernel + problem.output_size)
+    longer = _ADDING if geometry.stride[-1:] in ((), (1,)) else _ADDING_APART
+    longer += _ADDING_ROW / (problem.output_size or (1,))[-1]
+    others = math.prod(map(min, geometry.kernel, geometry.stride)) - 1
+    gathering = gathered * (1 + problem.channels / _PRODUCTS) + 2 * math.prod(problem.shape(Slot.WEIGHT))
+    adding = added * (longer + problem.features / _PRODUCTS) + _SLICE * sum(geometry.kernel)
+    return gathered > 0 and gathering + _PHASE * others < adding
 
 
 COLUMNS = Columns()

@@ -160,10 +160,15 @@ class Taps(Lowering):
             Slot.WEIGHT: (problem.features, samples * image, rows),
         }[problem.slot]
         # Every run reads its two operands and, except for the small weight, its result. It writes that too, in a second
-        # pass unless it goes element by element.
+        # pass unless it goes element by element, which takes as many passes as there are terms.
         thin, passed = groups > 1 and _is_thin(height, terms), packed_y * len(plan.runs)
-        passes = 1 if thin else 2
-        again = {Slot.OUTPUT: read + passes * passed, Slot.INPUT: passes * read + passed, Slot.WEIGHT: read + passed}
+        passes = terms if thin else 2
+        again = {
+            Slot.OUTPUT: read + passes * passed,
+            Slot.INPUT: passes * read + passed,
+            # Products of a few rows and columns come from long sums, of which a group at a time is slow.
+            Slot.WEIGHT: (read + passed) * (2 if groups > 1 and problem.channels * problem.features <= _THIN else 1),
+        }
         parts = -(-problem.batch // samples)
         calls = terms if thin else 1 + (groups - 1) / 4
         return Cost(
