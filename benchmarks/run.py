@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import torch
@@ -17,7 +18,7 @@ from benchmarks.machine import copy_ceiling, environment, matmul_ceiling, pin
 from benchmarks.measure import HOPELESS, MEMORY_BOUND, MIN_ROUNDS, measure
 from benchmarks.names import AUTO, FASTEST, OPACUS, PEERS, TORCH
 from benchmarks.report import summary
-from benchmarks.results import Results, write
+from benchmarks.results import Measurement, Results, write
 from benchmarks.schedule import DTYPES, Task, Wanted, tasks
 from benchmarks.slots import SLOTS
 
@@ -54,21 +55,39 @@ def _ceilings(device: str, dtypes: list[str]) -> list[float]:
     return [round(rate, 1) for rate in (copy_ceiling(device), *(matmul_ceiling(device, dtype) for dtype in dtypes))]
 
 
-def run(found: list[Task], device: str, seconds: float) -> Results:
-    """Measure ceilings and tasks, in the order given, under a progress bar."""
+def run(found: list[Task], device: str, seconds: float) -> Iterator[Results]:
+    """Measure ceilings and tasks, in the order given, under a progress bar; after every workload all results so far."""
     dtypes = list(dict.fromkeys(task.dtype for task in found))
     ceilings = [_ceilings(device, dtypes)]
-    measurements = []
+    measurements: list[Measurement] = []
+    settings = {"seconds": seconds, "min_rounds": MIN_ROUNDS, "hopeless": HOPELESS, "memory_bound": MEMORY_BOUND}
+
+    def results() -> Results:
+        copy, *products = map(max, zip(*ceilings, strict=True))
+        done = {one.workload for one in measurements}
+        workloads = tuple(dict.fromkeys(task.workload for task in found if task.workload.name in done))
+        matmul = dict(zip(dtypes, products, strict=True))
+        return Results(environment(device), settings, matmul, copy, workloads, tuple(measurements))
+
     with tqdm(found, unit="slot", ncols=110) as progress:
         for task in progress:
+            if measurements and task.workload.name != measurements[-1].workload:
+                yield results()
             progress.set_postfix_str(f"{task.workload.name}, {task.dtype}, {task.slot}")
             measurements.append(measure(task.workload, task.dtype, task.slot, task.contenders, device, seconds))
     ceilings.append(_ceilings(device, dtypes))  # a machine that is shared may have been busy before
-    copy, *products = map(max, zip(*ceilings, strict=True))
-    settings = {"seconds": seconds, "min_rounds": MIN_ROUNDS, "hopeless": HOPELESS, "memory_bound": MEMORY_BOUND}
-    workloads = tuple(dict.fromkeys(task.workload for task in found))
-    matmul = dict(zip(dtypes, products, strict=True))
-    return Results(environment(device), settings, matmul, copy, workloads, tuple(measurements))
+    yield results()
+
+
+def keep(steps: Iterable[Results], path: Path | None) -> Results:
+    """The last results; those before are written beside ``path`` meanwhile, lest hours be lost with the machine."""
+    part = path and path.with_suffix(".part.json")
+    for results in steps:
+        if part is not None:
+            write(results, part)
+    if path is not None and part is not None:
+        part.replace(path)
+    return results
 
 
 def main() -> int:
@@ -89,9 +108,7 @@ def main() -> int:
 
     pin(options.device, options.tf32, options.threads)
     print(*(f"{name}: {value}" for name, value in environment(options.device).items()), sep="\n")
-    results = run(found, options.device, seconds)
-    if path is not None:
-        write(results, path)
+    results = keep(run(found, options.device, seconds), path)
     print(summary(results))
     if path is not None:
         print(f"Results: {path}. Tables and plots: python -m benchmarks.report {path}")

@@ -12,10 +12,10 @@ from torch import Tensor
 from ndconv import _rules
 from ndconv._geometry import Convolution, Geometry, Ints, Problem, Slot
 from ndconv._lowerings import LOWERINGS
-from ndconv._plan import AUTO, FASTEST, Choice, choose, resolve, wants_exact
+from ndconv._plan import AUTO, FASTEST, Choice, choose, resolve, torch_takes_over, wants_exact
 from ndconv._rules import IntOrInts, Padding
 from ndconv._subscripts import equation
-from ndconv._timings import recall, torch_wins
+from ndconv._timings import devices, recall
 
 
 @dataclass(frozen=True)
@@ -221,7 +221,7 @@ def plan(
         sizes = (x_shape[0], w_shape[1], w_shape[0] // groups, convolution.framed_size, convolution.output_size)
         problem = Problem(slot, convolution.geometry, *sizes, dtype.itemsize)
         choice = choose(problem, wanted, recall(problem, dtype), exact=wants_exact(dtype))
-        if wanted == FASTEST and torch_wins(problem, dtype):
+        if wanted == FASTEST and any(torch_takes_over(problem, Slot, dtype, device) for device in devices()):
             choice = replace(choice, name="native")
         plans[title.replace(" ", "_")] = SlotPlan(title, problem, choice)
     result_shape = convolution.input_shape if transposed else convolution.output_shape

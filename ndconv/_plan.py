@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,7 +16,7 @@ from torch.nn import Parameter
 from ndconv._autocast import autocast_device
 from ndconv._cache import cached
 from ndconv._exact import get_exact
-from ndconv._geometry import Form, Ints, Problem
+from ndconv._geometry import Form, Ints, Problem, Slot
 from ndconv._layout import is_channels_last, lay_out
 from ndconv._lowerings import LOWERINGS, Cost
 from ndconv._lowerings.native import arguments
@@ -240,27 +240,31 @@ def _prepared(form: Form, first: Ints, second: Ints, itemsize: int, exact: bool)
     return _Prepared(problem, name, (one.group_axis, other.group_axis, form.slot.group_axis))
 
 
-def torchs_own(form: Form, first: Tensor, second: Tensor) -> tuple[Any, ...] | None:
-    """Arguments of ``torch.convolution`` after the bias, where it had better take the place of the Function as well.
+def torch_takes_over(problem: Problem, slots: Iterable[Slot], dtype: torch.dtype, device: str) -> bool:
+    """Whether torch's operator had better take the place of the Function, and so differentiate itself.
 
-    That is where ``"fastest"`` has measured an OUTPUT or INPUT and its gradients, and torch's kernel wins all of them:
-    then torch may differentiate it too.
+    That is where ``"fastest"`` has measured the slots and torch's kernel wins them all, unless torch lacks the dtype or
+    rounds after every sample.
     """
+    if not dtype.is_floating_point or (dtype == torch.float16 and device == "cpu"):
+        return False
+    return wins("native", problem, tuple(slots), dtype, device, torch.get_num_threads())
+
+
+def torchs_own(form: Form, first: Tensor, second: Tensor) -> tuple[Any, ...] | None:
+    """Arguments of ``torch.convolution`` after the bias where `torch_takes_over` an OUTPUT or INPUT; None elsewhere."""
     if is_compiling() or not {type(first), type(second)} <= _PLAIN or torch._C._are_functorch_transforms_active():
         return None
     if is_channels_last(first) or is_channels_last(second):
         return None
-    dtype, device, recorded = first.dtype, first.device.type, torch.is_grad_enabled()
-    # What torch lacks; what it rounds after every sample; and what it may round before the bias.
-    lacking, early = not dtype.is_floating_point, dtype == torch.float16 and device == "cpu"
-    if lacking or early or (form.wide and wide_dtype(dtype) != dtype):
-        return None
-    problem = _prepared(form, first.shape, second.shape, first.itemsize, wants_exact(dtype)).problem
-    needed = (slot for slot, tensor in zip(form.slot.operands, (first, second), strict=True) if tensor.requires_grad)
-    slots = (form.slot, *needed) if recorded else (form.slot,)
-    if not wins("native", problem, slots, dtype, device, torch.get_num_threads()):
-        return None
-    return arguments(problem)
+    if form.wide and wide_dtype(first.dtype) != first.dtype:
+        return None  # torch may round before the bias
+    problem = _prepared(form, first.shape, second.shape, first.itemsize, wants_exact(first.dtype)).problem
+    slots = [form.slot]
+    if torch.is_grad_enabled():
+        operands = zip(form.slot.operands, (first, second), strict=True)
+        slots += [slot for slot, tensor in operands if tensor.requires_grad]
+    return arguments(problem) if torch_takes_over(problem, slots, first.dtype, first.device.type) else None
 
 
 def execute(form: Form, first: Tensor, second: Tensor) -> Tensor:

@@ -69,10 +69,9 @@ def wins(name: str, problem: Problem, slots: tuple[Slot, ...], dtype: torch.dtyp
     return len(found) == len(slots) and sum(each[name] - min(each.values()) - _FUNCTION for each in found) <= 0
 
 
-def torch_wins(problem: Problem, dtype: torch.dtype) -> bool:
-    """Whether on some device torch's kernel `wins` all slots."""
-    threads, devices = torch.get_num_threads(), {key.device for key in _table}
-    return any(wins("native", problem, tuple(Slot), dtype, device, threads) for device in devices)
+def devices() -> set[str]:
+    """Those that anything was measured on."""
+    return {key.device for key in _table}
 
 
 def measure(key: Key, contenders: Mapping[str, Callable[[], object]]) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from benchmarks.memory import peak_bytes
 from benchmarks.names import AUTO, FASTEST, OPACUS, PEERS, TORCH
 from benchmarks.report import markdown, write_html
 from benchmarks.results import Results, Timing
+from benchmarks.run import keep, run
 from benchmarks.schedule import DTYPES, Wanted, tasks
 from benchmarks.slots import SLOTS, operands
 from benchmarks.targets import TARGETS, judge
@@ -114,6 +116,26 @@ def small() -> Results:
 def test_results_survive_json(small: Results, tmp_path: Path) -> None:
     stored.write(small, tmp_path / "small.json")
     assert stored.read(tmp_path / "small.json") == small
+
+
+def test_a_run_that_ends_early_leaves_what_it_measured(small: Results, tmp_path: Path) -> None:
+    path, part = tmp_path / "cpu.json", tmp_path / "cpu.part.json"
+
+    def broken() -> Iterator[Results]:
+        yield small
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        keep(broken(), path)
+    assert stored.read(part) == small
+    assert not path.exists()
+    found = [task for name in ("tiny", "lenet 3") for task in tasks(Wanted([name], ["float32"], ["forward"], [AUTO]))]
+    last = keep(run(found, "cpu", 0), path)
+    assert [one.workload for one in last.measurements] == [workload.name for workload in last.workloads]
+    assert [one.workload for one in last.measurements] == ["tiny", "lenet 3"]
+    assert stored.read(path) == last
+    assert not part.exists()
+    assert keep(iter([small]), None) == small
 
 
 def test_targets_are_judged_by_mean_and_worst(small: Results) -> None:

@@ -32,11 +32,13 @@ def integers(*shape: int, device: str) -> Tensor:
     return torch.randint(-3, 4, shape, device=device).float()
 
 
-def step(device: str, lowering: str = "fastest", **keywords: Any) -> tuple[Tensor, ...]:
+def step(
+    device: str, lowering: str = "fastest", dtype: torch.dtype = torch.float32, **keywords: Any
+) -> tuple[Tensor, ...]:
     torch.manual_seed(0)
-    x, w = integers(*X, device=device).requires_grad_(), integers(*W, device=device).requires_grad_()
+    x, w = (integers(*shape, device=device).to(dtype).requires_grad_() for shape in (X, W))
     y = ndconv.functional.conv2d(x, w, padding=1, lowering=lowering, **keywords)
-    return y, *torch.autograd.grad(y.square().sum(), (x, w))
+    return y, *torch.autograd.grad((y * y.conj()).real.sum(), (x, w))
 
 
 def test_it_computes_the_same(device: str) -> None:
@@ -135,15 +137,18 @@ def test_where_torchs_operator_does_something_else_the_function_stays(
     assert run.called
 
 
-def test_the_plan_says_where_torch_wins_altogether(table: dict[Any, Any]) -> None:
-    step("cpu")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.complex64], ids=str)
+def test_the_plan_says_where_torch_wins_altogether(table: dict[Any, Any], dtype: torch.dtype) -> None:
+    """If torch computes what the function does, that is: it has no gradients of complex kernels."""
+    step("cpu", dtype=dtype)
     slots = [key.problem.slot.value for key in table]
     for slot, seconds in zip(slots, table.values(), strict=True):
         seconds.update(dict.fromkeys(seconds, 1.0), native=1e-3, taps=0.99e-3 if slot == "weight" else 1)
     _timings.wins.cache_clear()  # type: ignore[attr-defined]
-    plan = ndconv.plan(X, W, padding=1, lowering="fastest", dtype=torch.float32)
-    assert plan.output.lowering == plan.grad_input.lowering == plan.grad_weight.lowering == "native"
-    assert "not taps        measured at 0.99 times the time" in str(plan.grad_weight)
+    plan = ndconv.plan(X, W, padding=1, lowering="fastest", dtype=dtype)
+    assert plan.output.lowering == plan.grad_input.lowering == "native"
+    assert plan.grad_weight.lowering == ("taps" if dtype.is_complex else "native")
+    assert ("not taps        measured at 0.99 times the time" in str(plan.grad_weight)) != dtype.is_complex
 
 
 def test_the_plan_of_what_was_not_measured() -> None:
