@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import Enum
+from typing import Any
 
 Ints = tuple[int, ...]
 Pairs = tuple[tuple[int, int], ...]
@@ -62,8 +63,23 @@ _OPERANDS = {
 _INDICES = {Slot.INPUT: "ngc", Slot.WEIGHT: "gdc", Slot.OUTPUT: "ngd"}
 
 
+class _Key:
+    """A base of frozen dataclasses that work out their hash once: a convolution looks some twenty things up by them."""
+
+    def _remembered(self) -> int:
+        found: int | None = self.__dict__.get("_hash")
+        if found is None:
+            values: Any = self
+            found = self.__dict__["_hash"] = hash(tuple(getattr(self, each.name) for each in fields(values)))
+        return found
+
+    def __getstate__(self) -> dict[str, Any]:
+        # In another process names have other hashes.
+        return {name: value for name, value in self.__dict__.items() if name != "_hash"}
+
+
 @dataclass(frozen=True)
-class Geometry:
+class Geometry(_Key):
     """Kernel, stride, padding, dilation and groups of a convolution with any number of spatial axes.
 
     Plain integers, hashable, without the sizes of input and output. Padding is a pair ``(lo, hi)`` per axis; negative
@@ -80,6 +96,8 @@ class Geometry:
     padding: Pairs
     dilation: Ints
     groups: int = 1
+
+    __hash__ = _Key._remembered
 
     # `dataclasses.replace` would do for both, but older compilers cannot trace it.
     def padded(self, padding: Pairs) -> Geometry:
@@ -119,7 +137,7 @@ class Geometry:
 
 
 @dataclass(frozen=True)
-class Form:
+class Form(_Key):
     """The trilinear form with one slot open, and how to compute it.
 
     Args:
@@ -137,6 +155,8 @@ class Form:
     lowering: str
     wide: bool = False
     channels_last: bool | None = None
+
+    __hash__ = _Key._remembered
 
     def derivative(self, slot: Slot, channels_last: bool) -> Form:
         """The form with an operand's slot open instead, as a derivative needs it."""
@@ -188,7 +208,7 @@ class Convolution:
 
 
 @dataclass(frozen=True)
-class Problem:
+class Problem(_Key):
     """One operation to carry out: a geometry, the open slot and the sizes of all three tensors.
 
     Args:
@@ -210,6 +230,8 @@ class Problem:
     input_size: Ints
     output_size: Ints
     itemsize: int
+
+    __hash__ = _Key._remembered
 
     def shape(self, slot: Slot) -> Ints:
         """Shape of a slot's tensor with its groups apart: ``x[n,g,c,*i]``, ``w[g,d,c,*k]`` or ``y[n,g,d,*o]``."""

@@ -34,7 +34,7 @@ def integers(problem: Problem, slot: Slot) -> torch.Tensor:
 @pytest.fixture
 def cost(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, int], None]]:
     """Pretend that something costs so much, and let that decide whether it is worth it."""
-    decisions: list[Any] = [columns._residues, columns._moves]
+    decisions: list[Any] = [columns._worthwhile, columns._gains]
 
     def pretend(name: str, cost: int) -> None:
         monkeypatch.setattr(columns, name, cost)

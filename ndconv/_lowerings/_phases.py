@@ -14,10 +14,17 @@ from itertools import product
 from typing import NamedTuple
 
 from torch import Tensor
+from torch.compiler import is_compiling
 
 from ndconv._cache import cached
 from ndconv._geometry import Geometry, Problem, Slot
 
+# How much longer it takes to add an element of a window up than to gather one, next to the last or with a gap, and
+# elements that are added in the time that starting on a row takes beyond that.
+_ADDING, _ADDING_APART, _ADDING_ROW = 1.4, 2.8, 30
+# Elements that are gathered in the time that a phase takes to be seen to, or a slice to be added; and products that are
+# computed in the time that an element takes.
+_PHASE, _SLICE, _PRODUCTS = 300_000, 50_000, 15
 _LEAD = (slice(None),) * 3
 
 
@@ -54,6 +61,22 @@ def gathered(problem: Problem, w: Tensor, y: Tensor, output: Callable[[Problem, 
     return x
 
 
+@cached
+def gathers(problem: Problem) -> bool:
+    """Whether to gather the windows of the output that an input element is tied to, not add up windows of the input."""
+    if problem.slot is not Slot.INPUT or is_compiling():
+        return False
+    geometry, samples = problem.geometry, problem.batch * problem.geometry.groups
+    gathered = samples * problem.features * _window_elements(problem)
+    added = samples * problem.channels * math.prod(geometry.kernel + problem.output_size)
+    longer = _ADDING if geometry.stride[-1:] in ((), (1,)) else _ADDING_APART
+    longer += _ADDING_ROW / (problem.output_size or (1,))[-1]
+    others = math.prod(map(min, geometry.kernel, geometry.stride)) - 1
+    gathering = gathered * (1 + problem.channels / _PRODUCTS) + 2 * math.prod(problem.shape(Slot.WEIGHT))
+    adding = added * (longer + problem.features / _PRODUCTS) + _SLICE * sum(geometry.kernel)
+    return gathered > 0 and gathering + _PHASE * others < adding
+
+
 class _Axis(NamedTuple):
     elements: slice
     taps: slice
@@ -85,12 +108,12 @@ def phases(problem: Problem) -> tuple[Phase, ...]:
     return tuple(found)
 
 
-def window_elements(problem: Problem) -> int:
+def _window_elements(problem: Problem) -> int:
     """Elements that the windows of all phases have, of one channel; axis by axis, for there may be thousands of phases.
 
     Example:
         >>> geometry = Geometry(kernel=(3,), stride=(2,), padding=((1, 1),), dilation=(1,))
-        >>> window_elements(Problem(Slot.INPUT, geometry, 1, 1, 1, (8,), (4,), 4))  # 4 of two and 4 of one
+        >>> _window_elements(Problem(Slot.INPUT, geometry, 1, 1, 1, (8,), (4,), 4))  # 4 of two and 4 of one
         12
     """
     return math.prod(sum(axis.kernel * axis.size for axis in residues) for residues in _axes(problem))

@@ -13,7 +13,7 @@ from ndconv._cache import cached
 from ndconv._geometry import Ints, Pairs, Problem, Slot
 from ndconv._lowerings._base import Cost, Lowering
 from ndconv._windows import fold, pad, unpad, windows
-from ndconv._workspace import aim, chunks
+from ndconv._workspace import aim, chunks, get_workspace_limit
 
 # Elements that could be copied in the time that starting on a row takes; windows are copied along the last output axis.
 _ROW = 18
@@ -113,7 +113,7 @@ class Windowed(Lowering):
 
     def _parts(self, problem: Problem) -> tuple[tuple[slice, ...], ...]:
         """Slices ``[n, g, c or d, *o]`` of windows or outputs that make the chunks: samples, then rows of one, ..."""
-        return _WHOLE if is_compiling() else _slices(problem, aim(self._chunk(problem)))
+        return _WHOLE if is_compiling() else _slices(self, problem, get_workspace_limit())
 
     def _chunk(self, problem: Problem) -> int | None:
         """Bytes that a chunk aims at: no less than the weight takes, which the product of every chunk reads again."""
@@ -147,7 +147,8 @@ def _row(problem: Problem) -> int:
 
 
 @cached
-def _slices(problem: Problem, target: int) -> tuple[tuple[slice, ...], ...]:
+def _slices(lowering: Windowed, problem: Problem, limit: int) -> tuple[tuple[slice, ...], ...]:
+    target = min(lowering._chunk(problem) or limit, limit)
     each, sizes = problem.itemsize * elements_per_window(problem), (problem.batch, *problem.output_size)
     if each * math.prod(sizes) <= target:
         return _WHOLE

@@ -12,7 +12,7 @@ from torch.compiler import is_compiling
 from ndconv._cache import cached
 from ndconv._geometry import Ints, Problem, Slot
 from ndconv._lowerings._base import Cost
-from ndconv._lowerings._phases import gathered, phases, window_elements
+from ndconv._lowerings._phases import gathered, gathers, phases
 from ndconv._lowerings._products import input_product, is_short, output_product, weight_product
 from ndconv._lowerings._residues import Residue, by_residue, in_order, residues, windows_by_residue
 from ndconv._lowerings._samples import move_back, move_last, samples_last
@@ -20,12 +20,6 @@ from ndconv._lowerings._windowed import Views, Windowed, apart, elements_per_win
 from ndconv._matmul import matmul
 from ndconv._windows import kernel_first, unflatten
 
-# How much longer it takes to add an element of a window up than to gather one, next to the last or with a gap, and
-# elements that are added in the time that starting on a row takes beyond that.
-_ADDING, _ADDING_APART, _ADDING_ROW = 1.4, 2.8, 30
-# Elements that are gathered in the time that a phase takes to be seen to, or a slice to be added; and products that are
-# computed in the time that an element takes.
-_PHASE, _SLICE, _PRODUCTS = 300_000, 50_000, 15
 # Elements that are copied, or not, in the time that a residue takes to be seen to.
 _RESIDUE = 60_000
 # What it takes to transpose an element, in elements moved.
@@ -49,7 +43,7 @@ class Columns(Windowed):
 
     def accumulates(self, problem: Problem) -> bool:
         if problem.slot is Slot.INPUT:
-            return not _gathers(problem)
+            return not gathers(problem)
         inner = samples_last(problem) if _moves(problem) else problem
         return problem.slot is Slot.WEIGHT and len(self._parts(inner)) > 1
 
@@ -63,7 +57,7 @@ class Columns(Windowed):
         return apart(problem) * once + super().copying(replace(problem, geometry=found[0].geometry))
 
     def _cost(self, problem: Problem) -> Cost:
-        if not _gathers(problem):
+        if not gathers(problem):
             parted = math.prod(problem.shape(Slot.INPUT)) if _residues(problem) else 0
             cost = super().cost(problem)
             return replace(cost, workspace=cost.workspace + parted)
@@ -77,7 +71,7 @@ class Columns(Windowed):
         return move_back(result, problem.slot)
 
     def input(self, problem: Problem, w: Tensor, y: Tensor) -> Tensor:
-        return gathered(problem, w, y, self.output) if _gathers(problem) else super().input(problem, w, y)
+        return gathered(problem, w, y, self.output) if gathers(problem) else super().input(problem, w, y)
 
     def output(self, problem: Problem, x: Tensor, w: Tensor) -> Tensor:
         found = _residues(problem)
@@ -128,33 +122,19 @@ class Columns(Windowed):
         return super()._chunk(problem)
 
 
-@cached
 def _moves(problem: Problem) -> bool:
     """Whether longer rows are worth moving samples to the last axis."""
-    if is_compiling() or problem.batch < 2:
-        return False
+    return not is_compiling() and problem.batch > 1 and _gains(problem)
+
+
+@cached
+def _gains(problem: Problem) -> bool:
     return _cost_of_moved(problem).elements_moved < COLUMNS._cost(problem).elements_moved
 
 
 def _cost_of_moved(problem: Problem) -> Cost:
     moved = sum(math.prod(problem.shape(slot)) for slot in (Slot.INPUT, Slot.OUTPUT))
     return Cost.altogether([COLUMNS._cost(samples_last(problem)), Cost(0, _MOVING * moved, 0, moved, "", 4)])
-
-
-@cached
-def _gathers(problem: Problem) -> bool:
-    """Whether to gather the windows of the output that an input element is tied to, not add up windows of the input."""
-    if problem.slot is not Slot.INPUT or is_compiling():
-        return False
-    geometry, samples = problem.geometry, problem.batch * problem.geometry.groups
-    gathered = samples * problem.features * window_elements(problem)
-    added = samples * problem.channels * math.prod(geometry.kernel + problem.output_size)
-    longer = _ADDING if geometry.stride[-1:] in ((), (1,)) else _ADDING_APART
-    longer += _ADDING_ROW / (problem.output_size or (1,))[-1]
-    others = math.prod(map(min, geometry.kernel, geometry.stride)) - 1
-    gathering = gathered * (1 + problem.channels / _PRODUCTS) + 2 * math.prod(problem.shape(Slot.WEIGHT))
-    adding = added * (longer + problem.features / _PRODUCTS) + _SLICE * sum(geometry.kernel)
-    return gathered > 0 and gathering + _PHASE * others < adding
 
 
 COLUMNS = Columns()
@@ -182,11 +162,15 @@ def _cat(parts: list[Tensor], axis: int) -> Tensor:
     return torch.cat(parts, axis) if len(parts) > 1 else parts[0]
 
 
-@cached
 def _residues(problem: Problem) -> tuple[Residue, ...]:
     """The residues of the last axis' stride, if it is worth taking the input apart into them."""
-    if is_compiling() or not problem.geometry.ndim or problem.slot is Slot.INPUT:
+    if problem.slot is Slot.INPUT or problem.geometry.stride[-1:] in ((), (1,)) or is_compiling():
         return ()
+    return _worthwhile(problem)
+
+
+@cached
+def _worthwhile(problem: Problem) -> tuple[Residue, ...]:
     input, weight = (math.prod(problem.shape(slot)) for slot in (Slot.INPUT, Slot.WEIGHT))
     saved = _window_elements(problem) - input - 2 * weight
     found = residues(problem.geometry, problem.output_size[-1])
