@@ -40,8 +40,9 @@ _THIN = 16
 # ... as many terms at a time as make about so many products.
 _PRODUCTS = 2**15
 # What a transform takes, in elements moved: for each point to be put in place, and then on each axis for every point,
-# for every pass of radix two over it, and for every line to be started on.
-_PLACING, _AXIS, _PASS, _LINE = 1.0, 1.25, 0.25, 26.0
+# for every pass of radix two over it, and for every line to be started on; at last for every point on axes but the last,
+# whose lines have gaps.
+_PLACING, _AXIS, _PASS, _LINE, _GAPS = 1.0, 1.25, 0.25, 26.0, 5.0
 # How much longer that takes where not even one sample fits the cache.
 _AFAR = 2
 # How often, in effect, a spectrum is moved to be multiplied frequency by frequency.
@@ -161,6 +162,7 @@ class Fourier(Lowering):
         parts = -(-groups // together) * max(1, -(-problem.batch // at_once))
         tensors = groups * (rows * terms + terms * columns + rows * columns)
         each = _PLACING + sum(_AXIS + _PASS * math.log2(length) + _LINE / length for length in found.length)
+        each += _GAPS * (len(found.length) - 1)
         transforms = tensors * found.points * each * (1 if sample <= _CACHE_BYTES else _AFAR)
         products, thin = groups * frequencies * rows * terms * columns, min(rows, terms, columns) <= _THIN
         sums = 2 * groups * frequencies * rows * columns
