@@ -165,10 +165,13 @@ def test_a_product_in_place_moves_nothing_else() -> None:
 
 def test_estimate_is_computing_moving_and_starting() -> None:
     cost = Cost(multiply_adds=1400, elements_moved=165, elements_cached=425, workspace=0, matmuls="", calls=0.5)
-    assert estimate(cost, 4) == pytest.approx(14 + 20 + 20 + 2250)
+    assert estimate(cost, 4) == pytest.approx(1400 / 110 + 20 + 20 + 2250)
     assert estimate(cost, 2) == pytest.approx(1.75 + 10 + 10 + 2250)
     assert estimate(cost, 2, widened=True) == estimate(cost, 1, widened=True) == estimate(cost, 4)
     assert estimate(cost, 8) == pytest.approx(50 + 40 + 40 + 2250)
+    small, large = (replace(cost, workspace=2**22 + elements) for elements in (-1, 0))
+    assert estimate(small, 8) == estimate(cost, 8)
+    assert estimate(large, 8) == pytest.approx(estimate(cost, 8) + 2**25 / 4)  # memory fresh from the system
     assert estimate(cost, 16) == pytest.approx(200 + 80 + 80 + 2250)
     assert estimate(replace(cost, dense=False), 4) == pytest.approx(1400 / 58 + 20 + 20 + 2250)
 

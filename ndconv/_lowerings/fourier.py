@@ -39,9 +39,9 @@ _CACHE_BYTES = 16 * 2**20
 _THIN = 16
 # ... as many terms at a time as make about so many products.
 _PRODUCTS = 2**15
-# What a transform takes, in elements moved: for each point to be put in place, and then on each axis for every point,
-# for every pass of radix two over it, and for every line to be started on; at last for every point on axes but the last,
-# whose lines have gaps.
+# What a transform takes, in elements moved: for each point to be put in place, then on each axis for every point, for
+# every pass of radix two over it and for every line to be started on; and for every point on axes but the last, whose
+# lines have gaps.
 _PLACING, _AXIS, _PASS, _LINE, _GAPS = 1.0, 1.25, 0.25, 26.0, 5.0
 # How much longer that takes where not even one sample fits the cache.
 _AFAR = 2
