@@ -11,9 +11,11 @@ import torch
 
 from ndconv._geometry import Geometry, Problem, Slot
 from ndconv._lowerings import columns
+from ndconv._lowerings._phases import gathers
 from ndconv._lowerings._residues import by_residue, in_order, residues, windows_by_residue
 from ndconv._lowerings._samples import move_back, move_last, samples_last
 from ndconv._lowerings.window import Window
+from ndconv._precision import run
 from ndconv._windows import windows
 from ndconv._workspace import get_workspace_limit, set_workspace_limit
 from ndconv.testing import Case, sample
@@ -92,6 +94,19 @@ def test_samples_move_and_come_back(case: Case) -> None:
         there = move_last(tensor, slot)
         assert there.shape == moved.shape(slot)
         assert torch.equal(move_back(there, slot), tensor)
+
+
+def test_half_types_round_once_where_moving_samples_changes_the_way() -> None:
+    """Gathered as they are, these windows are added up in long rows: partial sums, which half types must not have."""
+    kernel = Geometry((3, 3), (1, 1), ((0, 0), (0, 0)), (1, 1))
+    problem = Problem(Slot.INPUT, kernel, 16, 8, 64, (6, 6), (4, 4), 2)
+    assert columns._moves(problem)
+    assert gathers(problem)
+    assert not gathers(samples_last(problem))
+    assert COLUMNS.accumulates(problem)
+    w, y = (7 * integers(problem, slot) for slot in problem.slot.operands)
+    exact = WINDOW.run(problem, w, y)
+    assert torch.equal(run(COLUMNS, problem, w.bfloat16(), y.bfloat16()), exact.bfloat16())
 
 
 @pytest.mark.parametrize("slot", [Slot.OUTPUT, Slot.WEIGHT])

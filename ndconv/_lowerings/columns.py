@@ -42,9 +42,9 @@ class Columns(Windowed):
     passes = 1
 
     def accumulates(self, problem: Problem) -> bool:
-        if problem.slot is Slot.INPUT:
-            return not gathers(problem)
         inner = samples_last(problem) if _moves(problem) else problem
+        if problem.slot is Slot.INPUT:
+            return not gathers(inner)
         return problem.slot is Slot.WEIGHT and len(self._parts(inner)) > 1
 
     def cost(self, problem: Problem) -> Cost:
