@@ -39,6 +39,7 @@ TESTS = {
     r"^ndconv\._plan\.": ("test_plan.py", "test_fastest.py", "test_autocast.py"),
     r"^ndconv\._matmul\.": ("test_matmul.py",),
     r"^ndconv\._lowerings\._phases\.": ("test_phases.py",),
+    r"^ndconv\._lowerings\.(_residues|_samples)\.": ("test_rows.py",),
     r"^ndconv\._lowerings\.(_cook_toom|_tiles|winograd)\.": ("test_winograd.py", "test_inexact.py"),
     r"^ndconv\._lowerings\.fourier\.": ("test_fourier.py", "test_inexact.py"),
 }

@@ -68,7 +68,7 @@ def by_residue(w: Tensor, found: tuple[Residue, ...]) -> Tensor:
 
 def in_order(w: Tensor, found: tuple[Residue, ...]) -> Tensor:
     """Inverse of `by_residue`."""
-    result, start = torch.empty_like(w, memory_format=torch.contiguous_format), 0
+    result, start = w.new_empty(w.shape), 0
     for each in found:
         part = result[..., each.taps]
         part.copy_(w[..., start : start + part.shape[-1]])
