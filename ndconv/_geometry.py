@@ -114,6 +114,11 @@ class Geometry(_Key):
         return len(self.kernel)
 
     @property
+    def row_stride(self) -> int:
+        """Stride along the last axis, that of rows in memory; 1 without axes."""
+        return (1, *self.stride)[-1]
+
+    @property
     def extent(self) -> Ints:
         """Input elements that one dilated window spans, per axis: ``D*(K - 1) + 1``."""
         return tuple(d * (k - 1) + 1 for k, d in zip(self.kernel, self.dilation, strict=True))

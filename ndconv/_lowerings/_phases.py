@@ -69,7 +69,7 @@ def gathers(problem: Problem) -> bool:
     geometry, samples = problem.geometry, problem.batch * problem.geometry.groups
     gathered = samples * problem.features * _window_elements(problem)
     added = samples * problem.channels * math.prod(geometry.kernel + problem.output_size)
-    longer = _ADDING if geometry.stride[-1:] in ((), (1,)) else _ADDING_APART
+    longer = _ADDING if geometry.row_stride == 1 else _ADDING_APART
     longer += _ADDING_ROW / (problem.output_size or (1,))[-1]
     others = math.prod(map(min, geometry.kernel, geometry.stride)) - 1
     gathering = gathered * (1 + problem.channels / _PRODUCTS) + 2 * math.prod(problem.shape(Slot.WEIGHT))

@@ -55,7 +55,7 @@ class Windowed(Lowering):
     def cost(self, problem: Problem) -> Cost:
         geometry = problem.geometry
         rows, positions = problem.channels * math.prod(geometry.kernel), math.prod(problem.output_size)
-        columns = problem.batch * geometry.groups * rows * positions
+        columns = window_elements(problem)
         x, w, y = (math.prod(problem.shape(slot)) for slot in Slot)
         folds = problem.slot is Slot.INPUT
         shapes = {
@@ -78,7 +78,7 @@ class Windowed(Lowering):
 
     def copying(self, problem: Problem) -> float:
         """What it takes to copy an element of the windows, in elements moved."""
-        gaps = problem.slot is not Slot.INPUT and problem.geometry.ndim and problem.geometry.stride[-1] > 1
+        gaps = problem.slot is not Slot.INPUT and problem.geometry.row_stride > 1
         return (apart(problem) if gaps else 1) + _ROW / _row(problem)
 
     def output(self, problem: Problem, x: Tensor, w: Tensor) -> Tensor:
@@ -124,6 +124,11 @@ class Windowed(Lowering):
 def elements_per_window(problem: Problem) -> int:
     """Elements that the windows of all channels have at one position."""
     return problem.geometry.groups * problem.channels * math.prod(problem.geometry.kernel)
+
+
+def window_elements(problem: Problem) -> int:
+    """Elements that all windows have."""
+    return problem.batch * math.prod(problem.output_size) * elements_per_window(problem)
 
 
 def apart(problem: Problem) -> float:

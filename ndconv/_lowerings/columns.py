@@ -16,7 +16,7 @@ from ndconv._lowerings._phases import gathered, gathers, phases
 from ndconv._lowerings._products import input_product, is_short, output_product, weight_product
 from ndconv._lowerings._residues import Residue, by_residue, in_order, residues, windows_by_residue
 from ndconv._lowerings._samples import move_back, move_last, samples_last
-from ndconv._lowerings._windowed import Views, Windowed, apart, elements_per_window, framed
+from ndconv._lowerings._windowed import Views, Windowed, apart, framed, window_elements
 from ndconv._matmul import matmul
 from ndconv._windows import kernel_first, unflatten
 
@@ -53,7 +53,7 @@ class Columns(Windowed):
     def copying(self, problem: Problem) -> float:
         if not (found := _residues(problem)):
             return super().copying(problem)
-        once = math.prod(problem.shape(Slot.INPUT)) / _window_elements(problem)
+        once = math.prod(problem.shape(Slot.INPUT)) / window_elements(problem)
         return apart(problem) * once + super().copying(replace(problem, geometry=found[0].geometry))
 
     def _cost(self, problem: Problem) -> Cost:
@@ -116,7 +116,7 @@ class Columns(Windowed):
     def _chunk(self, problem: Problem) -> int | None:
         if problem.slot is Slot.WEIGHT and problem.itemsize == 2:
             # One product sums half types without widening them, and multiplies several times as fast.
-            whole = 2 * _window_elements(problem)
+            whole = 2 * window_elements(problem)
             if 0 < whole <= _WHOLE:
                 return whole
         return super()._chunk(problem)
@@ -164,7 +164,7 @@ def _cat(parts: list[Tensor], axis: int) -> Tensor:
 
 def _residues(problem: Problem) -> tuple[Residue, ...]:
     """The residues of the last axis' stride, if it is worth taking the input apart into them."""
-    if problem.slot is Slot.INPUT or problem.geometry.stride[-1:] in ((), (1,)) or is_compiling():
+    if problem.slot is Slot.INPUT or problem.geometry.row_stride == 1 or is_compiling():
         return ()
     return _worthwhile(problem)
 
@@ -172,10 +172,6 @@ def _residues(problem: Problem) -> tuple[Residue, ...]:
 @cached
 def _worthwhile(problem: Problem) -> tuple[Residue, ...]:
     input, weight = (math.prod(problem.shape(slot)) for slot in (Slot.INPUT, Slot.WEIGHT))
-    saved = _window_elements(problem) - input - 2 * weight
+    saved = window_elements(problem) - input - 2 * weight
     found = residues(problem.geometry, problem.output_size[-1])
     return found if len(found) > 1 and saved > _RESIDUE * len(found) else ()
-
-
-def _window_elements(problem: Problem) -> int:
-    return problem.batch * math.prod(problem.output_size) * elements_per_window(problem)
