@@ -126,21 +126,32 @@ def _axes(problem: Problem) -> list[list[_Axis]]:
     return [*map(_residues, *fields, problem.input_size, problem.output_size)]
 
 
+def taps_by_residue(kernel: int, stride: int, dilation: int) -> tuple[list[range], int]:
+    """Kernel indices of one axis that reach the same residue, and by how much the output index falls from each to next.
+
+    Example:
+        >>> taps_by_residue(kernel=5, stride=4, dilation=6)
+        ([range(0, 5, 2), range(1, 5, 2)], 3)
+    """
+    divisor = math.gcd(stride, dilation)
+    step = stride // divisor
+    return [range(first, kernel, step) for first in range(min(step, kernel))], dilation // divisor
+
+
 def _residues(
     kernel: int, stride: int, padding: tuple[int, int], dilation: int, size: int, positions: int
 ) -> list[_Axis]:
-    divisor, (lo, _) = math.gcd(stride, dilation), padding
-    step, spread = stride // divisor, dilation // divisor
+    (lo, _), (residues, spread) = padding, taps_by_residue(kernel, stride, dilation)
     found = []
-    for first in range(min(step, kernel)):
+    for indices in residues:
+        first, taps = indices.start, len(indices)
         residue = dilation * first % stride
         start = (residue - lo) % stride
         count = len(range(start, size, stride))
         if count:
-            taps = len(range(first, kernel, step))
             # The lowest output index that the first of these elements is tied to, by its last tap.
             before = (taps - 1) * spread - (start + lo - dilation * first) // stride
             after = count + (taps - 1) * spread - before - positions
             elements = slice(start, size, stride)
-            found.append(_Axis(elements, slice(first, kernel, step), taps, (before, after), spread, count))
+            found.append(_Axis(elements, slice(first, kernel, indices.step), taps, (before, after), spread, count))
     return found

@@ -7,7 +7,6 @@ side by side once, has their windows at stride 1; there are P such residues.
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import torch
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from ndconv._cache import cached
 from ndconv._geometry import Geometry
+from ndconv._lowerings._phases import taps_by_residue
 from ndconv._windows import windows
 
 
@@ -42,17 +42,16 @@ def residues(geometry: Geometry, positions: int) -> tuple[Residue, ...]:
         [(slice(0, 3, 2), slice(0, 11, 2), (3, 2), (2, 1)), (slice(1, 3, 2), slice(1, 10, 2), (3, 1), (2, 1))]
     """
     kernel, stride, dilation = geometry.kernel[-1], geometry.stride[-1], geometry.dilation[-1]
-    divisor = math.gcd(stride, dilation)
-    step, spread = stride // divisor, dilation // divisor
+    parts, spread = taps_by_residue(kernel, stride, dilation)
     found = []
-    for first in range(min(step, kernel)):
-        taps = len(range(first, kernel, step))
+    for indices in parts:
+        first, taps = indices.start, len(indices)
         last = dilation * first + stride * (positions - 1 + spread * (taps - 1))
         inner = Geometry(
             (*geometry.kernel[:-1], taps), (*geometry.stride[:-1], 1), geometry.padding,
             (*geometry.dilation[:-1], spread), geometry.groups,
         )  # fmt: skip
-        found.append(Residue(slice(first, kernel, step), slice(dilation * first, last + 1, stride), inner))
+        found.append(Residue(slice(first, kernel, indices.step), slice(dilation * first, last + 1, stride), inner))
     return tuple(found)
 
 
