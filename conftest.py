@@ -50,6 +50,12 @@ def tiny_workspace() -> Iterator[None]:
     ndconv.set_workspace_limit(limit)
 
 
+@pytest.fixture
+def inside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A dispatch mode sees the operators of a lowering, which are one operator to everyone else."""
+    monkeypatch.setattr("ndconv._operator._is_watched", lambda first, second: False)
+
+
 @pytest.fixture(autouse=True)
 def seed() -> None:
     """Every test draws the same random numbers, whichever tests ran before it."""

@@ -18,7 +18,12 @@ def cached(function: Callable[..., Answer]) -> Callable[..., Answer]:
 
     @wraps(function)
     def call(*arguments: object) -> Answer:
-        return function(*arguments) if is_compiling() else remembered(*arguments)
+        if is_compiling():
+            return function(*arguments)
+        try:
+            return remembered(*arguments)
+        except TypeError:  # a symbol outside of a compiler, as in `make_fx`
+            return function(*arguments)
 
     call.cache_clear = remembered.cache_clear  # type: ignore[attr-defined]
     return call

@@ -8,6 +8,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from ndconv import _recorded
 from ndconv._borders import extend, retract
 from ndconv._cache import cached
 from ndconv._function import trilinear
@@ -54,6 +55,8 @@ def compute_output(convolution: Convolution, lowering: str, x: Tensor, w: Tensor
     """Convolve ``(n, g*c, *I)`` or unbatched with ``(g*d, c, *K)``; add ``(g*d,)``."""
     if x.dim() < w.dim():
         return compute_output(convolution, lowering, x.unsqueeze(0), w, bias).squeeze(0)
+    if _recorded.records(convolution):
+        return _recorded.output(convolution, _framed(convolution, x), w, bias)
     form = _form(Slot.OUTPUT, convolution, lowering, bias is not None, _layout(convolution, x, w))
     if lowering == FASTEST and convolution.mode == "zeros" and (own := torchs_own(form, x, w)):
         return torch.convolution(x, w, bias, *own)
@@ -64,6 +67,8 @@ def compute_input(convolution: Convolution, lowering: str, w: Tensor, y: Tensor,
     """Gradient of the input from ``(g*d, c, *K)`` and ``(n, g*d, *O)`` or unbatched; plus ``(g*c,)``."""
     if y.dim() < w.dim():
         return compute_input(convolution, lowering, w, y.unsqueeze(0), bias).squeeze(0)
+    if _recorded.records(convolution):
+        return _rounded(_unframed(convolution, _recorded.input(convolution, w, y)), bias, w.dtype)
     wide = bias is not None or convolution.mode != "zeros"
     form = _form(Slot.INPUT, convolution, lowering, wide, _layout(convolution, w, y))
     if lowering == FASTEST and convolution.mode == "zeros" and (own := torchs_own(form, w, y)):

@@ -16,11 +16,13 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from torch.autograd.function import Function
 from torch.compiler import is_compiling
+from torch.nn import functional as F
 
 from ndconv._cache import cached
-from ndconv._flops import compute
 from ndconv._geometry import Form, Slot
 from ndconv._layout import is_channels_last
+from ndconv._operator import LIBRARY, NAME, compute, form_of
+from ndconv._tracing import is_exporting
 from ndconv._windows import unflatten, ungroup
 
 
@@ -35,9 +37,11 @@ def trilinear(form: Form, first: Tensor, second: Tensor) -> Tensor:
     Returns:
         The tensor of the open slot.
     """
+    apply: Callable[..., Tensor]
     if is_compiling():
-        # It refuses a Function with a jvp as soon as an operand requires grad; forward-mode AD needs the jvp.
-        apply: Callable[..., Tensor] = Trilinear.apply
+        # A compiler takes the operator, which has a derivative of its own. An exporter, which takes the steps, refuses
+        # a Function with a jvp as soon as an operand requires grad; forward-mode AD needs the jvp.
+        apply = Trilinear.apply if is_exporting() else compute
     elif torch._C._are_functorch_transforms_active():
         apply = ForwardTrilinear.apply
     elif _is_differentiated(first, second):
@@ -62,27 +66,12 @@ class Trilinear(Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        ctx.form, first, second = inputs
-        ctx.set_materialize_grads(False)
-        # An operand is kept only for the other one's gradient: a frozen weight keeps no input alive.
-        _, need_first, need_second = ctx.needs_input_grad
-        ctx.save_for_backward(first if need_second else None, second if need_first else None)
-        if need_first or need_second:
-            ctx.channels_last = _layouts(ctx.form, first, second)
+        _, *need = ctx.needs_input_grad
+        _save(ctx, *inputs, *need)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor | None) -> tuple[Tensor | None, ...]:
-        form, slots, saved = ctx.form, ctx.form.slot.operands, ctx.saved_tensors
-        # A compiler traces a Function's backward with it, and this one has itself in its backward without end.
-        derive = compute if is_compiling() else trilinear
-        grads: list[Tensor | None] = [None, None]
-        for position, (wanted, other) in enumerate(zip(slots, reversed(saved), strict=True)):
-            if grad is not None and other is not None:
-                # A wide result was rounded later, and so its gradient fits the operands' dtype.
-                filled = grad.to(other.dtype), other.conj()
-                first, second = filled if wanted.operands[0] is form.slot else reversed(filled)
-                grads[position] = derive(_derivative(form, wanted, ctx.channels_last[position]), first, second)
-        return None, *grads
+        return None, *_gradients(ctx, grad)
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[Any, ...], form: Form, *operands: Any) -> tuple[Tensor, int]:
@@ -91,6 +80,15 @@ class Trilinear(Function):
         With one operand mapped, its own index (n, c or d: the one it shares with the result alone) grows. With both
         mapped, the problems of the batch are so many groups that know nothing of one another.
         """
+        if info.batch_size == 0:
+            # Nothing cannot be shared out: one entry of zeros stands in, and is taken away again.
+            grown = [
+                operand if dim is None else F.pad(operand.movedim(dim, -1), (0, 1)).movedim(-1, 0)
+                for operand, dim in zip(operands, in_dims[1:], strict=True)
+            ]
+            dims = (None, *(None if dim is None else 0 for dim in in_dims[1:]))
+            result, _ = Trilinear.vmap(info._replace(batch_size=1), dims, form, *grown)
+            return result[:0], 0
         slot, geometry = form.slot, form.geometry
         mapped = [name for name, dim in zip(slot.operands, in_dims[1:], strict=True) if dim is not None]
         own = next(i for i in mapped[0].indices if i != "g" and i in slot.indices)
@@ -99,9 +97,64 @@ class Trilinear(Function):
             operand if dim is None else _fold(operand.movedim(dim, 0), name, index, geometry.groups)
             for name, operand, dim in zip(slot.operands, operands, in_dims[1:], strict=True)
         ]
-        grown = geometry.grouped(geometry.groups * info.batch_size) if index == "g" else geometry
-        result = trilinear(replace(form, geometry=grown), *folded)
-        return _unfold(result, slot, index, grown.groups, info.batch_size), 0
+        wider = geometry.grouped(geometry.groups * info.batch_size) if index == "g" else geometry
+        result = trilinear(replace(form, geometry=wider), *folded)
+        return _unfold(result, slot, index, wider.groups, info.batch_size), 0
+
+
+def _save(ctx: Any, form: Form, first: Tensor, second: Tensor, need_first: bool, need_second: bool) -> None:
+    """Keep what the gradients take: an operand only for the other one's, so that a frozen weight keeps no input."""
+    ctx.form = form
+    ctx.set_materialize_grads(False)
+    ctx.save_for_backward(first if need_second else None, second if need_first else None)
+    if need_first or need_second:
+        ctx.channels_last = _layouts(form, first, second)
+
+
+def _gradients(ctx: Any, grad: Tensor | None) -> list[Tensor | None]:
+    """Gradients of both operands, None where nobody needs one."""
+    form, slots, saved = ctx.form, ctx.form.slot.operands, ctx.saved_tensors
+    # An exporter traces a Function's backward with it, and this one has itself in its backward without end.
+    derive = compute if is_compiling() else trilinear
+    grads: list[Tensor | None] = [None, None]
+    both = None not in saved
+    for position, (wanted, other) in enumerate(zip(slots, reversed(saved), strict=True)):
+        if grad is not None and other is not None and not (both and _is_dropped(ctx, position)):
+            # A wide result was rounded later, and so its gradient fits the operands' dtype.
+            filled = grad.to(other.dtype), other.conj()
+            first, second = filled if wanted.operands[0] is form.slot else reversed(filled)
+            grads[position] = derive(_derivative(form, wanted, ctx.channels_last[position]), first, second)
+    return grads
+
+
+def _is_dropped(ctx: Any, position: int) -> bool:
+    """Whether the running backward has no use for an operand's gradient: `torch.autograd.grad` asked for others only.
+
+    A Function is told which gradients could be asked for. torch's own are told which are, by the question used here,
+    which is private and has no answer for a leaf that was asked for itself.
+    """
+    try:
+        return not torch._C._will_engine_execute_node(ctx.next_functions[position][0])
+    except (AttributeError, RuntimeError, TypeError):
+        return False
+
+
+def _save_for_operator(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    first, second, *arguments = inputs
+    _save(ctx, form_of(*arguments), first, second, *ctx.needs_input_grad[:2])
+    ctx.arguments = len(arguments)
+
+
+def _gradients_of_operator(ctx: Any, grad: Tensor | None) -> tuple[Tensor | None, ...]:
+    return *_gradients(ctx, grad), *(None,) * ctx.arguments
+
+
+def _map_operator(info: Any, in_dims: tuple[Any, ...], first: Tensor, second: Tensor, *arguments: Any) -> Any:
+    return Trilinear.vmap(info, (None, *in_dims[:2]), form_of(*arguments), first, second)
+
+
+torch.library.register_autograd(NAME, _gradients_of_operator, setup_context=_save_for_operator, lib=LIBRARY)
+torch.library.register_vmap(NAME, _map_operator, lib=LIBRARY)
 
 
 @cached

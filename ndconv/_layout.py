@@ -43,17 +43,23 @@ def lay_out(tensor: Tensor, channels_last: bool) -> Tensor:
     tensor = tensor.contiguous(memory_format=format)
     if not is_compiling() and 1 in tensor.shape:
         # On axes of one element any stride passes for either, but torch and DDP compare strides as numbers.
-        strides = _strides(tensor.shape, format)
-        if tensor.stride() != strides:
-            tensor = tensor.as_strided(tensor.shape, strides)
+        wanted = strides(tensor.shape, channels_last)
+        if tensor.stride() != wanted:
+            tensor = tensor.as_strided(tensor.shape, wanted)
     return tensor
 
 
 @cached
-def _strides(shape: Ints, format: torch.memory_format) -> Ints:
+def strides(shape: Ints, channels_last: bool) -> Ints:
+    """Strides of a tensor that `lay_out` has laid out.
+
+    Example:
+        >>> strides((2, 3, 4, 5), False), strides((2, 3, 4, 5), True)
+        ((60, 20, 5, 1), (60, 1, 15, 3))
+    """
     axes, length = [*range(len(shape))], 1
-    order = axes if format is torch.contiguous_format else [0, *axes[2:], 1]
-    strides = [0] * len(shape)
+    order = [0, *axes[2:], 1] if channels_last and len(shape) in _FORMATS else axes
+    found = [0] * len(shape)
     for axis in reversed(order):
-        strides[axis], length = length, length * shape[axis]
-    return tuple(strides)
+        found[axis], length = length, length * (shape[axis] or 1)
+    return tuple(found)

@@ -9,9 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.autograd.function import Function
 from torch.compiler import is_compiling
+
+from ndconv._tracing import is_scripted
 
 Map = Callable[[Tensor], Tensor]
 
@@ -27,11 +30,18 @@ def linear(apply: Map, adjoint: Map, tensor: Tensor) -> Tensor:
     Returns:
         ``apply(tensor)``.
     """
-    if is_compiling():
-        # A compiler derives the gradient from the operators it sees, and takes no Function with a jvp.
+    if is_compiling() or is_scripted():
+        # These derive the gradient from the operators they see, and take no Function with a jvp.
         return apply(tensor)
     result: Tensor = Linear.apply(apply, adjoint, tensor)  # type: ignore[no-untyped-call]
     return result
+
+
+def owned(result: Tensor, operand: Tensor) -> Tensor:
+    """A result that may be written to: neither a view made inside a Function nor memory that an operand has."""
+    if torch._C._is_alias_of(result, operand):  # type: ignore[attr-defined]
+        return result.clone(memory_format=torch.contiguous_format)
+    return result.detach() if result._is_view() else result
 
 
 class Linear(Function):
@@ -41,7 +51,7 @@ class Linear(Function):
 
     @staticmethod
     def forward(apply: Map, adjoint: Map, tensor: Tensor) -> Tensor:
-        return apply(tensor)
+        return owned(apply(tensor), tensor)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.compiler import is_compiling
+from torch.compiler import is_compiling, is_dynamo_compiling
 from torch.nn import Parameter
 
 from ndconv._autocast import autocast_device
 from ndconv._cache import cached
 from ndconv._exact import get_exact
-from ndconv._geometry import Form, Ints, Problem, Slot
+from ndconv._geometry import Form, Geometry, Ints, Problem, Slot
 from ndconv._layout import is_channels_last, lay_out
 from ndconv._lowerings import LOWERINGS, Cost
 from ndconv._lowerings.native import arguments
@@ -181,11 +181,25 @@ def choose(problem: Problem, wanted: str, seconds: Mapping[str, float] | None = 
     return Choice(wanted if wanted in costs else cheapest, wanted, costs, estimates, refusals)
 
 
-def _first_that_applies(problem: Problem, wanted: str, exact: bool) -> str:
-    """A choice that weighs no sizes, so that one compiled graph serves every batch."""
-    automatic = (name for name, lowering in LOWERINGS.items() if lowering.automatic)
+def _recorded(problem: Problem, wanted: str, exact: bool) -> str:
+    """A choice that holds for every size that an exported program serves, weighed by those that it is exported with."""
+    automatic = [name for name, lowering in LOWERINGS.items() if lowering.automatic and lowering.exact]
+    if not is_dynamo_compiling():  # which has no numbers for its symbols
+        example = _with_hints(problem)
+        automatic.sort(key=lambda name: estimate(LOWERINGS[name].cost(example), problem.itemsize))
     names = automatic if wanted in (AUTO, FASTEST) else (wanted, *automatic)
     return next(name for name in names if _refusal(name, problem, exact) is None)
+
+
+def _with_hints(value: Any) -> Any:
+    """A problem with the numbers that its symbols stand for at the moment; no guard is made."""
+    if isinstance(value, torch.SymInt):
+        return value.node.hint if value.node.has_hint() else 1
+    if isinstance(value, tuple):
+        return tuple(map(_with_hints, value))
+    if isinstance(value, Problem | Geometry):
+        return type(value)(*(_with_hints(getattr(value, each.name)) for each in fields(value)))
+    return value
 
 
 def _quickest(
@@ -235,7 +249,7 @@ class _Prepared(NamedTuple):
 @cached
 def _prepared(form: Form, first: Ints, second: Ints, itemsize: int, exact: bool) -> _Prepared:
     problem, wanted = problem_of(form, first, second, itemsize), form.lowering
-    name = _first_that_applies(problem, wanted, exact) if is_compiling() else choose(problem, wanted, exact=exact).name
+    name = _recorded(problem, wanted, exact) if is_compiling() else choose(problem, wanted, exact=exact).name
     one, other = form.slot.operands
     return _Prepared(problem, name, (one.group_axis, other.group_axis, form.slot.group_axis))
 
@@ -290,14 +304,18 @@ def execute(form: Form, first: Tensor, second: Tensor) -> Tensor:
     a = ungroup(first.resolve_conj().resolve_neg(), axes[0], groups)
     b = ungroup(second.resolve_conj().resolve_neg(), axes[1], groups)
 
+    def finished(result: Tensor) -> Tensor:
+        result = lay_out(result.flatten(axes[2], axes[2] + 1), channels_last)
+        # A view made inside a Function cannot be written to; detached from the tensor that it shows, it is none.
+        return result if is_compiling() else result.detach()
+
     def compute(name: str) -> Tensor:
-        result = run(LOWERINGS[name], problem, a, b, wide=form.wide)
-        return lay_out(result.flatten(axes[2], axes[2] + 1), channels_last)
+        return finished(run(LOWERINGS[name], problem, a, b, wide=form.wide))
 
     if a.numel() == 0 or b.numel() == 0:
         # Operands without elements are an empty sum. Seen to here, so that no lowering has to care about them.
-        empty = a.new_zeros(problem.shape(form.slot), dtype=wide_dtype(a.dtype) if form.wide else a.dtype)
-        return lay_out(empty.flatten(axes[2], axes[2] + 1), channels_last)
+        dtype = wide_dtype(a.dtype) if form.wide else a.dtype
+        return finished(a.new_zeros(problem.shape(form.slot), dtype=dtype))
     if form.lowering == FASTEST and not is_compiling():
         name = _quickest(problem, a, channels_last, compute, name)
     return compute(name)

@@ -17,7 +17,7 @@ import torch
 import torch._dynamo  # the first derivative would; imported here, a process forked for a mutant need not
 from torch import Tensor
 
-from ndconv import _borders, _convolution, _flops, _function, _plan, _precision, _windows
+from ndconv import _borders, _convolution, _function, _operator, _plan, _precision, _windows
 from ndconv._geometry import Form, Geometry
 from ndconv._lowerings import LOWERINGS, Lowering, _windowed, columns, fourier, reshape, taps, window
 from ndconv._rules import _calls
@@ -92,22 +92,22 @@ FAULTS: dict[str, tuple[Any, str, str, str]] = {
     ),
     "groups mixed up by vmap": (_function, "_fold", "apart.movedim(0, position)", "apart.movedim(0, position + 1)"),
     "kernel not flipped in INPUT": (taps.Taps, "input", "_pack_weight(w, plan)", "_pack_weight(w.flip(-1), plan)"),
-    "conj forgotten": (_function.Trilinear, "backward", "other.conj()", "other"),
+    "conj forgotten": (_function, "_gradients", "other.conj()", "other"),
     "half types summed as they are": (_plan, "run", "widen = lowering", "widen = False and lowering"),
     "rounded before the bias": (_conv, "compute_output", "bias is not None, _layout", "False, _layout"),
     "integers summed in float32": (_precision, "_float", "if largest <= _EXACT[dtype]", "if dtype == torch.float32"),
     "a saved tensor written to": (
-        _function.Trilinear, "backward", "and other is not None:",
-        "and other is not None and other.detach().add_(1) is not None:",
+        _function, "_gradients", "other is not None and not",
+        "other is not None and other.detach().add_(1) is not None and not",
     ),
     "an operand written to": (
-        _flops, "execute", "exact, groups", "first.detach().mul_(1); exact, groups",
+        _operator, "execute", "exact, groups", "first.detach().mul_(1); exact, groups",
     ),
     "a tangent left out": (
         _function.ForwardTrilinear, "jvp", "(first_tangent, second), (first, second_tangent)",
         "(first_tangent, second)",
     ),
-    "channels-last forgotten": (_flops, "execute", "groups, form.channels_last", "groups, False"),
+    "channels-last forgotten": (_operator, "execute", "groups, form.channels_last", "groups, False"),
     "sums that start at one": (taps.Taps, "weight", "x.new_zeros(", "x.new_ones("),
     "no gap between rows": (taps, "layout", "size + zeros for", "size for"),
     "a border reflected with its outermost element": (
@@ -117,7 +117,7 @@ FAULTS: dict[str, tuple[Any, str, str, str]] = {
     "unbatched taken for one channel": (grad_conv, "compute_weight", "geometry.ndim + 1", "geometry.ndim"),
     "columns in another order": (columns.Columns, "product_weight", "y.movedim(0, 2)", "y.flip(-1).movedim(0, 2)"),
     "an operand saved that nobody needs": (
-        _function.Trilinear, "setup_context", "first if need_second else None", "first",
+        _function, "_save", "first if need_second else None", "first",
     ),
     "the weight's gradient laid out as the result": (
         _function, "_layouts", "last if slot is Slot.WEIGHT else result", "result",
@@ -137,6 +137,8 @@ FAULTS: dict[str, tuple[Any, str, str, str]] = {
     ),
     "a grid too short": (fourier, "_smooth", "length: int) -> int:", "length: int) -> int:\n    length -= length > 3"),
     "integers rounded": (_plan, "wants_exact", "get_exact() or not", "get_exact() and not"),
+    "a result that is a view": (_operator, "execute", "result.detach()", "result"),
+    "gradients that nobody asked for": (_function, "_gradients", "both and", "False and"),
     "einsum over the wrong equation": (window.Window, "product_weight", "Slot.WEIGHT", "Slot.OUTPUT"),
 }  # fmt: skip
 
@@ -173,7 +175,7 @@ STALE: dict[str, tuple[Callable[[Tensor], Any], Callable[..., Any]]] = {
 
 @pytest.mark.parametrize("missing", STALE)
 def test_stale_plan_is_found(missing: str, monkeypatch: pytest.MonkeyPatch, device: str) -> None:
-    monkeypatch.setattr(_flops, "execute", _stale(_plan.execute, *STALE[missing]))
+    monkeypatch.setattr(_operator, "execute", _stale(_plan.execute, *STALE[missing]))
     assert first_failure(device) is not None
 
 

@@ -107,6 +107,7 @@ class Largest(TorchDispatchMode):
         return result
 
 
+@pytest.mark.usefixtures("inside")
 def test_per_sample_gradients_of_groups_waste_nothing(device: str) -> None:
     """Others multiply every group with every other and keep the diagonal: here 16 times as much."""
     x, w, y = (
@@ -169,6 +170,7 @@ class Peak(TorchDispatchMode):
         return result
 
 
+@pytest.mark.usefixtures("inside")
 @pytest.mark.parametrize("lowering", ["window", "columns", "taps"])
 def test_both_gradients_use_one_workspace_in_turn(lowering: str) -> None:
     x, w, y = torch.randn(2, 8, 30, 30), torch.randn(8, 8, 3, 3), torch.randn(2, 8, 28, 28)

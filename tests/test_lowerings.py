@@ -40,6 +40,7 @@ def _step(case: Case, lowering: str, device: str, dtype: torch.dtype = torch.flo
     return output, *torch.autograd.grad(output, (x, w), y)
 
 
+@pytest.mark.usefixtures("inside")
 @pytest.mark.parametrize("lowering", LOWERINGS)
 def test_no_convolution_operator_runs(lowering: str, device: str) -> None:
     with Recorder() as recorder:

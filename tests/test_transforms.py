@@ -8,6 +8,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from itertools import product
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -20,6 +21,7 @@ from torch.autograd import forward_ad
 from torch.func import functional_call, grad, hessian, jacfwd, jacrev, jvp, vjp, vmap
 
 import ndconv
+from ndconv._lowerings import Lowering
 
 LOWERINGS = ("window", "columns", "taps", "reshape")
 # Stride 3 keeps windows apart, so that every lowering applies.
@@ -244,28 +246,6 @@ def test_both_operands_are_kept_if_both_need_gradients(device: str) -> None:
     y.sum().backward()
 
 
-def test_only_the_gradients_asked_for_are_computed(device: str) -> None:
-    from torch.utils._python_dispatch import TorchDispatchMode
-
-    class Products(TorchDispatchMode):
-        count = 0
-
-        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-            self.count += func.overloadpacket in (torch.ops.aten.bmm, torch.ops.aten.addmm, torch.ops.aten.addmm_)
-            return func(*args, **kwargs or {})
-
-    counts = {}
-    for needs in ((True, False), (False, True), (True, True)):
-        x = torch.randn(2, 3, 8, 8, device=device, requires_grad=needs[0])
-        w = torch.randn(4, 3, 3, 3, device=device, requires_grad=needs[1])
-        y = ndconv.functional.conv2d(x, w, lowering="taps")
-        with Products() as products:
-            y.sum().backward()
-        counts[needs] = products.count
-    assert counts[True, True] == counts[True, False] + counts[False, True]
-    assert min(counts.values()) > 0
-
-
 # What has further arguments, under the compiler and the exporter.
 KINDS: dict[str, Callable[..., torch.nn.Module]] = {
     "strided": lambda **how: ndconv.Conv2d(4, 6, 3, stride=2, padding=1, groups=2, **how),
@@ -279,6 +259,8 @@ KINDS: dict[str, Callable[..., torch.nn.Module]] = {
 TRACED = [(make, "auto") for make in KINDS.values()]
 TRACED += [(KINDS["transposed"], name) for name in ("window", "columns", "taps")] + [(KINDS["strided"], "columns")]
 TRACED_IDS = [*KINDS, "transposed-window", "transposed-columns", "transposed-taps", "strided-columns"]
+COMPILED = [*TRACED, *((KINDS[kind], "taps") for kind in ("strided", "causal"))]
+COMPILED_IDS = [*TRACED_IDS, "strided-taps", "causal-taps"]
 
 
 def _assert_same_step(one: Callable[[Tensor], Tensor], layer: torch.nn.Module, x: Tensor) -> None:
@@ -291,7 +273,7 @@ def _assert_same_step(one: Callable[[Tensor], Tensor], layer: torch.nn.Module, x
 
 
 @pytest.mark.compiler
-@pytest.mark.parametrize(("make", "lowering"), TRACED, ids=TRACED_IDS)
+@pytest.mark.parametrize(("make", "lowering"), COMPILED, ids=COMPILED_IDS)
 def test_compile_for_every_spatial_size(
     make: Callable[..., torch.nn.Module], lowering: str, graphs: list[int], device: str
 ) -> None:
@@ -302,6 +284,48 @@ def test_compile_for_every_spatial_size(
         x = torch.randn(batch, 4, *size, device=device, dtype=torch.float64, requires_grad=True)
         _assert_same_step(compiled, layer, x)
     assert len(graphs) == 1
+
+
+@pytest.mark.compiler
+def test_a_compiler_sees_one_operator_for_a_slot_and_the_sizes_choose_when_it_runs(device: str) -> None:
+    """However many taps a kernel has, so that compiling takes no longer than for torch's convolution."""
+    from functorch.compile import aot_module, make_boxed_func
+
+    targets: list[list[Any]] = []
+
+    def record(graph: torch.fx.GraphModule, inputs: list[Tensor]) -> Any:
+        targets.append([node.target for node in graph.graph.nodes if node.op == "call_function"])
+        return make_boxed_func(graph.forward)
+
+    layers = [ndconv.Conv2d(4, 4, 7, groups=4), ndconv.Conv2d(4, 8, 1), ndconv.ConvTranspose2d(8, 2, 2, stride=2)]
+    network = torch.nn.Sequential(*layers).to(device)
+    x = torch.randn(2, 4, 16, 16, device=device, requires_grad=True)
+    aot_module(network, record)(x).sum().backward()
+    forward, backward = targets
+    assert forward.count(torch.ops.ndconv.trilinear.default) == 3
+    assert backward.count(torch.ops.ndconv.trilinear.default) == 6
+
+    compiled = torch.compile(network, fullgraph=True, backend="aot_eager", dynamic=True)
+    for size in (8, 64):
+        with patch.object(Lowering, "run", autospec=True, side_effect=Lowering.run) as run:
+            compiled(torch.randn(1, 4, size, size, device=device))
+        ran = [call.args[0].name for call in run.call_args_list]
+        plans, sizes = [], [size, size - 6, size - 6]
+        for layer, channels, side in zip([*network], (4, 4, 8), sizes, strict=True):
+            plans.append(layer.plan((1, channels, side, side)).output.lowering)
+        assert ran == plans
+
+
+@pytest.mark.compiler
+def test_a_small_exported_program_is_chosen_by_its_sizes(device: str) -> None:
+    """Seven by seven taps would be forty-nine products; windows once copied are one."""
+    layer, x = ndconv.Conv2d(4, 4, 7, groups=4, device=device), torch.randn(2, 4, 16, 16, device=device)
+    auto = torch.export.Dim.AUTO
+    for sizes in (None, ({0: auto, 2: auto, 3: auto},)):
+        program = torch.export.export(layer, (x,), dynamic_shapes=sizes)
+        calls = [node for node in program.graph.nodes if node.op == "call_function"]
+        assert len(calls) < 49
+        torch.testing.assert_close(program.module()(x), layer(x))
 
 
 @pytest.mark.compiler
@@ -384,3 +408,40 @@ def test_fx_sees_one_node(make: Callable[..., torch.nn.Module], device: str) -> 
     function = torch.fx.symbolic_trace(lambda x, w: ndconv.functional.conv2d(x, w, stride=2).relu())
     w = torch.randn(3, 4, 3, 3, device=device)
     assert torch.equal(function(x, w), ndconv.functional.conv2d(x, w, stride=2).relu())
+
+
+@pytest.mark.parametrize("make", KINDS.values(), ids=KINDS)
+def test_torchs_older_vmap_maps_gradients(make: Callable[..., torch.nn.Module], device: str) -> None:
+    """`is_grads_batched`, and with it ``vectorize=True`` and the batched checks of `gradcheck`."""
+    from torch.autograd.functional import hessian as old_hessian
+    from torch.autograd.functional import jacobian as old_jacobian
+
+    layer = make(device=device, dtype=torch.float64)
+    x = torch.randn(1, 4, 4, 4, device=device, dtype=torch.float64)
+    weight: Any = layer.weight
+    weight = weight.detach()
+    close: Any = {"rtol": 1e-9, "atol": 1e-9}
+
+    def output(x: Tensor, weight: Tensor) -> Tensor:
+        result: Tensor = functional_call(layer, {"weight": weight}, (x,))
+        return result
+
+    for strategy in ("reverse-mode", "forward-mode"):
+        mapped = old_jacobian(output, (x, weight), vectorize=True, strategy=strategy)
+        torch.testing.assert_close(mapped, old_jacobian(output, (x, weight)), **close)
+
+    def loss(x: Tensor) -> Tensor:
+        return output(x, weight).pow(3).sum()
+
+    for strategy in ("reverse-mode", "forward-mode"):
+        mapped = old_hessian(loss, x, vectorize=True, outer_jacobian_strategy=strategy)
+        torch.testing.assert_close(mapped, old_hessian(loss, x), **close)
+    leaf = x.requires_grad_()
+    y = layer(leaf)
+    several = torch.stack([y.detach(), 2 * y.detach()])
+    (mapped,) = torch.autograd.grad(y, leaf, several, is_grads_batched=True, retain_graph=True)
+    one_by_one = [torch.autograd.grad(y, leaf, each, retain_graph=True)[0] for each in several]
+    torch.testing.assert_close(mapped, torch.stack(one_by_one), **close)
+    batched: Any = {"check_batched_grad": True, "check_forward_ad": True, "check_batched_forward_grad": True}
+    assert torch.autograd.gradcheck(layer, (leaf,), **batched)
+    assert torch.autograd.gradgradcheck(layer, (leaf,), check_batched_grad=True)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ndconv._cache import cached
-from ndconv._geometry import Ints, Pairs, Problem, Slot
+from ndconv._geometry import Geometry, Ints, Pairs, Problem, Slot
 from ndconv._lowerings._base import Cost, Lowering
 from ndconv._windows import pad, ungroup, unpad
 
@@ -62,8 +62,8 @@ class Native(Lowering):
         if x.dtype == torch.float16 and x.device.type == "cpu":
             # torch's kernel rounds after every sample.
             return self.weight(problem, x.float(), y.float()).half()
-        call = _call(problem)
-        operands = y.flatten(1, 2), pad(x, call.first).flatten(1, 2), y.new_empty(call.weight)
+        call, (g, d, *rest) = _call(problem), problem.shape(Slot.WEIGHT)
+        operands = y.flatten(1, 2), pad(x, call.first).flatten(1, 2), y.new_empty(g * d, *rest)
         _, w, _ = torch.ops.aten.convolution_backward(*operands, None, *call.arguments, (False, True, False))
         return ungroup(w, 0, problem.geometry.groups)
 
@@ -74,33 +74,34 @@ def arguments(problem: Problem) -> tuple[Any, ...] | None:
     return None if call.first else call.transposed if problem.slot is Slot.INPUT else call.arguments
 
 
-class _Call(NamedTuple):
+class Call(NamedTuple):
     """What torch is asked for.
 
     Args:
         first: Padding to do first.
-        weight: Shape of the weight, groups folded into channels.
         arguments: Those of ``torch.convolution`` after the bias, for the convolution.
         transposed: For the transposed convolution that is the gradient of the input.
     """
 
     first: Pairs
-    weight: Ints
     arguments: tuple[Any, ...]
     transposed: tuple[Any, ...]
 
 
+def _call(problem: Problem) -> Call:
+    return call_of(problem.geometry, problem.input_size, problem.output_size)
+
+
 @cached
-def _call(problem: Problem) -> _Call:
-    geometry = problem.geometry
+def call_of(geometry: Geometry, input_size: Ints, output_size: Ints) -> Call:
+    """How torch is asked for a convolution of these sizes, and for the gradient of its input."""
     stride, dilation, groups = geometry.stride, geometry.dilation, geometry.groups
     both = tuple(max(0, min(pair)) for pair in geometry.padding)
     first = tuple((lo - p, hi - p) for (lo, hi), p in zip(geometry.padding, both, strict=True))
-    sizes = zip(problem.input_size, geometry.padding, geometry.reach(problem.output_size), strict=True)
+    sizes = zip(input_size, geometry.padding, geometry.reach(output_size), strict=True)
     unread = tuple(size + lo + hi - reached for size, (lo, hi), reached in sizes)
-    return _Call(
+    return Call(
         first if any(map(any, first)) else (),
-        (groups * problem.features, problem.channels, *geometry.kernel),
         (stride, both, dilation, False, (0,) * geometry.ndim, groups),
         (stride, both, dilation, True, unread, groups),
     )

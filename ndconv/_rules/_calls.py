@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from torch import Tensor
+
 from ndconv._cache import recalled
 from ndconv._geometry import Convolution, Geometry, Ints, Pairs
 from ndconv._rules._arguments import (
@@ -20,6 +22,16 @@ from ndconv._rules._arguments import (
 )
 
 Names = tuple[str, str]
+
+
+def _known(function: str, shape: Sequence[int]) -> Ints:
+    """A shape as a tuple; sizes that `torch.jit.trace` has made tensors of are none."""
+    if any(isinstance(size, Tensor) for size in shape):
+        raise NotImplementedError(
+            f"{function}: torch.jit.trace can record convolutions and transposed convolutions, but not this function; "
+            f"use torch.export"
+        )
+    return tuple(shape)
 
 
 def _split(function: str, names: Names, first: Ints, weight: Ints, ndim: int | None) -> tuple[Ints, Ints]:
@@ -121,7 +133,7 @@ def convolution(
         TypeError: If a value has the wrong type.
     """
     x_name, w_name = names
-    x_shape, w_shape = tuple(input_shape), tuple(weight_shape)
+    x_shape, w_shape = _known(function, input_shape), _known(function, weight_shape)
     (channels, *size), kernel = _split(function, names, x_shape, w_shape, ndim)
     ndim, input_size = len(kernel), tuple(size)
     strides = per_axis(function, "stride", stride, ndim)
@@ -202,7 +214,7 @@ def transposed(
         ValueError: If ``output_size`` does not fit, as torch has it.
     """
     x_name, w_name = names
-    y_shape, w_shape = tuple(input_shape), tuple(weight_shape)
+    y_shape, w_shape = _known(function, input_shape), _known(function, weight_shape)
     (features, *size), kernel = _split(function, names, y_shape, w_shape, ndim)
     ndim, positions = len(kernel), tuple(size)
     strides = per_axis(function, "stride", stride, ndim)
@@ -316,7 +328,7 @@ def unfolding(
         RuntimeError: If a rule is broken.
         TypeError: If a value has the wrong type.
     """
-    shape, folds = tuple(shape), output_size is not None
+    shape, folds = _known(function, shape), output_size is not None
     if output_size is not None:
         size = sizes(function, "output_size", output_size)
         ndim = len(size)

@@ -9,6 +9,7 @@ from ndconv._autocast import autocast_device, cast
 from ndconv._convolution import compute_output
 from ndconv._plan import resolve
 from ndconv._rules import IntOrInts, Padding
+from ndconv._tracing import shape
 
 
 def convolve(
@@ -29,10 +30,10 @@ def convolve(
         input, weight, bias = cast(input, kind), cast(weight, kind), cast(bias, kind)
     _rules.tensors(function, input=input, weight=weight, bias=bias)
     convolution = _rules.convolution(
-        function, input.shape, weight.shape, stride, padding, dilation, groups, mode=padding_mode, ndim=ndim
+        function, shape(input), shape(weight), stride, padding, dilation, groups, mode=padding_mode, ndim=ndim
     )
     if bias is not None:
-        _rules.bias(function, weight.shape[0], bias.shape)
+        _rules.bias(function, shape(weight)[0], shape(bias))
     return compute_output(convolution, resolve(function, lowering), input, weight, bias)
 
 

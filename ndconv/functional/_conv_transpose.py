@@ -11,6 +11,7 @@ from ndconv._autocast import autocast_device, cast
 from ndconv._convolution import compute_input
 from ndconv._plan import resolve
 from ndconv._rules import IntOrInts, Padding
+from ndconv._tracing import shape
 
 
 def convolve_transposed(
@@ -34,10 +35,10 @@ def convolve_transposed(
     _rules.tensors(function, input=input, weight=weight, bias=bias)
     arguments = stride, padding, output_padding, groups, dilation
     convolution = _rules.transposed(
-        function, input.shape, weight.shape, *arguments, output_size=output_size, mode=padding_mode, ndim=ndim
+        function, shape(input), shape(weight), *arguments, output_size=output_size, mode=padding_mode, ndim=ndim
     )
     if bias is not None:
-        _rules.bias(function, groups * weight.shape[1], bias.shape)
+        _rules.bias(function, groups * shape(weight)[1], shape(bias))
     return compute_input(convolution, resolve(function, lowering), weight, input, bias)
 
 

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.autograd import gradcheck
 from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from ndconv import get_workspace_limit, set_workspace_limit
 from ndconv._lowerings import LOWERINGS, Lowering
@@ -30,6 +31,7 @@ from ndconv.testing._compare import (
     outer,
     same,
     same_gradients,
+    same_second_gradients,
     tolerance,
     unequal,
 )
@@ -284,6 +286,51 @@ def operands_untouched(subject: Subject) -> None:
         raise UnmetError("a result or gradient shares memory with an operand, or wrote to one")
 
 
+def written_to(subject: Subject) -> None:
+    """A result and its gradients may be written to in place, and what follows knows of it, as in torch."""
+    tensors, chosen = differentiated(subject)
+    result = subject.call(*tensors, subject.bias()).neg_()
+    same("the result, negated in place,", result, -subject.grown(subject.result()), subject)
+    if not chosen:
+        return
+    numbers, grad = outer(subject)
+    found = [each.neg_() for each in torch.autograd.grad(result, chosen, grad, create_graph=True)]
+    for name, got in zip(subject.needed, found, strict=True):
+        want = subject.gradient(name, subject.filled(), numbers)
+        same(f"the gradient of {name}, both it and the result negated in place,", got, want, subject)
+    if len(chosen) == 2:
+        steps = subject.filled(role=1)
+        second = torch.autograd.grad(found, chosen, [subject.tensor(steps[name]) for name in subject.needed])
+        same_second_gradients(" of what was negated in place", second, steps, numbers, subject)
+
+
+class _Slots(TorchDispatchMode):
+    """The slots that are computed while it is on."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.ran: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.ops.ndconv.trilinear.default:
+            self.ran.append(args[2])
+        return func(*args, **kwargs or {})
+
+
+def asked_for(subject: Subject) -> None:
+    """Where both operands need a gradient and one of them is asked for, only that is computed."""
+    if subject.trial.needs != "both":
+        raise NotApplicableError("there are not two gradients to choose from")
+    tensors, chosen = differentiated(subject)
+    result, (_, grad) = subject.call(*tensors, subject.bias()), outer(subject)
+    slots = {"x": "input", "w": "weight", "y": "output"}
+    for name, operand in zip(subject.needed, chosen, strict=True):
+        with _Slots() as slots_of:
+            torch.autograd.grad(result, operand, grad, retain_graph=True)
+        if slots_of.ran != [slots[name]]:
+            raise UnmetError(f"the gradient of {name} was asked for, but what ran was {slots_of.ran}")
+
+
 def jacobian(subject: Subject) -> None:
     """Gradcheck with a step of 1: the function is linear in each operand, so a finite difference is exact."""
     gradcheck(*differentiable(subject), eps=1.0, atol=tolerance(subject), rtol=0, check_forward_ad=True)
@@ -363,6 +410,8 @@ ALWAYS: dict[str, Callable[[Subject], None]] = {
     "same bits": same_bits,
     "memory format": memory_format,
     "operands untouched": operands_untouched,
+    "written to in place": written_to,
+    "only what is asked for": asked_for,
     "Jacobian of step 1": jacobian,
     "one rounding": one_rounding,
     "random numbers": random_numbers,

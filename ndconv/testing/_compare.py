@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -117,3 +117,17 @@ def same_gradients(how: str, result: Tensor, chosen: Sequence[Tensor], subject: 
         found = torch.autograd.grad(result, chosen, grad, retain_graph=keep)
         for name, got in zip(subject.needed, found, strict=True):
             same(f"the gradient of {name}{how}", got, subject.gradient(name, subject.filled(), numbers), subject)
+
+
+def same_second_gradients(
+    how: str, found: Sequence[Tensor | None], steps: Mapping[str, Array], numbers: Array, subject: Subject
+) -> None:
+    """Compare what the gradients of both operands, paired with ``steps``, have for gradients themselves."""
+    for name, got in zip(subject.needed, found, strict=True):
+        (other,) = set(subject.operands) - {name}
+        if other in subject.needed:
+            assert got is not None
+            want = subject.expected(name, {other: steps[other].conj(), subject.open: numbers})
+            same(f"the second gradient of {name}{how}", got, want, subject)
+        elif got is not None:
+            raise UnmetError(f"the gradient of {name} does not depend on {name}, but has a gradient for it")

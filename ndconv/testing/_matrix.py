@@ -17,7 +17,7 @@ class Level:
     Args:
         strength: Any so many parameters meet in all their levels.
         arrays: How many covering arrays, each from another seed: more than any two meet, by chance, in further ones.
-            The compiler, which takes a second for a trial, is in the first only.
+            Compiler and exporter, which take a second for a trial, are in the first only.
     """
 
     strength: int
@@ -76,7 +76,7 @@ def _matrix(level: str, seed: int, dtypes: tuple[str, ...], lowerings: tuple[str
         (draw_trial(row, each), row)
         for each in seeds
         for row in covering_array(space, size.strength, each)
-        if each == seeds[0] or row["transform"] != "compile"
+        if each == seeds[0] or row["transform"] not in ("compile", "export")
     ]
     counted = coverage(space, [row for _, row in trials], size.strength)
     return Matrix(level, size.strength, seed, counted.valid, counted.covered, tuple(trials))

@@ -70,7 +70,7 @@ def parameters(dtypes: Sequence[str] = (), lowerings: Sequence[str] = ()) -> dic
         "format": ("contiguous", "channels_last", "mixed", "gaps", "repeated"),
         "lowering": tuple(lowerings) or ("auto", *LOWERINGS),
         "needs": ("frozen", "first", "second", "both"),
-        "transform": ("eager", "compile", "vmap", "jvp", "double_backward", "per_sample"),
+        "transform": ("eager", "compile", "export", "vmap", "jvp", "double_backward", "per_sample"),
     }
 
 
@@ -115,7 +115,7 @@ CONSTRAINTS = (
     Constraint(
         "without operands to differentiate by there is no derivative",
         ("needs", "transform"),
-        lambda needs, transform: needs != "frozen" or transform in ("eager", "compile", "vmap"),
+        lambda needs, transform: needs != "frozen" or transform in ("eager", "compile", "export", "vmap"),
     ),
     Constraint(
         "only a weight has one gradient per sample, and it must need one",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -22,6 +22,7 @@ from ndconv.testing._compare import (
     requiring,
     same,
     same_gradients,
+    same_second_gradients,
     tolerance,
 )
 from ndconv.testing._oracle import Array
@@ -37,6 +38,31 @@ def compiled(subject: Subject) -> None:
     result = traced(*tensors, subject.bias())
     same("the compiled result", result, subject.grown(subject.result()), subject)
     same_gradients(", compiled,", result, chosen, subject)
+
+
+class _Called(torch.nn.Module):
+    """A trial's function, as the module that an exporter takes."""
+
+    def __init__(self, subject: Subject) -> None:
+        super().__init__()
+        self.subject = subject
+
+    def forward(self, first: Tensor, second: Tensor, bias: Tensor | None) -> Tensor:
+        return self.subject.call(first, second, bias)
+
+
+def exported(subject: Subject) -> None:
+    """torch.export traces the function into operators of torch alone, and nothing changes; gradients too."""
+    needs_numbers(subject)
+    tensors, chosen = differentiated(subject)
+    arguments = *tensors, subject.bias()
+    program = torch.export.export(_Called(subject), arguments)
+    if foreign := {str(node.target) for node in program.graph.nodes if "ndconv" in str(node.target)}:
+        raise UnmetError(f"the exported program needs {', '.join(foreign)}")
+    result = program.module()(*arguments)
+    same("the exported result", result, subject.grown(subject.result()), subject)
+    if subject.trial.case.batch:  # of nothing, a program of torch's operators is a constant
+        same_gradients(", exported,", result, chosen, subject)
 
 
 def mapped(subject: Subject) -> None:
@@ -58,6 +84,7 @@ def mapped(subject: Subject) -> None:
         result = vmap(lambda first, second, bias=bias: subject.call(first, second, bias), dims)(*tensors)
         want = [subject.grown(subject.expected(subject.open, pair)) for pair in pairs]
         same(f"vmap over {dims}", result, np.stack(want), subject)
+        _mapped_over_nothing(subject, dims, tensors)
         if not chosen:
             continue
         grads = [subject.numbers(subject.open, role) for role in (0, 1)]
@@ -67,6 +94,17 @@ def mapped(subject: Subject) -> None:
             dim = dims[subject.operands.index(name)]
             total = sum(parts[1:], parts[0]) if dim is None else np.stack(parts, dim)
             same(f"the gradient of {name} through vmap over {dims}", got, total, subject)
+
+
+def _mapped_over_nothing(subject: Subject, dims: tuple[int | None, ...], tensors: Sequence[Tensor]) -> None:
+    """Over no entries a map has no results, and what is not mapped a gradient of zeros."""
+    empty = [tensor if dim is None else tensor.narrow(dim, 0, 0) for tensor, dim in zip(tensors, dims, strict=True)]
+    bias = subject.bias()
+    result = vmap(lambda first, second: subject.call(first, second, bias), dims)(*empty)
+    same(f"vmap over {dims}, of no entries,", result, np.empty((0, *subject.shapes[subject.open])), subject)
+    needed = [tensor for tensor in empty if tensor.requires_grad]
+    for tensor, grad in zip(needed, torch.autograd.grad(result, needed, result) if needed else (), strict=True):
+        same(f"a gradient through vmap over {dims}, of no entries,", grad, np.zeros(tensor.shape), subject)
 
 
 def _moved(subject: Subject) -> Array:
@@ -103,13 +141,7 @@ def double_backward(subject: Subject) -> None:
         found, (grad, *chosen), [subject.tensor(steps[name]) for name in subject.needed], allow_unused=True
     )
     same("the gradient of the result's gradient", second[0], _moved(subject), subject)
-    for name, got in zip(subject.needed, second[1:], strict=True):
-        (other,) = set(subject.operands) - {name}
-        if other in subject.needed:
-            want = subject.expected(name, {other: steps[other].conj(), subject.open: numbers})
-            same(f"the second gradient of {name}", got, want, subject)
-        elif got is not None:
-            raise UnmetError(f"the gradient of {name} does not depend on {name}, but has a gradient for it")
+    same_second_gradients("", second[1:], steps, numbers, subject)
     try:
         function, operands = differentiable(subject)
     except NotApplicableError:
@@ -143,6 +175,7 @@ def per_sample(subject: Subject) -> None:
 # By the level of the parameter; an eager trial has nothing further.
 TRANSFORMS: dict[str, Callable[[Subject], None]] = {
     "compile": compiled,
+    "export": exported,
     "vmap": mapped,
     "jvp": forward_mode,
     "double_backward": double_backward,

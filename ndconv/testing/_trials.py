@@ -24,7 +24,7 @@ _WORDS: dict[str, tuple[str, ...]] = {
     "format": ("contiguous", "channels_last", "mixed", "gaps", "repeated"),
     "lowering": names(),
     "needs": ("both", "first", "second", "frozen"),
-    "transform": ("eager", "compile", "vmap", "jvp", "double_backward", "per_sample"),
+    "transform": ("eager", "compile", "export", "vmap", "jvp", "double_backward", "per_sample"),
 }
 _FIELD = {word: field for field, words in _WORDS.items() for word in words}
 
