@@ -78,7 +78,7 @@ RULES = (
     Rule(r"\.refusal$", r"return f?\"", "acceptable: the words of a refusal; tests/test_plan.py"),
     Rule(r"\.execute$", r"empty|new_zeros", "equivalent: an empty result is rounded to its dtype later"),
     Rule(
-        r"_framed|_first_that_applies",
+        r"_framed|_plan\._recorded|_with_hints",
         "",
         "acceptable: under a compiler only; compiled trials run it, and no mutant is tried on those",
     ),
@@ -114,7 +114,7 @@ RULES = (
     Rule(r"_subscripts\.", "", "equivalent: another symbol of the alphabet for the same axis"),
     Rule(r"_function\.(_un)?_?fold", "rindex", "equivalent: an index occurs once"),
     Rule(
-        r"Trilinear",
+        r"_function\._save",
         r"materialize_grads|if \(parts\) or True",
         "acceptable: absent gradients become zeros, and cost time",
     ),
