@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import Tensor
+from torch._subclasses import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.checkpoint import checkpoint
 
 import ndconv
+from ndconv._autocast import cast
 
 
 @pytest.mark.parametrize("inside", [False, True], ids=["backward outside", "backward inside"])
@@ -50,3 +56,163 @@ def test_it_compiles(device: str) -> None:
         got, want = compiled(x), layer(x)
     assert torch.equal(got, want)
     assert torch.autograd.grad(got.sum(), layer.weight)[0].dtype == torch.float32
+
+
+class Copies(TorchDispatchMode):
+    """Counts how often something of a shape is cast."""
+
+    def __init__(self, shape: torch.Size) -> None:
+        super().__init__()
+        self.shape, self.count = shape, 0
+
+    def __torch_dispatch__(self, operator: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += operator is torch.ops.aten._to_copy.default and args[0].shape == self.shape
+        return operator(*args, **(kwargs or {}))
+
+
+FUNCTIONS = [(f"conv{kind}", ndim) for kind in ("", "_transpose") for ndim in (1, 2, 3, 5)]
+USES = 6
+
+
+def six_times(lib: Any, name: str, ndim: int, x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
+    """A sum of convolutions that share a weight, by a library that may have none over so many axes."""
+    convolution = getattr(lib, f"{name}{ndim}d", None) or getattr(lib, f"{name}nd")
+    return torch.stack([convolution(x * (1 + use % 2), w, bias, padding=1) for use in range(USES)]).sum(0)
+
+
+def operands(ndim: int, device: str) -> list[Tensor]:
+    """Ones that are rare enough for every sum to be exact in the autocast dtype."""
+    torch.manual_seed(0)
+    shapes = (1, 3, *(2,) * ndim), (3, 3, *(3,) * ndim), (3,)
+    rare = [(torch.rand(shape) < 0.2 / ndim).float() for shape in shapes]
+    return [operand.to(device).requires_grad_() for operand in rare]
+
+
+def libraries(ndim: int) -> tuple[Any, ...]:
+    """Ours, and torch for as many axes as it has."""
+    return (ndconv.functional, F) if ndim <= 3 else (ndconv.functional,)
+
+
+@pytest.mark.parametrize("cache", [True, False])
+@pytest.mark.parametrize(("name", "ndim"), FUNCTIONS)
+def test_a_weight_is_cast_and_kept_once(name: str, ndim: int, cache: bool, device: str) -> None:
+    for lib in libraries(ndim):
+        x, w, bias = operands(ndim, device)
+        kept: dict[int, int] = {}
+
+        def pack(tensor: Tensor, kept: dict[int, int] = kept, shape: torch.Size = w.shape) -> Tensor:
+            if tensor.shape == shape:
+                kept[tensor.data_ptr()] = tensor.nbytes
+            return tensor
+
+        hooks = torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor)
+        with Copies(w.shape) as copies, hooks, torch.autocast(device, dtype=torch.bfloat16, cache_enabled=cache):
+            y = six_times(lib, name, ndim, x, w, bias)
+        assert y.requires_grad
+        assert copies.count == (1 if cache else USES)
+        assert sum(kept.values()) == copies.count * w.numel() * 2
+
+
+@pytest.mark.parametrize(("name", "ndim"), FUNCTIONS)
+def test_gradients_of_a_shared_copy(name: str, ndim: int, device: str) -> None:
+    results = []
+    for lib, cache in [(ndconv.functional, False), *((lib, True) for lib in libraries(ndim))]:
+        given = operands(ndim, device)
+        with torch.autocast(device, dtype=torch.bfloat16, cache_enabled=cache):
+            y = six_times(lib, name, ndim, *given)
+        once = torch.autograd.grad(y.sum(), given, retain_graph=True)
+        assert all(map(torch.equal, once, torch.autograd.grad(y.sum(), given)))
+        results.append((y, *once))
+    for got in results[1:]:
+        assert all(map(torch.equal, got, results[0]))
+    assert all(gradient.dtype == torch.float32 and gradient.any() for gradient in results[0][1:])
+
+
+@pytest.mark.parametrize("name", ["conv2d", "conv_transpose2d"])
+def test_double_backward_and_checkpoints_through_a_shared_copy(name: str, device: str) -> None:
+    results = []
+    for lib, checkpointed in ((F, False), (ndconv.functional, False), (F, True), (ndconv.functional, True)):
+        x, w, bias = operands(2, device)
+        convolution: Any = getattr(lib, name)
+
+        def block(x: Tensor, w: Tensor, bias: Tensor, convolution: Any = convolution) -> Tensor:
+            y: Tensor = convolution(convolution(x, w, bias, padding=1), w, bias, padding=1)
+            return y
+
+        with torch.autocast(device, dtype=torch.bfloat16):
+            y = checkpoint(block, x, w, bias, use_reentrant=False) if checkpointed else block(x, w, bias)
+            (first,) = torch.autograd.grad(y.sum(), w, create_graph=True)
+        results.append((y, first, *torch.autograd.grad(first.square().sum(), (x, w))))
+    for got in results[1:]:
+        assert all(map(torch.equal, got, results[0]))
+
+
+def test_nothing_is_kept_after_the_region(device: str) -> None:
+    _, w, _ = operands(2, device)
+    with torch.autocast(device, dtype=torch.bfloat16):
+        with torch.autocast(device, dtype=torch.bfloat16):
+            copy = weakref.ref(cast(w, device))
+        assert copy() is cast(w, device)
+        with torch.autocast(device, enabled=False):
+            assert copy() is not None
+    assert copy() is None
+    with torch.autocast(device, dtype=torch.bfloat16):
+        copy = weakref.ref(cast(w, device))
+        torch.clear_autocast_cache()
+        assert copy() is None
+    parameter = weakref.ref(w)
+    del w
+    assert parameter() is None
+
+
+def test_a_copy_serves_only_what_it_was_made_for(device: str) -> None:
+    x, w, _ = operands(2, device)
+    with torch.autocast(device, dtype=torch.bfloat16):
+        with torch.inference_mode():
+            assert cast(w, device) is cast(w, device)
+        with torch.no_grad():
+            assert cast(w, device) is cast(w, device)
+            assert not cast(w, device).requires_grad
+        y = ndconv.functional.conv2d(x, w)
+        assert y.requires_grad
+        with torch.no_grad():
+            assert not ndconv.functional.conv2d(x, w).requires_grad
+        with torch.autocast(device, dtype=torch.float16):
+            assert cast(w, device).dtype == torch.float16
+        assert torch.equal(ndconv.functional.conv2d(x, w), y)
+        with torch.no_grad():
+            w.zero_()  # torch's cache would go on with the old values
+        assert not ndconv.functional.conv2d(x, w).any()
+    assert torch.autograd.grad(y.sum(), w)[0].any()
+
+
+@pytest.mark.parametrize("kind", ["a view", "no leaf", "frozen", "in a transform", "made in inference mode"])
+def test_only_parameters_are_kept(kind: str, device: str) -> None:
+    _, w, _ = operands(2, device)
+    if kind == "made in inference mode":
+        with torch.inference_mode():
+            w = torch.ones(3, 3, 3, 3, device=device).requires_grad_()
+    elif kind == "a view":
+        w = w.detach().view(3, 27).requires_grad_()
+    elif kind == "no leaf":
+        w = w * 1
+    elif kind == "frozen":
+        w.requires_grad_(False)
+
+    def twice(w: Tensor) -> Tensor:
+        first, second = cast(w, device), cast(w, device)
+        assert first is not second
+        return (first * second).float().sum()
+
+    with torch.autocast(device, dtype=torch.bfloat16):
+        if kind == "in a transform":
+            assert torch.equal(torch.func.grad(twice)(w), 2 * w)
+        else:
+            twice(w)
+
+
+def test_fake_tensors_are_kept_as_real_ones(device: str) -> None:
+    with FakeTensorMode(), torch.autocast(device, dtype=torch.bfloat16):
+        layer = ndconv.Conv2d(3, 4, 3, device=device)
+        assert layer(torch.ones(2, 3, 5, 5, device=device)).dtype == torch.bfloat16
+        assert cast(layer.weight, device) is cast(layer.weight, device)
