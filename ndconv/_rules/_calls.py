@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 from ndconv._cache import recalled
 from ndconv._geometry import Convolution, Geometry, Ints, Pairs
@@ -17,6 +18,7 @@ from ndconv._rules._arguments import (
     positive,
     refuse,
     sizes,
+    tupled,
 )
 
 Names = tuple[str, str]
@@ -287,6 +289,15 @@ def biased(function: str, shape: Ints, ndim: int | None, per_sample: bool) -> No
         refuse(function, f"grad_output must have {rule}", f"has {len(shape)}: {shape}")
 
 
+def _axes(function: str, **arguments: object) -> int | None:
+    """N, which every tuple among the arguments tells by its length; None if there is no tuple."""
+    lengths = {name: len(value) for name, value in arguments.items() if isinstance(value, tuple)}
+    if len(set(lengths.values())) > 1:
+        found = ", ".join(f"{name} has {length}" for name, length in lengths.items())
+        refuse(function, "tuples must have one entry per spatial axis", found)
+    return next(iter(lengths.values()), None)
+
+
 @recalled
 def unfolding(
     function: str,
@@ -303,10 +314,10 @@ def unfolding(
     Args:
         function: Name of the public function, for messages.
         shape: ``(n, c, *I)`` or ``(c, *I)``; with ``output_size``, ``(n, c * prod(K), prod(O))`` or unbatched.
-        kernel_size: One or N positive integers; N of them tell N, otherwise the shape counts as batched.
-        dilation: One or N positive integers.
+        kernel_size: A positive integer, or N as a tuple: every tuple tells N. Without one the shape counts as batched.
+        dilation: A positive integer or N.
         padding: As in `convolution`.
-        stride: One or N positive integers.
+        stride: A positive integer or N.
         output_size: I of a fold, whose length is N.
 
     Returns:
@@ -317,17 +328,17 @@ def unfolding(
         TypeError: If a value has the wrong type.
     """
     shape, folds = tuple(shape), output_size is not None
-    if output_size is not None:
-        size = sizes(function, "output_size", output_size)
-        ndim = len(size)
-    else:
-        several = isinstance(kernel_size, Sequence) and len(kernel_size) > 1
-        ndim = len(kernel_size) if several else max(0, len(shape) - 2)  # type: ignore[arg-type]
+    size = sizes(function, "output_size", output_size) if output_size is not None else None
+    given: Any = (tupled(value) for value in (kernel_size, dilation, padding, stride))
+    kernel_size, dilation, padding, stride = given
+    ndim = _axes(function, output_size=size, kernel_size=kernel_size, dilation=dilation, padding=padding, stride=stride)
+    if ndim is None:
+        ndim = max(0, len(shape) - 2)
     dims = 1 if folds else ndim
     if len(shape) not in (dims + 1, dims + 2):
         rule = f"input must have {dims + 1} (unbatched) or {dims + 2} dimensions"
         refuse(function, rule, f"has {len(shape)}: {shape}")
-    if not folds:
+    if size is None:
         size = shape[len(shape) - ndim :]
     kernel = per_axis(function, "kernel_size", kernel_size, ndim)
     strides = per_axis(function, "stride", stride, ndim)

@@ -37,7 +37,7 @@ def convolve_transposed(
         function, input.shape, weight.shape, *arguments, output_size=output_size, mode=padding_mode, ndim=ndim
     )
     if bias is not None:
-        _rules.bias(function, groups * weight.shape[1], bias.shape)
+        _rules.bias(function, convolution.geometry.groups * weight.shape[1], bias.shape)
     return compute_input(convolution, resolve(function, lowering), weight, input, bias)
 
 
