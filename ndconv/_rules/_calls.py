@@ -24,6 +24,15 @@ from ndconv._rules._arguments import (
 Names = tuple[str, str]
 
 
+def sample(function: str, shape: Sequence[int], ndim: int, *, name: str = "input") -> Ints:
+    """What a shape is without its batch, if it has one: channels and N axes."""
+    shape = tuple(shape)
+    if len(shape) not in (ndim + 1, ndim + 2):
+        rule = f"{name} must have {ndim + 1} (unbatched) or {ndim + 2} dimensions"
+        refuse(function, rule, f"has {len(shape)}: {shape}")
+    return shape[len(shape) - ndim - 1 :]
+
+
 def _split(function: str, names: Names, first: Ints, weight: Ints, ndim: int | None) -> tuple[Ints, Ints]:
     """Check the numbers of dimensions; ``(channels, *space)`` of the first shape and the kernel."""
     x_name, w_name = names
@@ -33,10 +42,7 @@ def _split(function: str, names: Names, first: Ints, weight: Ints, ndim: int | N
             refuse(function, f"{w_name} must have at least 2 dimensions", f"has {len(weight)}: {weight}")
     elif len(weight) != ndim + 2:
         refuse(function, f"{w_name} must have {ndim + 2} dimensions", f"has {len(weight)}: {weight}")
-    if len(first) not in (ndim + 1, ndim + 2):
-        rule = f"{x_name} must have {ndim + 1} (unbatched) or {ndim + 2} dimensions"
-        refuse(function, rule, f"has {len(first)}: {first}")
-    return first[len(first) - ndim - 1 :], weight[2:]
+    return sample(function, first, ndim, name=x_name), weight[2:]
 
 
 def _nothing_empty(function: str, name: str, shape: Ints, space: Ints, kernel: Ints) -> None:
@@ -334,12 +340,9 @@ def unfolding(
     ndim = _axes(function, output_size=size, kernel_size=kernel_size, dilation=dilation, padding=padding, stride=stride)
     if ndim is None:
         ndim = max(0, len(shape) - 2)
-    dims = 1 if folds else ndim
-    if len(shape) not in (dims + 1, dims + 2):
-        rule = f"input must have {dims + 1} (unbatched) or {dims + 2} dimensions"
-        refuse(function, rule, f"has {len(shape)}: {shape}")
+    _, *space = sample(function, shape, 1 if folds else ndim)
     if size is None:
-        size = shape[len(shape) - ndim :]
+        size = tuple(space)
     kernel = per_axis(function, "kernel_size", kernel_size, ndim)
     strides = per_axis(function, "stride", stride, ndim)
     dilations = per_axis(function, "dilation", dilation, ndim)
