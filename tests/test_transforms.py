@@ -374,11 +374,21 @@ def test_functions_of_whole_layers(make: Callable[..., torch.nn.Module], device:
 
 
 @pytest.mark.parametrize("make", KINDS.values(), ids=KINDS)
-def test_fx_sees_one_node(make: Callable[..., torch.nn.Module], device: str) -> None:
-    layer = make(device=device)
+def test_fx_sees_parameters_and_one_call(make: Callable[..., torch.nn.Module], device: str) -> None:
+    layer: Any = make(device=device)
     model = torch.nn.Sequential(layer, torch.nn.ReLU())
     traced = torch.fx.symbolic_trace(model)
-    assert [node.op for node in traced.graph.nodes].count("call_function") == 1
+    nodes = [*traced.graph.nodes]
+    assert [node.op for node in nodes] == [
+        "placeholder",
+        "get_attr",
+        "get_attr",
+        "call_function",
+        "call_module",
+        "output",
+    ]
+    assert [node.target for node in nodes[1:3]] == ["0.weight", "0.bias"]
+    assert nodes[3].target.__name__ == ("convolve_transposed" if layer.transposed else "convolve")
     x = torch.randn(2, 4, 7, 6, device=device)
     assert torch.equal(traced(x), model(x))
     function = torch.fx.symbolic_trace(lambda x, w: ndconv.functional.conv2d(x, w, stride=2).relu())
