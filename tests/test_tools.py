@@ -14,6 +14,7 @@ from torch.ao import quantization
 from torch.ao.nn import intrinsic, qat
 from torch.ao.nn import quantized as quantized_classes
 from torch.ao.quantization import quantize_fx
+from torch.ao.quantization.fuser_method_mappings import fuse_conv_bn_relu
 from torch.fx import GraphModule
 from torch.fx.experimental import optimization
 from torch.nn.utils import fuse_conv_bn_eval, parametrizations, parametrize, prune
@@ -260,6 +261,19 @@ def test_fuse_modules_refuses(training: bool) -> None:
     theirs, reverted = (fused_by_list(classifier(kind, training)) for kind in ("torch", "reverted"))
     assert classes(reverted) == classes(theirs)
     assert not any(isinstance(module, nn.BatchNorm2d) for module in reverted.children())
+
+
+@quiet
+def test_no_mapping_helps() -> None:
+    model = classifier("ours")
+    mapping = {(ndconv.Conv2d, nn.BatchNorm2d, nn.ReLU): fuse_conv_bn_relu}
+    with pytest.raises(NotImplementedError, match="Cannot fuse eval modules"):
+        quantization.fuse_modules(
+            model, ["0", "1", "2"], fuse_custom_config_dict={"additional_fuser_method_mapping": mapping}
+        )
+    model.train().qconfig = quantization.get_default_qat_qconfig()
+    with pytest.raises(AssertionError, match="only works for Conv2d"):
+        quantization.prepare_qat(model, mapping={ndconv.Conv2d: qat.Conv2d})
 
 
 def test_inference_by_trace_refuses() -> None:
