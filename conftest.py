@@ -10,8 +10,9 @@ import torch
 
 import ndconv
 
-# `nox -s oracle` has JAX and runs this file; the doctests of all files would import it everywhere.
-collect_ignore = [] if find_spec("jax") else ["tests/against_jax.py"]
+# `nox -s oracle` has JAX, and `nox -s tools` the tools; the doctests of all files would import these everywhere.
+AGAINST = {"jax": "tests/against_jax.py", "thop": "tests/against_tools.py"}
+collect_ignore = [file for package, file in AGAINST.items() if not find_spec(package)]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -98,6 +98,13 @@ def oracle(session: nox.Session) -> None:
 
 
 @nox.session
+def tools(session: nox.Session) -> None:
+    """See what tools that look at a module's class make of ours, and teach them."""
+    provide(session, "tools")
+    session.run("python", "-m", "pytest", "-o", "filterwarnings=", "tests/against_tools.py", *session.posargs)
+
+
+@nox.session
 def mutation(session: nox.Session) -> None:
     """Change the code in every way mutmut knows and see that the matrix finds it; takes an hour."""
     provide(session, "mutation")

@@ -1,15 +1,23 @@
-"""torch's autocast: operands of a convolution are cast, what happens inside is not."""
+"""torch's autocast: operands of a convolution are cast, what happens inside is not.
+
+Autocast keeps one cast copy of each parameter until its outermost region ends, so that a weight used six times is cast
+and kept once. Its cache is not open to Python, but its lifetime is: a parameter of our own, sent through an operator
+that autocast casts for, stays in that cache exactly as long as any other, and the copies hang from its node.
+"""
 
 from __future__ import annotations
 
-from typing import TypeVar
+from functools import cache
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 from torch.amp.autocast_mode import is_autocast_available
 from torch.compiler import is_compiling
+from torch.utils._python_dispatch import _disable_current_modes
 
 Operand = TypeVar("Operand")
+Copies = dict[Tensor, tuple[int, Tensor]]
 
 
 def autocast_device(tensor: object) -> str | None:
@@ -23,8 +31,48 @@ def autocast_device(tensor: object) -> str | None:
 
 
 def cast(operand: Operand, device_type: str) -> Operand:
-    """Cast as torch's autocast casts the operands of its convolutions: all floats but float64."""
+    """Cast as torch's autocast casts the operands of its convolutions: all floats but float64, parameters once."""
     if not isinstance(operand, Tensor) or not operand.is_floating_point() or operand.dtype == torch.float64:
         return operand
-    lower: Operand = operand.to(torch.get_autocast_dtype(device_type))  # type: ignore[assignment]
+    dtype = torch.get_autocast_dtype(device_type)
+    lower: Operand = _once(operand, dtype) if _is_kept(operand, dtype) else operand.to(dtype)  # type: ignore[assignment]
     return lower
+
+
+def _is_kept(operand: Tensor, dtype: torch.dtype) -> bool:
+    """Whether torch would keep its cast copy, and the copy could be told from those of other levels of a transform."""
+    if is_compiling() or torch._C._are_functorch_transforms_active() or torch._C._get_tracing_state() is not None:
+        return False
+    leaf = operand.requires_grad and operand.is_leaf and not operand._is_view() and not operand.is_inference()
+    return leaf and operand.dtype == torch.float32 != dtype and torch.is_autocast_cache_enabled()
+
+
+def _once(operand: Tensor, dtype: torch.dtype) -> Tensor:
+    """The copy that was made in this region, if it is of the present values and leads to the operand."""
+    copies = _copies(operand.device, dtype)
+    version, lower = copies.get(operand, (None, None))
+    if lower is None or version != operand._version or (torch.is_grad_enabled() and not lower.requires_grad):
+        lower = operand.to(dtype)
+        copies[operand] = operand._version, lower
+    return lower
+
+
+def _copies(device: torch.device, dtype: torch.dtype) -> Copies:
+    """What is kept until torch clears its own cache."""
+    if torch._C._len_torch_dispatch_stack():
+        with _disable_current_modes():  # no mode shall see how we find it
+            return _copies(device, dtype)
+    if not torch.is_grad_enabled():
+        with torch.inference_mode(False), torch.enable_grad():  # without gradients there is no node
+            return _copies(device, dtype)
+    witness, empty = _witness(device, dtype)
+    node: Any = torch.addmm(witness, empty, empty).grad_fn
+    (cast_of_witness, _), *_ = node.next_functions
+    copies: Copies = cast_of_witness.metadata.setdefault("ndconv", {})
+    return copies
+
+
+@cache
+def _witness(device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """A parameter without elements for each dtype that autocast casts to, and what can be added to it for nothing."""
+    return torch.empty(0, 0, device=device, requires_grad=True), torch.empty(0, 0, device=device)

@@ -218,7 +218,13 @@ def plan(
     titles = ("grad input", "output") if transposed else ("output", "grad input")
     plans: dict[str, Any] = {}
     for title, slot in zip((*titles, "grad weight"), (Slot.OUTPUT, Slot.INPUT, Slot.WEIGHT), strict=True):
-        sizes = (x_shape[0], w_shape[1], w_shape[0] // groups, convolution.framed_size, convolution.output_size)
+        sizes = (
+            x_shape[0],
+            w_shape[1],
+            w_shape[0] // convolution.geometry.groups,
+            convolution.framed_size,
+            convolution.output_size,
+        )
         problem = Problem(slot, convolution.geometry, *sizes, dtype.itemsize)
         choice = choose(problem, wanted, recall(problem, dtype), exact=wants_exact(dtype))
         if wanted == FASTEST and any(torch_takes_over(problem, Slot, dtype, device) for device in devices()):

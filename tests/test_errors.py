@@ -19,6 +19,11 @@ def ones(*shape: int) -> Tensor:
     return torch.ones(shape)
 
 
+LAZY = [
+    (f"LazyConv{transpose}{ndim}d", ndim, ()) if ndim <= 3 else (f"LazyConv{transpose}Nd", ndim, (ndim,))
+    for transpose in ("", "Transpose")
+    for ndim in (1, 2, 3, 5)
+]
 x, w, y = ones(2, 4, 5, 5), ones(6, 4, 3, 3), ones(2, 6, 3, 3)
 
 # Run with ndconv and with torch.nn: both have functional, grad and Conv2d.
@@ -553,6 +558,26 @@ BEYOND_TORCH: list[tuple[Call, type[Exception], str]] = [
         "unfoldnd: kernel_size must be positive, but is (0, 0)",
     ),
     (
+        lambda nn: nn.functional.unfoldnd(x, (3, 3), stride=(1,)),
+        RuntimeError,
+        "unfoldnd: tuples must have one entry per spatial axis, but kernel_size has 2, stride has 1",
+    ),
+    (
+        lambda nn: nn.functional.unfoldnd(x, 3, padding=((1, 0),), dilation=(1, 1)),
+        RuntimeError,
+        "unfoldnd: tuples must have one entry per spatial axis, but dilation has 2, padding has 1",
+    ),
+    (
+        lambda nn: nn.functional.unfoldnd(x, (3,)),
+        RuntimeError,
+        "unfoldnd: input must have 2 (unbatched) or 3 dimensions, but has 4: (2, 4, 5, 5)",
+    ),
+    (
+        lambda nn: nn.functional.foldnd(ones(2, 18, 9), (5, 5), (3,)),
+        RuntimeError,
+        "foldnd: tuples must have one entry per spatial axis, but output_size has 2, kernel_size has 1",
+    ),
+    (
         lambda nn: nn.functional.foldnd(ones(2, 18, 9), 5, 3),
         TypeError,
         "foldnd: output_size must be a sequence of integers, but is 5",
@@ -641,6 +666,46 @@ BEYOND_TORCH: list[tuple[Call, type[Exception], str]] = [
         lambda nn: nn.LazyConv2d(5, 3, groups=2),
         ValueError,
         "LazyConv2d: groups must divide out_channels, but 2 does not divide 5",
+    ),
+    *(
+        error
+        for name, ndim, arguments in LAZY
+        for error in (
+            (
+                lambda nn, name=name, arguments=arguments: getattr(nn, name)(*arguments, 5, 3, groups=2),
+                ValueError,
+                f"{name}: groups must divide out_channels, but 2 does not divide 5",
+            ),
+            (
+                lambda nn, name=name, arguments=arguments: getattr(nn, name)(*arguments, 4.0, 3),
+                TypeError,
+                f"{name}: out_channels must be an integer, but is 4.0",
+            ),
+            (
+                lambda nn, name=name, arguments=arguments: getattr(nn, name)(*arguments, 4, 3, groups=0),
+                ValueError,
+                f"{name}: groups must be positive, but is 0",
+            ),
+            (
+                lambda nn, name=name, ndim=ndim, arguments=arguments: getattr(nn, name)(*arguments, 4, 3, groups=2)(
+                    ones(2, 5, *(5,) * ndim)
+                ),
+                ValueError,
+                f"{name}: groups must divide in_channels, but 2 does not divide 5",
+            ),
+            (
+                lambda nn, name=name, ndim=ndim, arguments=arguments: getattr(nn, name)(*arguments, 4, 3, groups=2)(
+                    ones(*(5,) * ndim)
+                ),
+                RuntimeError,
+                f"{name}: input must have {ndim + 1} (unbatched) or {ndim + 2} dimensions, but has {ndim}: {(5,) * ndim}",
+            ),
+            (
+                lambda nn, name=name, arguments=arguments: getattr(nn, name)(*arguments, 4, 3)([1.0]),
+                TypeError,
+                f"{name}: input must be a Tensor, but is list",
+            ),
+        )
     ),
     (
         lambda nn: nn.plan((2, 4, 5, 5), (6, 4, 3, 3), transposed=True),

@@ -20,7 +20,7 @@ from torch import Tensor
 from ndconv import _borders, _convolution, _function, _operator, _plan, _precision, _windows
 from ndconv._geometry import Form, Geometry
 from ndconv._lowerings import LOWERINGS, Lowering, _windowed, columns, fourier, reshape, taps, window
-from ndconv._rules import _calls
+from ndconv._rules import _arguments, _calls
 from ndconv.functional import _conv
 from ndconv.grad import _conv as grad_conv
 from ndconv.testing import Trial, examine, matrix
@@ -139,6 +139,7 @@ FAULTS: dict[str, tuple[Any, str, str, str]] = {
     "integers rounded": (_plan, "wants_exact", "get_exact() or not", "get_exact() and not"),
     "a result that is a view": (_operator, "execute", "result.detach()", "result"),
     "gradients that nobody asked for": (_function, "_gradients", "both and", "False and"),
+    "arrays taken for what holds nothing": (_arguments, "tupled", "value, Iterable", "value, Sequence"),
     "einsum over the wrong equation": (window.Window, "product_weight", "Slot.WEIGHT", "Slot.OUTPUT"),
 }  # fmt: skip
 

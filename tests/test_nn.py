@@ -146,3 +146,20 @@ def test_integers_of_every_kind() -> None:
         assert ours.plan((two, 4, 7, 7)).output_shape == ours(x).shape
         pairs: Any = ((two, 0), (two, two))
         assert ndconv.functional.conv2d(x, x, None, two, pairs, 1).shape == (2, 2, 2, 3)
+
+
+@pytest.mark.filterwarnings("ignore:Initializing zero-element tensors:UserWarning")
+@pytest.mark.parametrize("ndim", [1, 2, 3, 5])
+def test_without_input_channels_the_result_is_the_bias(ndim: int) -> None:
+    """The result of torch has no channels then, and its bias gradient is 0."""
+    layer = ndconv.ConvNd(ndim, 0, 4, 3)
+    result = layer(torch.empty(2, 0, *(4,) * ndim))
+    assert torch.equal(result, layer.bias.view(-1, *(1,) * ndim).expand(2, 4, *(2,) * ndim))  # type: ignore[union-attr]
+    result.sum().backward()
+    assert torch.equal(layer.bias.grad, torch.full((4,), 2.0 * 2**ndim))  # type: ignore[union-attr, arg-type]
+    if ndim <= 3:
+        theirs: Any = (torch.nn.Conv1d, torch.nn.Conv2d, torch.nn.Conv3d)[ndim - 1](0, 4, 3)
+        empty = theirs(torch.empty(2, 0, *(4,) * ndim))
+        empty.sum().backward()
+        assert empty.shape[1] == 0
+        assert not theirs.bias.grad.any()

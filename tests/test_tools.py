@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import copy
 import pickle
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.ao import quantization
+from torch.ao.nn import intrinsic, qat
+from torch.ao.nn import quantized as quantized_classes
+from torch.ao.quantization import quantize_fx
+from torch.ao.quantization.fuser_method_mappings import fuse_conv_bn_relu
+from torch.fx import GraphModule
+from torch.fx.experimental import optimization
 from torch.nn.utils import fuse_conv_bn_eval, parametrizations, parametrize, prune
 from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode
@@ -168,3 +176,123 @@ def test_counting_changes_nothing() -> None:
     with FlopCounterMode(display=False):
         counted = layer(x)
     assert torch.equal(counted, layer(x))
+
+
+def classifier(kind: str, training: bool = False) -> nn.Sequential:
+    """The same layers of torch's, of ours, or of ours made torch's again."""
+    torch.manual_seed(0)
+    lib: Any = nn if kind == "torch" else ndconv
+    model = nn.Sequential(
+        lib.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), lib.Conv2d(8, 4, 3, stride=2), nn.ReLU()
+    )
+    if kind == "reverted":
+        assert len(ndconv.revert(model)) == 2
+    return model.train(training)
+
+
+def fused_by_list(model: nn.Sequential) -> nn.Module:
+    fuse = quantization.fuse_modules_qat if model.training else quantization.fuse_modules
+    result: nn.Module = fuse(model, [["0", "1", "2"], ["3", "4"]])
+    return result
+
+
+def fused_by_trace(model: nn.Sequential) -> nn.Module:
+    fused: nn.Module = optimization.fuse(model)
+    return fused
+
+
+def fused_for_quantization(model: nn.Sequential) -> nn.Module:
+    return quantize_fx.fuse_fx(model)
+
+
+def trained_quantized(model: nn.Sequential) -> nn.Module:
+    model.qconfig = quantization.get_default_qat_qconfig()
+    result: nn.Module = quantization.prepare_qat(model)
+    return result
+
+
+def quantized(model: nn.Sequential) -> nn.Module:
+    stubbed = nn.Sequential(quantization.QuantStub(), *model, quantization.DeQuantStub())
+    stubbed.qconfig = quantization.default_qconfig  # type: ignore[assignment]
+    prepared = quantization.prepare(stubbed)
+    prepared(torch.randn(2, 3, 8, 8))
+    result: nn.Module = quantization.convert(prepared)
+    return result
+
+
+def quantized_by_trace(model: nn.Sequential) -> nn.Module:
+    x = (torch.randn(2, 3, 8, 8),)
+    prepared = quantize_fx.prepare_fx(model, quantization.QConfigMapping().set_global(quantization.default_qconfig), x)
+    prepared(*x)
+    return quantize_fx.convert_fx(prepared)
+
+
+def classes(model: nn.Module) -> list[type[nn.Module]]:
+    return [type(module) for module in model.modules() if not isinstance(module, GraphModule)]
+
+
+# The tool, and the class that it should make of a convolution, or leave without its batch norm.
+SILENT: dict[Callable[[nn.Sequential], nn.Module], type[nn.Module]] = {
+    fused_by_trace: nn.Conv2d,
+    fused_for_quantization: intrinsic.ConvReLU2d,
+    trained_quantized: qat.Conv2d,
+    quantized: quantized_classes.Conv2d,
+    quantized_by_trace: intrinsic.quantized.ConvReLU2d,
+}
+quiet = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning", "ignore::FutureWarning")
+
+
+@quiet
+@pytest.mark.parametrize("tool", SILENT)
+def test_tools_that_leave_our_classes_alone_in_silence(tool: Callable[[nn.Sequential], nn.Module]) -> None:
+    """If torch learns of subclasses, docs/compatibility.md has a line too many."""
+    training = tool is trained_quantized
+    ours, theirs, reverted = (classes(tool(classifier(kind, training))) for kind in ("ours", "torch", "reverted"))
+    assert SILENT[tool] in theirs
+    assert SILENT[tool] not in ours
+    assert reverted == theirs
+
+
+@quiet
+@pytest.mark.parametrize("training", [False, True])
+def test_fuse_modules_refuses(training: bool) -> None:
+    with pytest.raises(AssertionError, match=r"did not find fuser method .*ndconv"):
+        fused_by_list(classifier("ours", training))
+    theirs, reverted = (fused_by_list(classifier(kind, training)) for kind in ("torch", "reverted"))
+    assert classes(reverted) == classes(theirs)
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in reverted.children())
+
+
+@quiet
+def test_no_mapping_helps() -> None:
+    model = classifier("ours")
+    mapping = {(ndconv.Conv2d, nn.BatchNorm2d, nn.ReLU): fuse_conv_bn_relu}
+    with pytest.raises(NotImplementedError, match="Cannot fuse eval modules"):
+        quantization.fuse_modules(
+            model, ["0", "1", "2"], fuse_custom_config_dict={"additional_fuser_method_mapping": mapping}
+        )
+    model.train().qconfig = quantization.get_default_qat_qconfig()
+    with pytest.raises(AssertionError, match="only works for Conv2d"):
+        quantization.prepare_qat(model, mapping={ndconv.Conv2d: qat.Conv2d})
+
+
+def test_inference_by_trace_refuses() -> None:
+    with pytest.raises(TypeError, match="must be a Tensor, but is Proxy"):
+        optimization.optimize_for_inference(classifier("ours"))
+    x = torch.randn(2, 3, 8, 8)
+    model = classifier("reverted")
+    inferred: Any = optimization.optimize_for_inference(model)
+    torch.testing.assert_close(inferred(x), model(x))
+
+
+def test_what_is_not_fused_still_computes_the_same() -> None:
+    x, model = torch.randn(2, 3, 8, 8), classifier("ours")
+    assert torch.equal(fused_by_trace(model)(x), model(x))
+
+
+def test_tools_that_ask_isinstance() -> None:
+    model = classifier("ours")
+    nn.utils.convert_conv2d_weight_memory_format(model, torch.channels_last)
+    weight: Any = model[0].weight
+    assert weight.is_contiguous(memory_format=torch.channels_last)
+    assert type(model[0]) is ndconv.Conv2d

@@ -49,6 +49,41 @@ def test_adjoint_and_a_convolution_is_a_product_with_it(case: Case, device: str)
     assert torch.equal(product.reshape(want.shape), want)
 
 
+TUPLES: list[dict[str, Any]] = [
+    {"kernel_size": (3,)},
+    {"kernel_size": [3]},
+    {"kernel_size": torch.tensor([3])},
+    {"kernel_size": 3, "stride": (2,)},
+    {"kernel_size": 3, "dilation": (2,)},
+    {"kernel_size": 3, "padding": (1,)},
+    {"kernel_size": 3, "padding": ((0, 2),)},
+    {"kernel_size": (3,), "stride": (2,), "dilation": (2,), "padding": (1,)},
+]
+
+
+@pytest.mark.parametrize("arguments", TUPLES, ids=str)
+def test_a_tuple_of_one_is_one_axis(arguments: dict[str, Any], device: str) -> None:
+    x = torch.randint(-3, 4, (2, 14), device=device).double()
+    plain = {name: value if value in (3, ((0, 2),)) else int(value[0]) for name, value in arguments.items()}
+    want = unfoldnd(x[None], **plain)
+    assert torch.equal(unfoldnd(x, **arguments), want[0])
+    assert torch.equal(unfoldnd(x[None], **arguments), want)
+    assert torch.equal(foldnd(want, (14,), **arguments), foldnd(want, (14,), **plain))
+    assert torch.equal(foldnd(want[0], (14,), **arguments), foldnd(want, (14,), **plain)[0])
+
+
+def test_an_empty_tuple_is_no_axis(device: str) -> None:
+    x = torch.randn(2, 3, device=device)
+    assert torch.equal(unfoldnd(x, ()), x[..., None])
+    assert torch.equal(foldnd(x[..., None], (), ()), x)
+
+
+def test_integers_alone_count_the_input_as_batched(device: str) -> None:
+    x = torch.randint(-3, 4, (2, 3, 9), device=device).double()
+    assert torch.equal(unfoldnd(x, 3), unfoldnd(x, (3,)))
+    assert unfoldnd(x, (3, 3)).shape == (2 * 9, 7)
+
+
 @pytest.mark.parametrize(
     "dtype", [torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.bool, torch.float16], ids=str
 )

@@ -18,7 +18,7 @@ from ndconv._rules._arguments import (
     tensor,
     tensors,
 )
-from ndconv._rules._calls import bias, biased, convolution, grad_output, per_sample, transposed, unfolding
+from ndconv._rules._calls import bias, biased, convolution, grad_output, per_sample, sample, transposed, unfolding
 
 __all__ = [
     "IntOrInts",
@@ -34,6 +34,7 @@ __all__ = [
     "per_axis",
     "per_sample",
     "positive",
+    "sample",
     "sizes",
     "tensor",
     "tensors",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from operator import index
 from typing import NoReturn
 
@@ -32,7 +32,7 @@ def _integer(value: object) -> int | None:
     """What can be an index, a truth value excepted, as an integer; None otherwise. A compiler's symbol stays one."""
     if isinstance(value, (int, torch.SymInt)):  # not a union, which older compilers cannot trace
         return None if isinstance(value, bool) else value  # type: ignore[return-value]
-    if isinstance(value, Sequence) or (isinstance(value, Tensor) and (value.dim() or value.dtype == torch.bool)):
+    if isinstance(value, Sequence) or (isinstance(value, Tensor) and (value.numel() != 1 or value.dtype == torch.bool)):
         return None
     try:
         return index(value)  # type: ignore[arg-type]
@@ -40,11 +40,22 @@ def _integer(value: object) -> int | None:
         return None
 
 
+def tupled(value: object) -> object:
+    """What a sequence, an array, a tensor or anything else one can go through holds, as a tuple; else the value."""
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        return value
+    try:
+        return tuple(value)
+    except TypeError:  # an array or a tensor without axes
+        return value
+
+
 def _integers(value: object) -> Ints | None:
-    """A sequence of them as a tuple; None otherwise."""
-    if not isinstance(value, Sequence) or isinstance(value, str):
+    """Several integers as a tuple; None otherwise."""
+    several = tupled(value)
+    if not isinstance(several, tuple):
         return None
-    entries = tuple(map(_integer, value))
+    entries = tuple(map(_integer, several))
     return None if None in entries else entries  # type: ignore[return-value]
 
 
@@ -106,10 +117,10 @@ def _entries(function: str, name: str, value: Sequence[object], ndim: int) -> li
 def per_axis(function: str, name: str, value: IntOrInts, ndim: int, *, least: int = 1) -> Ints:
     """One integer per axis from an integer for all axes or a sequence, none below ``least``."""
     single, several = _integer(value), _integers(value)
-    if single is not None:
+    if several is not None:
+        axes: Ints = tuple(_entries(function, name, several, ndim))  # type: ignore[arg-type]
+    elif single is not None:
         axes = (single,) * ndim
-    elif several is not None:
-        axes = tuple(_entries(function, name, several, ndim))  # type: ignore[arg-type]
     else:
         raise TypeError(f"{function}: {name} must be an integer or a sequence of integers, but is {_shown(value)}")
     if any(size < least for size in axes):
@@ -125,16 +136,17 @@ def padding_argument(function: str, value: Padding, ndim: int) -> str | Ints | P
                 function, f"padding must be a number or one of {', '.join(map(repr, PADDING_NAMES))}", f"is {value!r}"
             )
         return value
-    if not isinstance(value, Sequence) or _integers(value) is not None:
-        return per_axis(function, "padding", value, ndim, least=0)  # type: ignore[arg-type]
+    several = tupled(value)
+    if not isinstance(several, tuple) or _integers(several) is not None:
+        return per_axis(function, "padding", several, ndim, least=0)  # type: ignore[arg-type]
     pairs = []
-    for entry in _entries(function, "padding", value, ndim):
+    for entry in _entries(function, "padding", several, ndim):
         single = _integer(entry)
         pair = _integers(entry) if single is None else (single, single)
         if pair is None or len(pair) != 2:
             raise TypeError(f"{function}: padding must hold integers or (lo, hi) pairs, but holds {_shown(entry)}")
         if min(pair) < 0:
-            refuse(function, "padding must be non-negative", f"is {tuple(value)}")
+            refuse(function, "padding must be non-negative", f"is {several}")
         pairs.append(pair)
     return tuple(pairs)
 

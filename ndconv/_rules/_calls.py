@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor
 
@@ -19,6 +20,7 @@ from ndconv._rules._arguments import (
     positive,
     refuse,
     sizes,
+    tupled,
 )
 
 Names = tuple[str, str]
@@ -34,6 +36,15 @@ def _known(function: str, shape: Sequence[int]) -> Ints:
     return tuple(shape)
 
 
+def sample(function: str, shape: Sequence[int], ndim: int, *, name: str = "input") -> Ints:
+    """What a shape is without its batch, if it has one: channels and N axes."""
+    shape = tuple(shape)
+    if len(shape) not in (ndim + 1, ndim + 2):
+        rule = f"{name} must have {ndim + 1} (unbatched) or {ndim + 2} dimensions"
+        refuse(function, rule, f"has {len(shape)}: {shape}")
+    return shape[len(shape) - ndim - 1 :]
+
+
 def _split(function: str, names: Names, first: Ints, weight: Ints, ndim: int | None) -> tuple[Ints, Ints]:
     """Check the numbers of dimensions; ``(channels, *space)`` of the first shape and the kernel."""
     x_name, w_name = names
@@ -43,10 +54,7 @@ def _split(function: str, names: Names, first: Ints, weight: Ints, ndim: int | N
             refuse(function, f"{w_name} must have at least 2 dimensions", f"has {len(weight)}: {weight}")
     elif len(weight) != ndim + 2:
         refuse(function, f"{w_name} must have {ndim + 2} dimensions", f"has {len(weight)}: {weight}")
-    if len(first) not in (ndim + 1, ndim + 2):
-        rule = f"{x_name} must have {ndim + 1} (unbatched) or {ndim + 2} dimensions"
-        refuse(function, rule, f"has {len(first)}: {first}")
-    return first[len(first) - ndim - 1 :], weight[2:]
+    return sample(function, first, ndim, name=x_name), weight[2:]
 
 
 def _nothing_empty(function: str, name: str, shape: Ints, space: Ints, kernel: Ints) -> None:
@@ -299,6 +307,15 @@ def biased(function: str, shape: Ints, ndim: int | None, per_sample: bool) -> No
         refuse(function, f"grad_output must have {rule}", f"has {len(shape)}: {shape}")
 
 
+def _axes(function: str, **arguments: object) -> int | None:
+    """N, which every tuple among the arguments tells by its length; None if there is no tuple."""
+    lengths = {name: len(value) for name, value in arguments.items() if isinstance(value, tuple)}
+    if len(set(lengths.values())) > 1:
+        found = ", ".join(f"{name} has {length}" for name, length in lengths.items())
+        refuse(function, "tuples must have one entry per spatial axis", found)
+    return next(iter(lengths.values()), None)
+
+
 @recalled
 def unfolding(
     function: str,
@@ -315,10 +332,10 @@ def unfolding(
     Args:
         function: Name of the public function, for messages.
         shape: ``(n, c, *I)`` or ``(c, *I)``; with ``output_size``, ``(n, c * prod(K), prod(O))`` or unbatched.
-        kernel_size: One or N positive integers; N of them tell N, otherwise the shape counts as batched.
-        dilation: One or N positive integers.
+        kernel_size: A positive integer, or N as a tuple: every tuple tells N. Without one the shape counts as batched.
+        dilation: A positive integer or N.
         padding: As in `convolution`.
-        stride: One or N positive integers.
+        stride: A positive integer or N.
         output_size: I of a fold, whose length is N.
 
     Returns:
@@ -329,18 +346,15 @@ def unfolding(
         TypeError: If a value has the wrong type.
     """
     shape, folds = _known(function, shape), output_size is not None
-    if output_size is not None:
-        size = sizes(function, "output_size", output_size)
-        ndim = len(size)
-    else:
-        several = isinstance(kernel_size, Sequence) and len(kernel_size) > 1
-        ndim = len(kernel_size) if several else max(0, len(shape) - 2)  # type: ignore[arg-type]
-    dims = 1 if folds else ndim
-    if len(shape) not in (dims + 1, dims + 2):
-        rule = f"input must have {dims + 1} (unbatched) or {dims + 2} dimensions"
-        refuse(function, rule, f"has {len(shape)}: {shape}")
-    if not folds:
-        size = shape[len(shape) - ndim :]
+    size = sizes(function, "output_size", output_size) if output_size is not None else None
+    given: Any = (tupled(value) for value in (kernel_size, dilation, padding, stride))
+    kernel_size, dilation, padding, stride = given
+    ndim = _axes(function, output_size=size, kernel_size=kernel_size, dilation=dilation, padding=padding, stride=stride)
+    if ndim is None:
+        ndim = max(0, len(shape) - 2)
+    _, *space = sample(function, shape, 1 if folds else ndim)
+    if size is None:
+        size = tuple(space)
     kernel = per_axis(function, "kernel_size", kernel_size, ndim)
     strides = per_axis(function, "stride", stride, ndim)
     dilations = per_axis(function, "dilation", dilation, ndim)

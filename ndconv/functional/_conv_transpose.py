@@ -38,7 +38,7 @@ def convolve_transposed(
         function, shape(input), shape(weight), *arguments, output_size=output_size, mode=padding_mode, ndim=ndim
     )
     if bias is not None:
-        _rules.bias(function, groups * shape(weight)[1], shape(bias))
+        _rules.bias(function, convolution.geometry.groups * shape(weight)[1], shape(bias))
     return compute_input(convolution, resolve(function, lowering), weight, input, bias)
 
 

@@ -45,7 +45,7 @@ def unfoldnd(
 
     Args:
         input: ``(batch, channels, *I)`` or unbatched ``(channels, *I)``.
-        kernel_size: K; one integer for all axes counts the input as batched.
+        kernel_size: K. A tuple, here and below, has N entries, be it one; without any, the input counts as batched.
         dilation: D.
         padding: ``(lo, hi)``, as in `ndconv.functional`.
         stride: S.
@@ -87,8 +87,8 @@ def foldnd(
 
     Args:
         input: ``(batch, channels * prod(K), prod(O))`` or unbatched.
-        output_size: I.
-        kernel_size: K.
+        output_size: I, whose length is N.
+        kernel_size: K. A tuple, here and below, has N entries.
         dilation: D.
         padding: ``(lo, hi)``, as in `ndconv.functional`.
         stride: S.

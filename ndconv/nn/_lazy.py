@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.nn.modules.conv import _LazyConvXdMixin
 from torch.nn.parameter import UninitializedParameter
 
+from ndconv import _rules
 from ndconv._rules import IntOrInts, Padding
 from ndconv.nn._conv import Conv1d, Conv2d, Conv3d, ConvNd
 from ndconv.nn._conv_transpose import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d, ConvTransposeNd
@@ -18,19 +20,27 @@ class _Lazy(_LazyConvXdMixin):
 
     def _postpone(self, out_channels: int, bias: bool, device: Any, dtype: torch.dtype | None) -> None:
         """Take channels and parameters back, which the constructor got none of."""
-        if out_channels % self.groups:
-            raise ValueError(
-                f"{type(self).__name__}: groups must divide out_channels, but {self.groups} does not divide "
-                f"{out_channels}"
-            )
+        _, self.out_channels = self._divided(0, out_channels)
         factory: dict[str, Any] = {"device": device, "dtype": dtype}
-        self.out_channels = out_channels
         self.weight = UninitializedParameter(**factory)
         if bias:
             self.bias = UninitializedParameter(**factory)
 
-    def _get_num_spatial_dims(self) -> int:
-        return len(self.kernel_size)
+    def _get_in_channels(self, input: Tensor) -> int:
+        """What torch's mixin asks the first input for."""
+        name = type(self).__name__
+        _rules.tensor(name, "input", input)
+        channels, *_ = _rules.sample(name, input.shape, len(self.kernel_size))
+        in_channels, _ = self._divided(channels, self.out_channels)
+        return in_channels
+
+    def _divided(self, in_channels: int, out_channels: int) -> tuple[int, int]:
+        """Both channel counts, which the groups divide."""
+        try:
+            in_channels, out_channels, _ = _rules.channels(type(self).__name__, in_channels, out_channels, self.groups)
+        except RuntimeError as error:
+            raise ValueError(str(error)) from None  # as in torch's constructors
+        return in_channels, out_channels
 
 
 class LazyConvNd(_Lazy, ConvNd):  # type: ignore[misc]

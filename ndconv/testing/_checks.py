@@ -82,6 +82,17 @@ def gradients(subject: Subject) -> None:
         same("the gradient of the bias", torch.autograd.grad(result, bias, grad)[0], total, subject)
 
 
+def other_notations(subject: Subject) -> None:
+    """Lists, NumPy arrays and tensors of integers mean what the tuples and integers mean that hold the same."""
+    for write in (_as_lists, np.array, torch.tensor):
+        got = subject.call(*subject.tensors(), subject.bias(), write=write)
+        same("the result of arguments in other notation", got, subject.grown(subject.result()), subject)
+
+
+def _as_lists(value: Any) -> Any:
+    return [*map(_as_lists, value)] if isinstance(value, tuple) else value
+
+
 def adjoint_identity(subject: Subject) -> None:
     """The three forms pair with their open tensors to one number: no oracle is needed to see it."""
     needs_numbers(subject)
@@ -401,6 +412,7 @@ def random_numbers(subject: Subject) -> None:
 ALWAYS: dict[str, Callable[[Subject], None]] = {
     "forward": forward,
     "gradients": gradients,
+    "other notations": other_notations,
     "adjoint identity": adjoint_identity,
     "equals torch": equals_torch,
     "other lowerings": other_lowerings,

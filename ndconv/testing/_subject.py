@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -145,29 +145,36 @@ class Subject:
         return added
 
     def call(
-        self, first: Tensor, second: Tensor, bias: Tensor | None = None, *, lowering: str | None = None, **keywords: Any
+        self,
+        first: Tensor,
+        second: Tensor,
+        bias: Tensor | None = None,
+        *,
+        lowering: str | None = None,
+        write: Callable[[Any], Any] = lambda value: value,
+        **keywords: Any,
     ) -> Tensor:
-        """The function on two operands, in the order of `operands`."""
+        """The function on two operands, in the order of `operands`; ``write`` writes its integers and tuples."""
         trial, case = self.trial, self.trial.case
         how: Any = {"padding_mode": case.mode, "lowering": lowering or trial.lowering, **keywords}
-        padding = {"pairs": case.padding, "amount": _short([lo for lo, _ in case.padding])}.get(
-            trial.padding, trial.padding
-        )
-        stride, dilation = _short(case.stride), _short(case.dilation)
+        numbers = {"pairs": case.padding, "amount": _short([lo for lo, _ in case.padding])}
+        padding = write(numbers[trial.padding]) if trial.padding in numbers else trial.padding
+        stride, dilation = write(_short(case.stride)), write(_short(case.dilation))
+        sizes = {name: write(shape) for name, shape in self.shapes.items()}
         if trial.operation == "conv":
             rest: tuple[Any, ...] = stride, padding, dilation, case.groups
             if trial.slot == "output":
                 return functional.convnd(first, second, bias, *rest, **how)
             if trial.slot == "input":
-                return grad.convnd_input(self.shapes["x"], first, second, *rest, **how)
-            return grad.convnd_weight(first, self.shapes["w"], second, *rest, **how)
-        left = 0 if trial.padding in ("same", "causal") else _short(case.remainder)
+                return grad.convnd_input(sizes["x"], first, second, *rest, **how)
+            return grad.convnd_weight(first, sizes["w"], second, *rest, **how)
+        left = write(0 if trial.padding in ("same", "causal") else _short(case.remainder))
         rest = stride, padding, left, case.groups, dilation
         if trial.slot == "output":
             return functional.conv_transposend(first, second, bias, *rest, **how)
         if trial.slot == "input":
-            return grad.conv_transposend_input(self.shapes["y"], first, second, *rest, **how)
-        return grad.conv_transposend_weight(first, self.shapes["w"], second, *rest, **how)
+            return grad.conv_transposend_input(sizes["y"], first, second, *rest, **how)
+        return grad.conv_transposend_weight(first, sizes["w"], second, *rest, **how)
 
     def expected(self, open: str, filled: Mapping[str, Array]) -> Array:
         """The form with a slot open by the NumPy loop, with or without a batch axis as the call has it."""

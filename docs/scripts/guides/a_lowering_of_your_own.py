@@ -135,7 +135,9 @@ from ndconv.testing import examine_all, matrix
 
 generated = matrix("quick", lowerings=["slices"])
 eager = [
-    (trial, row) for trial, row in generated.trials if trial.transform not in ("compile", "export")
+    (trial, row)
+    for trial, row in generated.trials
+    if trial.transform not in ("compile", "export")
 ]
 chosen = eager[::6]
 examined = list(examine_all(chosen))

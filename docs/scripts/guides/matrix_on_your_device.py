@@ -57,7 +57,9 @@ for outcome in examine(trial):
 from collections import Counter
 
 eager = [
-    (trial, row) for trial, row in generated.trials if trial.transform not in ("compile", "export")
+    (trial, row)
+    for trial, row in generated.trials
+    if trial.transform not in ("compile", "export")
 ][:20]
 examined = list(examine_all(eager))
 print(Counter(outcome.status for one in examined for outcome in one.outcomes))
