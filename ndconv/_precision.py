@@ -20,7 +20,7 @@ from ndconv._workspace import chunks
 _WIDE = {torch.float16: torch.float32, torch.bfloat16: torch.float32, torch.complex32: torch.complex64}
 # Integers up to this size are exact in the dtype.
 _EXACT = {torch.float32: 2**24, torch.float64: 2**53}
-# How torch asks oneDNN, before each product, if it multiplies a half type on this processor. A torch without: it does not.
+# How torch asks whether oneDNN multiplies a half type on this processor. A torch that does not ask: it does not.
 _QUERIES = {torch.float16: "_is_mkldnn_fp16_supported", torch.bfloat16: "_is_mkldnn_bf16_supported"}
 _MULTIPLIED = {dtype for dtype, query in _QUERIES.items() if getattr(torch.ops.mkldnn, query, bool)()}
 _DIGIT = 16
