@@ -146,6 +146,7 @@ def test_complex_halves_are_summed_in_complex_floats(lowering: str, device: str)
     torch.testing.assert_close(torch.view_as_real(got).float(), torch.view_as_real(want), rtol=2**-10, atol=1e-3)
 
 
+MKLDNN: Any = torch.backends.mkldnn
 HALVES = pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=["f16", "bf16"])
 
 
@@ -176,10 +177,10 @@ def test_what_a_processor_does_not_multiply_is_widened(
     assert planned() == 4
     monkeypatch.setattr(_precision, "_MULTIPLIED", {dtype})
     with_onednn = {(torch.float32 if lowering in ("taps", "window") else dtype, 2)}
-    if torch.backends.mkldnn.enabled:
+    if MKLDNN.enabled:
         assert told(dtype, lowering) == with_onednn
         assert planned() == 2
-        monkeypatch.setattr(torch.backends.mkldnn, "enabled", False)
+        monkeypatch.setattr(MKLDNN, "enabled", False)
     assert told(dtype, lowering) == {(torch.float32, 4)}
     assert planned() == 4
 
@@ -200,10 +201,9 @@ def test_torchs_operator_does_not_take_over_where_it_rounds_partial_sums(
     monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype
 ) -> None:
     monkeypatch.setattr(_plan, "wins", lambda *arguments: True)
-    sizes: Any = Geometry((3,), (2,), ((0, 0),), (3,)), 1, 3, 3
-    problem = Problem(Slot.INPUT, *sizes, (13,), (4,), 2)
+    problem = Problem(Slot.INPUT, Geometry((3,), (2,), ((0, 0),), (3,)), 1, 3, 3, (13,), (4,), 2)
     monkeypatch.setattr(_precision, "_MULTIPLIED", set())
     assert not _plan.torch_takes_over(problem, Slot, dtype, "cpu")
     assert _plan.torch_takes_over(problem, Slot, dtype, "cuda")
     monkeypatch.setattr(_precision, "_MULTIPLIED", {dtype})
-    assert _plan.torch_takes_over(problem, Slot, dtype, "cpu") == torch.backends.mkldnn.enabled
+    assert _plan.torch_takes_over(problem, Slot, dtype, "cpu") == MKLDNN.enabled

@@ -341,13 +341,14 @@ def without_onednn(subject: Subject) -> None:
         raise NotApplicableError("oneDNN multiplies on CPUs")
     if subject.trial.dtype not in _BY_ONEDNN:
         raise NotApplicableError(f"oneDNN does not multiply {subject.trial.dtype}")
-    before, torch.backends.mkldnn.enabled = torch.backends.mkldnn.enabled, False
+    mkldnn: Any = torch.backends.mkldnn
+    before, mkldnn.enabled = mkldnn.enabled, False
     try:
         for check in (forward, gradients, one_rounding):
             with suppress(NotApplicableError):
                 check(subject)
     finally:
-        torch.backends.mkldnn.enabled = before
+        mkldnn.enabled = before
 
 
 def random_numbers(subject: Subject) -> None:
