@@ -26,7 +26,7 @@ HIDING = {
     "sse": {"ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "SSE41", "MKL_ENABLE_INSTRUCTIONS": "SSE4_2"},
 }
 # Tests of what a processor could decide: rounding, layouts, who multiplies.
-ARITHMETIC = [f"tests/test_{name}.py" for name in ("dtypes", "lowerings", "matmul", "memory", "fastest")]
+ARITHMETIC = [f"tests/test_{name}.py" for name in ("dtypes", "lowerings", "matmul", "memory", "precision")]
 
 SMOKE = """
 import importlib.metadata, importlib.resources
