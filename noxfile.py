@@ -1,5 +1,6 @@
 """The front door: `nox` tests, `nox -l` lists everything else, `nox -s NAME -- ARGS` passes ARGS on."""
 
+import platform
 import re
 import shutil
 import tempfile
@@ -18,6 +19,14 @@ LEVELS = ("quick", "standard", "full")
 
 (TORCH,) = nox.project.dependency_groups(PYPROJECT, "torch")
 (OLDEST_TORCH,) = (d.replace(">=", "==") for d in PYPROJECT["project"]["dependencies"] if d.startswith("torch>="))
+
+# What hides a processor's newer instructions from torch itself, from oneDNN and from MKL.
+HIDING = {
+    "avx2": {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"},
+    "sse": {"ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "SSE41", "MKL_ENABLE_INSTRUCTIONS": "SSE4_2"},
+}
+# Tests of what a processor could decide: rounding, layouts, who multiplies.
+ARITHMETIC = [f"tests/test_{name}.py" for name in ("dtypes", "lowerings", "matmul", "memory", "precision")]
 
 SMOKE = """
 import importlib.metadata, importlib.resources
@@ -88,6 +97,24 @@ def matrix(session: nox.Session, device: str, level: str) -> None:
     """Prove the matrix of cases by equality: `python -m ndconv.testing`."""
     provide(session, device=device, package=".[testing]")
     session.run("python", "-m", "ndconv.testing", "--device", device, "--level", level, *session.posargs)
+
+
+@nox.session
+@nox.parametrize(
+    "newest,quick",
+    [
+        *(nox.param(newest, False, id=newest, tags=["standard"]) for newest in HIDING),
+        *(nox.param(newest, True, id=f"{newest}-quick") for newest in HIDING),
+    ],
+)
+def isa(session: nox.Session, newest: str, quick: bool) -> None:
+    """Test as on an older processor: its newer instructions hidden, so that no machine's luck decides."""
+    if platform.machine() not in ("x86_64", "AMD64"):
+        session.skip("These instructions are those of x86.")
+    provide(session, "test", package=".[testing]")
+    if quick:
+        session.run("python", "-m", "ndconv.testing", env=HIDING[newest])
+    session.run("python", "-m", "pytest", *(ARITHMETIC if quick else []), *session.posargs, env=HIDING[newest])
 
 
 @nox.session

@@ -13,6 +13,7 @@ from ndconv import _rules
 from ndconv._geometry import Convolution, Geometry, Ints, Problem, Slot
 from ndconv._lowerings import LOWERINGS
 from ndconv._plan import AUTO, FASTEST, Choice, choose, resolve, torch_takes_over, wants_exact
+from ndconv._precision import computed_in, wide_dtype
 from ndconv._rules import IntOrInts, Padding
 from ndconv._subscripts import equation
 from ndconv._timings import devices, recall
@@ -204,6 +205,8 @@ def plan(
     for operand in (weight, input):
         dtype = operand.dtype if isinstance(operand, Tensor) else dtype
     dtype = dtype or torch.get_default_dtype()
+    device = next((each.device for each in (input, weight) if isinstance(each, Tensor)), torch.get_default_device())
+    itemsize = computed_in(dtype, device.type == "cpu").itemsize
     x_shape, w_shape = (
         _rules.sizes("plan", name, tuple(operand.shape) if isinstance(operand, Tensor) else operand)
         for name, operand in (("input", input), ("weight", weight))
@@ -225,8 +228,9 @@ def plan(
             convolution.framed_size,
             convolution.output_size,
         )
-        problem = Problem(slot, convolution.geometry, *sizes, dtype.itemsize)
-        choice = choose(problem, wanted, recall(problem, dtype), exact=wants_exact(dtype))
+        problem = Problem(slot, convolution.geometry, *sizes, itemsize)
+        seconds = recall(problem, dtype) or recall(replace(problem, itemsize=wide_dtype(dtype).itemsize), dtype)
+        choice = choose(problem, wanted, seconds, exact=wants_exact(dtype))
         if wanted == FASTEST and any(torch_takes_over(problem, Slot, dtype, device) for device in devices()):
             choice = replace(choice, name="native")
         plans[title.replace(" ", "_")] = SlotPlan(title, problem, choice)

@@ -224,7 +224,7 @@ class Problem(_Key):
         features: ``d``, output channels of one group.
         input_size: Spatial size of the input.
         output_size: Spatial size of the output.
-        itemsize: Bytes of one element.
+        itemsize: Bytes of one element as it is computed with.
     """
 
     slot: Slot

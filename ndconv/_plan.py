@@ -20,7 +20,7 @@ from ndconv._geometry import Form, Geometry, Ints, Problem, Slot
 from ndconv._layout import is_channels_last, lay_out
 from ndconv._lowerings import LOWERINGS, Cost
 from ndconv._lowerings.native import arguments
-from ndconv._precision import run, wide_dtype
+from ndconv._precision import computed_in, is_emulated, run, wide_dtype
 from ndconv._timings import key_of, lookup, measure, wins
 from ndconv._windows import ungroup
 
@@ -258,9 +258,9 @@ def torch_takes_over(problem: Problem, slots: Iterable[Slot], dtype: torch.dtype
     """Whether torch's operator had better take the place of the Function, and so differentiate itself.
 
     That is where ``"fastest"`` has measured the slots and torch's kernel wins them all, unless torch lacks the dtype or
-    rounds after every sample.
+    rounds partial sums.
     """
-    if not dtype.is_floating_point or (dtype == torch.float16 and device == "cpu"):
+    if not dtype.is_floating_point or is_emulated(dtype, device == "cpu"):
         return False
     return wins("native", problem, tuple(slots), dtype, device, torch.get_num_threads())
 
@@ -273,7 +273,8 @@ def torchs_own(form: Form, first: Tensor, second: Tensor) -> tuple[Any, ...] | N
         return None
     if form.wide and wide_dtype(first.dtype) != first.dtype:
         return None  # torch may round before the bias
-    problem = _prepared(form, first.shape, second.shape, first.itemsize, wants_exact(first.dtype)).problem
+    itemsize, exact = computed_in(first.dtype, first.is_cpu).itemsize, wants_exact(first.dtype)
+    problem = _prepared(form, first.shape, second.shape, itemsize, exact).problem
     slots = [form.slot]
     if torch.is_grad_enabled():
         operands = zip(form.slot.operands, (first, second), strict=True)
@@ -298,7 +299,8 @@ def execute(form: Form, first: Tensor, second: Tensor) -> Tensor:
         with torch.autocast(kind, enabled=False):
             return execute(form, first, second)
     exact, groups, channels_last = wants_exact(first.dtype), form.geometry.groups, form.channels_last
-    problem, name, axes = _prepared(form, first.shape, second.shape, first.itemsize, exact)
+    itemsize = computed_in(first.dtype, first.is_cpu, form.wide).itemsize
+    problem, name, axes = _prepared(form, first.shape, second.shape, itemsize, exact)
     if channels_last is None:
         channels_last = is_channels_last(first) or is_channels_last(second)
     a = ungroup(first.resolve_conj().resolve_neg(), axes[0], groups)

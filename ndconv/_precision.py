@@ -20,10 +20,9 @@ from ndconv._workspace import chunks
 _WIDE = {torch.float16: torch.float32, torch.bfloat16: torch.float32, torch.complex32: torch.complex64}
 # Integers up to this size are exact in the dtype.
 _EXACT = {torch.float32: 2**24, torch.float64: 2**53}
-# Without instructions for it, a product of float16 matrices takes 10 to 40 times as long as one of float32.
-_CPU_MULTIPLIES_FLOAT16 = (
-    hasattr(torch.ops.mkldnn, "_is_mkldnn_fp16_supported") and torch.ops.mkldnn._is_mkldnn_fp16_supported()
-)
+# How torch asks whether oneDNN multiplies a half type on this processor. A torch that does not ask: it does not.
+_QUERIES = {torch.float16: "_is_mkldnn_fp16_supported", torch.bfloat16: "_is_mkldnn_bf16_supported"}
+_MULTIPLIED = {dtype for dtype, query in _QUERIES.items() if getattr(torch.ops.mkldnn, query, bool)()}
 _DIGIT = 16
 """Bits of a digit: integers of more are multiplied like written numbers."""
 
@@ -31,6 +30,27 @@ _DIGIT = 16
 def wide_dtype(dtype: torch.dtype) -> torch.dtype:
     """The dtype in which sums of this dtype are taken, itself unless it is a half type."""
     return _WIDE.get(dtype, dtype)
+
+
+def is_emulated(dtype: torch.dtype, on_cpu: bool) -> bool:
+    """Whether torch has no products of a half type on this processor, and makes do without.
+
+    Its matrix product then takes 10 to 40 times as long as that of float32, and its convolution rounds partial sums.
+    """
+    return on_cpu and dtype in _QUERIES and not (dtype in _MULTIPLIED and torch.backends.mkldnn.enabled)
+
+
+def computed_in(dtype: torch.dtype, on_cpu: bool, wide: bool = False) -> torch.dtype:
+    """The dtype in which a lowering gets operands of this one, if it does not ask for `wide_dtype` itself.
+
+    Args:
+        dtype: Of the operands.
+        on_cpu: Whether they are there.
+        wide: Whether the result is wanted in `wide_dtype`.
+    """
+    if dtype in _WIDE and (dtype.is_complex or (wide and on_cpu) or is_emulated(dtype, on_cpu)):
+        return _WIDE[dtype]
+    return dtype
 
 
 def run(lowering: Lowering, problem: Problem, a: Tensor, b: Tensor, *, wide: bool = False) -> Tensor:
@@ -51,11 +71,8 @@ def run(lowering: Lowering, problem: Problem, a: Tensor, b: Tensor, *, wide: boo
     """
     if a.dtype in _WIDE:
         # Where products of half types are fast they sum in float32 themselves, and lose no more than one rounding.
-        on_cpu = a.device.type == "cpu"
-        slow = on_cpu and a.dtype == torch.float16 and not _CPU_MULTIPLIES_FLOAT16
-        widen = lowering.accumulates(problem) or a.is_complex() or (wide and on_cpu) or slow
         large, result = _WIDE[a.dtype], _WIDE[a.dtype] if wide else a.dtype
-        if not widen:
+        if computed_in(a.dtype, a.is_cpu, wide) is not large and not lowering.accumulates(problem):
             return lowering.run(problem, a, b).to(result)
         return _by_samples(
             problem, a, b, (large, result), lambda part, a, b: lowering.run(part, a.to(large), b.to(large))

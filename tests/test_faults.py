@@ -93,7 +93,10 @@ FAULTS: dict[str, tuple[Any, str, str, str]] = {
     "groups mixed up by vmap": (_function, "_fold", "apart.movedim(0, position)", "apart.movedim(0, position + 1)"),
     "kernel not flipped in INPUT": (taps.Taps, "input", "_pack_weight(w, plan)", "_pack_weight(w.flip(-1), plan)"),
     "conj forgotten": (_function, "_gradients", "other.conj()", "other"),
-    "half types summed as they are": (_plan, "run", "widen = lowering", "widen = False and lowering"),
+    "half types summed as they are": (_plan, "run", "if computed_in(", "if True or computed_in("),
+    "half types multiplied by what rounds partial sums": (
+        _precision, "is_emulated", "return on_cpu", "return False and on_cpu",
+    ),
     "rounded before the bias": (_conv, "compute_output", "bias is not None, _layout", "False, _layout"),
     "integers summed in float32": (_precision, "_float", "if largest <= _EXACT[dtype]", "if dtype == torch.float32"),
     "a saved tensor written to": (

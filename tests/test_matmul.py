@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import runpy
+import time
+from itertools import accumulate, count
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
@@ -12,6 +18,7 @@ from ndconv._lowerings import LOWERINGS
 from ndconv.testing import sample
 
 CASES = [case for overlap in (True, False) for case in sample(12, (0, 1, 2, 3), seed=7, overlap=overlap)]
+CLOCKS = ("perf_counter", "monotonic", "process_time", "thread_time", "time")
 HAS_ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
 
@@ -102,18 +109,52 @@ def test_who_multiplies(products: list[tuple[Tensor, Tensor]], monkeypatch: pyte
     assert len(products) == 3
 
 
-@pytest.mark.parametrize("gain", [1.0, 1.2, 1.4])
-def test_the_quicker_library_is_measured(monkeypatch: pytest.MonkeyPatch, gain: float) -> None:
-    """One that is hardly quicker is not worth another order of sums."""
-    taken = iter([gain, 1.0])
-    monkeypatch.setattr(_matmul, "_seconds", lambda call: next(taken))
-    assert _matmul._is_quicker.__wrapped__() == (HAS_ONEDNN and gain > 1.3)
+def onednn(**operators: Any) -> tuple[Any, str, Any]:
+    return torch.ops, "mkldnn", SimpleNamespace(**operators)
 
 
-def test_seconds_are_the_least_of_some_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = iter([0, 5, 10, 12, 20, 29, 30, 36, 40, 43, 50, 58])
-    monkeypatch.setattr(_matmul, "perf_counter", lambda: next(clock))
-    assert _matmul._seconds(lambda: None) == 2
+SAID: dict[str, tuple[Any, str, Any]] = {
+    "an older torch, which does not name processors": (torch, "cpu", SimpleNamespace()),
+    "no name": (torch.cpu, "get_capabilities", lambda: {"architecture": "x86_64"}),
+    "Intel, where MKL uses AVX-512": (torch.cpu, "get_capabilities", lambda: {"cpu_name": "Intel Xeon Platinum"}),
+    "AVX2": (torch.backends.cpu, "get_cpu_capability", lambda: "AVX2"),
+    "neither": (torch.backends.cpu, "get_cpu_capability", lambda: "DEFAULT"),
+    "another BLAS": (torch.backends.mkl, "is_available", lambda: False),
+    "no oneDNN": (torch.backends.mkldnn, "is_available", lambda: False),
+    "no product of oneDNN's": onednn(_is_mkldnn_bf16_supported=lambda: True),
+    "oneDNN limited to AVX2": onednn(_linear_pointwise=None, _is_mkldnn_bf16_supported=lambda: False),
+    "oneDNN that cannot be asked": onednn(_linear_pointwise=None),
+}
+
+
+@pytest.mark.parametrize("otherwise", [None, *SAID])
+def test_torch_says_who_multiplies(monkeypatch: pytest.MonkeyPatch, otherwise: str | None) -> None:
+    """By oneDNN on an AMD processor with AVX-512 whose BLAS is MKL, the BLAS wherever a word of that is missing."""
+    for owner, name, answer in (
+        (torch.cpu, "get_capabilities", lambda: {"cpu_name": "AMD EPYC 9R14"}),
+        (torch.backends.cpu, "get_cpu_capability", lambda: "AVX512"),
+        (torch.backends.mkl, "is_available", lambda: True),
+        (torch.backends.mkldnn, "is_available", lambda: True),
+        onednn(_linear_pointwise=None, _is_mkldnn_bf16_supported=lambda: True),
+        *([SAID[otherwise]] if otherwise else []),
+    ):
+        monkeypatch.setattr(owner, name, answer, raising=False)
+    assert _matmul._is_quicker.__wrapped__() == (otherwise is None)
+
+
+def test_no_clock_says_who_multiplies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes whose clocks run ever slower and ever faster choose alike, to the bits."""
+    first, second = torch.randn(1, 96, 2048), torch.randn(1, 2048, 384)
+    found = []
+    for pace in (0.9, 1.0, 1.1):
+        clock = accumulate(pace**tick for tick in count())
+        for name in CLOCKS:
+            monkeypatch.setattr(time, name, lambda clock=clock: next(clock))
+        module = runpy.run_path(str(_matmul.__file__))
+        found.append((module["_is_quicker"](), module["matmul"](first, second)))
+    monkeypatch.undo()
+    assert {choice for choice, _ in found} == {_matmul._is_quicker()}
+    assert all(torch.equal(product, _matmul.matmul(first, second)) for _, product in found)
 
 
 @pytest.mark.parametrize("slot", Slot)

@@ -87,7 +87,14 @@ UNITS = {
     "test_matmul.py",
     "test_matrix.py",
 }
-UNITS |= {"test_phases.py", "test_rows.py", "test_windows.py", "test_winograd.py", "a_lowering_of_your_own.py"}
+UNITS |= {
+    "test_phases.py",
+    "test_precision.py",
+    "test_rows.py",
+    "test_windows.py",
+    "test_winograd.py",
+    "a_lowering_of_your_own.py",
+}
 FOLDERS = [("benchmarks", "**/*.py"), ("docs", "**/*.py"), ("tests", "*.py")]
 OUTSIDE = [path for folder, files in FOLDERS for path in sorted((ROOT / folder).glob(files)) if path.name not in UNITS]
 

@@ -59,9 +59,6 @@ class Native(Lowering):
         return unpad(ungroup(x, 1, problem.geometry.groups), call.first)
 
     def weight(self, problem: Problem, x: Tensor, y: Tensor) -> Tensor:
-        if x.dtype == torch.float16 and x.device.type == "cpu":
-            # torch's kernel rounds after every sample.
-            return self.weight(problem, x.float(), y.float()).half()
         call, (g, d, *rest) = _call(problem), problem.shape(Slot.WEIGHT)
         operands = y.flatten(1, 2), pad(x, call.first).flatten(1, 2), y.new_empty(g * d, *rest)
         _, w, _ = torch.ops.aten.convolution_backward(*operands, None, *call.arguments, (False, True, False))

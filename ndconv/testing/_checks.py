@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
@@ -44,6 +45,7 @@ TOLERANCE = {"float64": 4.0, "float32": 4.0, "complex128": 4.0, "complex64": 4.0
 
 # The largest sum that a half type holds, rounded, and float32 exactly.
 _LARGEST_SUM = {"float16": 65504, "bfloat16": 2**24}
+_BY_ONEDNN = {"float32", *_LARGEST_SUM}
 _OTHER_DTYPE = {
     "float64": "float32",
     "float32": "float64",
@@ -388,6 +390,25 @@ def one_rounding(subject: Subject) -> None:
             same(f"the result of large numbers by {name!r}", got, want, subject)
 
 
+def without_onednn(subject: Subject) -> None:
+    """Where torch does not multiply by oneDNN, on processors that lack instructions, result and gradients are the same.
+
+    So one machine tries both ways of torch's: what rounds partial sums on some processors does so here.
+    """
+    if torch.device(subject.device).type != "cpu":
+        raise NotApplicableError("oneDNN multiplies on CPUs")
+    if subject.trial.dtype not in _BY_ONEDNN:
+        raise NotApplicableError(f"oneDNN does not multiply {subject.trial.dtype}")
+    mkldnn: Any = torch.backends.mkldnn
+    before, mkldnn.enabled = mkldnn.enabled, False
+    try:
+        for check in (forward, gradients, one_rounding):
+            with suppress(NotApplicableError):
+                check(subject)
+    finally:
+        mkldnn.enabled = before
+
+
 def random_numbers(subject: Subject) -> None:
     """Normal numbers: the error against the loop in double precision stays within `TOLERANCE`."""
     needs_numbers(subject)
@@ -426,5 +447,6 @@ ALWAYS: dict[str, Callable[[Subject], None]] = {
     "only what is asked for": asked_for,
     "Jacobian of step 1": jacobian,
     "one rounding": one_rounding,
+    "without oneDNN": without_onednn,
     "random numbers": random_numbers,
 }
