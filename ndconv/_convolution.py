@@ -55,7 +55,7 @@ def compute_output(convolution: Convolution, lowering: str, x: Tensor, w: Tensor
     if x.dim() < w.dim():
         return compute_output(convolution, lowering, x.unsqueeze(0), w, bias).squeeze(0)
     form = _form(Slot.OUTPUT, convolution, lowering, bias is not None, _layout(convolution, x, w))
-    if lowering == FASTEST and convolution.mode == "zeros" and (own := torchs_own(form, x, w)):
+    if lowering == FASTEST and convolution.mode == "zeros" and (own := torchs_own(form, x, w, bias)):
         return torch.convolution(x, w, bias, *own)
     return _rounded(trilinear(form, _framed(convolution, x), w), bias, w.dtype)
 
@@ -66,7 +66,7 @@ def compute_input(convolution: Convolution, lowering: str, w: Tensor, y: Tensor,
         return compute_input(convolution, lowering, w, y.unsqueeze(0), bias).squeeze(0)
     wide = bias is not None or convolution.mode != "zeros"
     form = _form(Slot.INPUT, convolution, lowering, wide, _layout(convolution, w, y))
-    if lowering == FASTEST and convolution.mode == "zeros" and (own := torchs_own(form, w, y)):
+    if lowering == FASTEST and convolution.mode == "zeros" and (own := torchs_own(form, w, y, bias)):
         return torch.convolution(y, w, bias, *own)
     return _rounded(_unframed(convolution, trilinear(form, w, y)), bias, w.dtype)
 
