@@ -15,8 +15,8 @@ from collections.abc import Hashable
 _REMEMBERED = 4096
 # Without a backward there are no steps. Then so many calls in a row have to meet nothing new.
 _QUIET = 128
-# So many problems are measured as soon as they may be, the layers of a large network. Any further one waits until such a
-# share of the time of measured problems has repaid the one before it.
+# So many problems are measured as soon as they may be, the layers of a large network. A further one waits until such
+# a share of the time of measured problems has repaid the one before it.
 _FREE, _SHARE = 256, 0.05
 
 

@@ -53,8 +53,8 @@ def set_lowering(name: str) -> None:
     Args:
         name: ``"auto"`` (picks the cheapest of the exact ones; the start), ``"window"``, ``"columns"``, ``"reshape"``,
             ``"taps"``, ``"winograd"`` and ``"fourier"`` (whose sums are rounded, those of integers in floats too: see
-            `set_exact`), ``"native"`` (torch's own kernel) or ``"fastest"`` (measures all of them once sizes come again,
-            and keeps the quickest, exact or not; a compiler takes "auto" for it).
+            `set_exact`), ``"native"`` (torch's own kernel) or ``"fastest"`` (measures all of them once sizes come
+            again, and keeps the quickest, exact or not; before, and under a compiler, it is "auto").
 
     Raises:
         ValueError: If there is no such lowering.
