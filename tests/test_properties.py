@@ -13,7 +13,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-import ndconv
 from ndconv.functional import conv_transposend, convnd, foldnd, unfoldnd
 from ndconv.grad import convnd_input, convnd_weight
 from ndconv.testing import Case

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from fractions import Fraction
 from itertools import product
 
@@ -146,11 +147,14 @@ def test_what_stands_for_tensors_leaves_nothing_behind() -> None:
         assert type(real) is torch.Tensor
 
 
-def test_auto_takes_it_in_float64_and_for_many_axes() -> None:
-    dense = (4, 64, 56, 56), (64, 64, 3, 3)
-    assert {step.lowering for step in steps(*dense, torch.float64)} == {"winograd"}
-    assert "winograd" not in {step.lowering for step in steps((2, 8, 6, 6), (8, 8, 3, 3), torch.float64)}
-    assert {step.lowering for step in steps((1, 8, 5, 5, 24, 24), (16, 8, 3, 3, 3, 3), torch.float32)} == {"winograd"}
+def test_auto_tells_what_it_does_without() -> None:
+    for found in (
+        steps((4, 64, 56, 56), (64, 64, 3, 3), torch.float64),
+        steps((1, 8, 5, 5, 24, 24), (16, 8, 3, 3, 3, 3), torch.float32),
+    ):
+        assert all(
+            re.search(r"not winograd    estimated at 0\.\d+ times the cost, and not exact", str(s)) for s in found
+        )
 
 
 def steps(input: tuple[int, ...], weight: tuple[int, ...], dtype: torch.dtype) -> list[SlotPlan]:
