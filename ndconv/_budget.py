@@ -1,9 +1,9 @@
 """When "fastest" may measure: once sizes have settled, and no more than what is computed repays.
 
 To measure a problem takes as long as some hundred calls of it. Where every step of training has sizes of its own that
-is never earned, and what was met twice proves nothing: a network has many layers alike. So a problem is measured in a
-step that meets nothing new and follows one that met nothing new, the third step of a loop with fixed sizes. Calls are
-counted for this, and no clock is read.
+is never repaid, and that a problem comes again within a step proves nothing: a network has many layers alike. So whole
+steps are looked at, which meet something new or do not, and a problem is measured where those that do not are in the
+majority: in the third step of a loop with fixed sizes. Calls are counted for this, and no clock is read.
 """
 
 from __future__ import annotations
@@ -13,11 +13,13 @@ from collections.abc import Hashable
 
 # Problems that are remembered, those met last.
 _REMEMBERED = 4096
+# How many steps without anything new outweigh any number of steps before them.
+_FORGIVEN = 4
 # Without a backward there are no steps. Then so many calls in a row have to meet nothing new.
 _QUIET = 128
-# So many problems are measured as soon as they may be, the layers of a large network. A further one waits until such
-# a share of the time of measured problems has repaid the one before it.
-_FREE, _SHARE = 256, 0.05
+# So many problems are measured as soon as sizes have settled, three for a layer of a large network. A further one
+# waits until such a share of the time of measured problems has repaid the one before it.
+_FREE, _SHARE = 128, 0.05
 
 
 class Budget:
@@ -26,8 +28,8 @@ class Budget:
     def __init__(self) -> None:
         self._met: OrderedDict[Hashable, None] = OrderedDict()
         self._free, self._owed = _FREE, 0.0
-        self._backward = self._new = self._settled = False
-        self._quiet = 0
+        self._backward = self._new = False
+        self._balance = self._quiet = 0
 
     def meet(self, key: Hashable, *, measured: bool, backward: bool) -> None:
         """Count a call.
@@ -38,7 +40,8 @@ class Budget:
             backward: Whether a backward pass makes the call; a forward after it begins another step.
         """
         if self._backward and not backward:
-            self._settled, self._new = not self._new, False
+            self._balance = min(0, max(-_FORGIVEN, self._balance + (-1 if self._new else 1)))
+            self._new = False
         self._backward = backward
         if measured or key in self._met:
             self._quiet += 1
@@ -51,7 +54,7 @@ class Budget:
 
     def allows(self) -> bool:
         """Whether the problem met last may be measured."""
-        settled = (self._settled and not self._new) or self._quiet >= _QUIET
+        settled = (self._balance == 0 and not self._new) or self._quiet >= _QUIET
         return settled and (self._free > 0 or self._owed <= 0)
 
     def spend(self, seconds: float) -> None:
