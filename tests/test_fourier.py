@@ -153,7 +153,8 @@ def test_more_axes_than_a_transform_takes(dtype: torch.dtype, device: str) -> No
         torch.randn(2, 1, *[3] * 9, dtype=dtype, device=device),
         torch.randn(1, 1, *[2] * 9, dtype=dtype, device=device),
     )
-    got, want = ([], [])
+    got: list[Tensor] = []
+    want: list[Tensor] = []
     for name, results in (("fourier", got), ("taps", want)):
         y = ndconv.functional.convnd(x.requires_grad_(), w.requires_grad_(), lowering=name)
         results += [y, *torch.autograd.grad(y.abs().sum(), (x, w))]
