@@ -1,9 +1,9 @@
-"""When "fastest" may measure: once sizes have settled, and no more than what is computed repays.
+"""When "fastest" may measure: what comes again from step to step, and no more than is repaid.
 
 To measure a problem takes as long as some hundred calls of it. Where every step of training has sizes of its own that
-is never repaid, and that a problem comes again within a step proves nothing: a network has many layers alike. So whole
-steps are looked at, which meet something new or do not, and a problem is measured where those that do not are in the
-majority: in the third step of a loop with fixed sizes. Calls are counted for this, and no clock is read.
+is never repaid, nor where a size comes back now and then. And that a problem comes again within a step proves nothing:
+a network has many layers alike. So a problem is measured when it is met in the fourth of four steps close together.
+Calls are counted for this, and no clock is read.
 """
 
 from __future__ import annotations
@@ -11,51 +11,44 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Hashable
 
+# In so many steps a problem has to be met, no further from one to the next than this: a network may be trained in every
+# third step only, as a generator is.
+_STEPS, _APART = 4, 3
+# A step ends where a forward follows a backward, or after so many calls in a row without one.
+_CALLS = 128
 # Problems that are remembered, those met last.
 _REMEMBERED = 4096
-# How many steps without anything new outweigh any number of steps before them.
-_FORGIVEN = 4
-# Without a backward there are no steps. Then so many calls in a row have to meet nothing new.
-_QUIET = 128
-# So many problems are measured as soon as sizes have settled, three for a layer of a large network. A further one
-# waits until such a share of the time of measured problems has repaid the one before it.
+# So many problems are measured as soon as that is so, three for a layer of a large network. A further one waits until
+# such a share of the time of measured problems has repaid the one before it.
 _FREE, _SHARE = 128, 0.05
 
 
 class Budget:
-    """Counts what was met, and what measuring has cost."""
+    """Counts steps, in how many of them each problem was met, and what measuring has cost."""
 
     def __init__(self) -> None:
-        self._met: OrderedDict[Hashable, None] = OrderedDict()
+        self._step = self._calls = 0
+        self._backward = False
+        self._met: OrderedDict[Hashable, tuple[int, int]] = OrderedDict()
         self._free, self._owed = _FREE, 0.0
-        self._backward = self._new = False
-        self._balance = self._quiet = 0
 
-    def meet(self, key: Hashable, *, measured: bool, backward: bool) -> None:
-        """Count a call.
-
-        Args:
-            key: Of its problem.
-            measured: Whether that was measured already.
-            backward: Whether a backward pass makes the call; a forward after it begins another step.
-        """
-        if self._backward and not backward:
-            self._balance = min(0, max(-_FORGIVEN, self._balance + (-1 if self._new else 1)))
-            self._new = False
+    def count(self, *, backward: bool) -> None:
+        """Count a call, which a backward pass makes or does not."""
+        self._calls = 0 if backward else self._calls + 1
+        if self._calls == _CALLS or (self._backward and not backward):
+            self._step, self._calls = self._step + 1, 0
         self._backward = backward
-        if measured or key in self._met:
-            self._quiet += 1
-        else:
-            self._new, self._quiet = True, 0
-        self._met[key] = None
+
+    def allows(self, key: Hashable) -> bool:
+        """Whether a problem may be measured, now that it is met again."""
+        last, steps = self._met.get(key, (self._step, 0))
+        if last != self._step or steps == 0:
+            steps = steps + 1 if self._step - last <= _APART else 1
+        self._met[key] = self._step, steps
         self._met.move_to_end(key)
         if len(self._met) > _REMEMBERED:
             self._met.popitem(last=False)
-
-    def allows(self) -> bool:
-        """Whether the problem met last may be measured."""
-        settled = (self._balance == 0 and not self._new) or self._quiet >= _QUIET
-        return settled and (self._free > 0 or self._owed <= 0)
+        return steps >= _STEPS and (self._free > 0 or self._owed <= 0)
 
     def spend(self, seconds: float) -> None:
         """Take what measuring a problem took."""

@@ -53,8 +53,8 @@ def set_lowering(name: str) -> None:
     Args:
         name: ``"auto"`` (picks the cheapest of the exact ones; the start), ``"window"``, ``"columns"``, ``"reshape"``,
             ``"taps"``, ``"winograd"`` and ``"fourier"`` (whose sums are rounded, those of integers in floats too: see
-            `set_exact`), ``"native"`` (torch's own kernel) or ``"fastest"`` (measures all of them once sizes come
-            again, and keeps the quickest, exact or not; before, and under a compiler, it is "auto").
+            `set_exact`), ``"native"`` (torch's own kernel) or ``"fastest"`` (measures all of them where sizes come
+            again, and keeps the quickest, exact or not; until then, and under a compiler, it is "auto").
 
     Raises:
         ValueError: If there is no such lowering.
@@ -193,7 +193,7 @@ def _quickest(
         return otherwise  # computing without numbers takes no time
     key, exact = key_of(problem, tensor, channels_last), wants_exact(tensor.dtype)
     seconds = lookup(key)
-    if not seconds and may_measure():
+    if not seconds and may_measure(key):
         estimates = choose(problem, FASTEST).estimates
         least = min(estimates.values())
         hopeful = (name for name, each in estimates.items() if each < _HOPELESS * least or LOWERINGS[name].exact)

@@ -56,14 +56,14 @@ def key_of(problem: Problem, tensor: Tensor, channels_last: bool) -> Key:
 def lookup(key: Key) -> dict[str, float]:
     """Seconds of every lowering for a call that is about to be made, none if they were not measured."""
     seconds = _table.get(key, {})
-    _budget.meet(key, measured=bool(seconds), backward=torch._C._current_graph_task_id() != -1)
+    _budget.count(backward=torch._C._current_graph_task_id() != -1)
     _budget.earn(min(seconds.values(), default=0.0))
     return seconds
 
 
-def may_measure() -> bool:
-    """Whether the budget allows it for what was last looked up."""
-    return _budget.allows()
+def may_measure(key: Key) -> bool:
+    """Whether the budget allows it, now that the problem is met again."""
+    return _budget.allows(key)
 
 
 def recall(problem: Problem, dtype: torch.dtype) -> dict[str, float]:

@@ -51,76 +51,80 @@ def train(model: nn.Module, size: int) -> None:
     model(torch.ones(1, 2, size, requires_grad=True)).sum().backward()
 
 
-@pytest.mark.parametrize("layers", [1, 10])
-def test_a_loop_of_one_size_is_measured_in_its_third_step(measured: Measured, layers: int) -> None:
+layered = pytest.mark.parametrize("layers", [1, 10])
+
+
+@layered
+def test_a_loop_of_one_size_is_measured_in_its_fourth_step(measured: Measured, layers: int) -> None:
     model, counts = network(layers), []
     for size in (9, 10, 11):  # another size is a loop of its own
         for _ in range(5):
             train(model, size)
             counts.append(len(measured))
-    assert counts == [0, 0, 3, 3, 3, 3, 3, 6, 6, 6, 6, 6, 9, 9, 9]
+    assert counts == [0, 0, 0, 3, 3, 3, 3, 3, 6, 6, 6, 6, 6, 9, 9]
     assert set(measured) == {"output", "input", "weight"}
 
 
-@pytest.mark.parametrize("layers", [1, 10])
-@pytest.mark.parametrize("again", [1, 2])
+@layered
+@pytest.mark.parametrize("again", [1, 2, 3])
 def test_a_size_of_its_own_at_every_step_is_never_measured(measured: Measured, layers: int, again: int) -> None:
-    """Nor where each comes twice, nor after a long time with one size."""
+    """Nor where each comes some times, nor where they all come again later."""
     model = network(layers)
-    for size in range(9, 60):
-        for _ in range(again):
-            train(model, size)
+    for _ in range(5):
+        for size in range(9, 40):
+            for _ in range(again):
+                train(model, size)
     assert measured == []
-    for _ in range(6):
-        train(model, 8)
-    assert len(measured) == 3  # where sizes settle it is not too late
-    for _ in range(100):
-        train(model, 8)
-    for size in range(60, 90):
-        for _ in range(again):
-            train(model, size)
+    for _ in range(4):  # where sizes settle after all
+        train(model, 9)
     assert len(measured) == 3
 
 
 def test_sizes_drawn_from_many_are_not_measured_by_coincidence(measured: Measured) -> None:
-    model, sizes = network(2), torch.randint(9, 100, (60,)).tolist()
-    assert len(set(sizes)) < 50
+    model, sizes = network(2), torch.randint(9, 100, (200,)).tolist()
+    assert len(set(sizes)) < 90
     for size in sizes:
         train(model, size)
     assert measured == []
 
 
-def test_one_part_with_new_sizes_at_every_step_stops_the_other(measured: Measured) -> None:
+def test_where_one_part_of_a_network_has_new_sizes_the_other_is_measured(measured: Measured) -> None:
     fixed, varying = network(2), network(2)
     for size in range(10, 30):
         (fixed(torch.ones(1, 2, 9)).sum() + varying(torch.ones(1, 2, size)).sum()).backward()
-    assert measured == []
+    assert sorted(measured) == ["input", "output", "weight"]
 
 
-def test_without_a_backward_many_calls_in_a_row_must_meet_nothing_new(
-    measured: Measured, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(_budget, "_QUIET", 5)
+def test_networks_that_are_trained_in_turn_are_measured(measured: Measured) -> None:
+    networks = network(1), network(1), network(1)
+    for _ in range(4):
+        for size, model in enumerate(networks):
+            train(model, 9 + size)
+    assert len(measured) == 9
+
+
+def test_without_a_backward_so_many_calls_are_a_step(measured: Measured, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_budget, "_CALLS", 5)
     model = network(3)
     with torch.no_grad():
         for size in range(9, 30):
             model(torch.ones(1, 2, size))
         assert measured == []
-        model(torch.ones(1, 2, 30))
-        assert measured == []
-        model(torch.ones(1, 2, 30))
-        assert measured == ["output"]
+        for _ in range(7):
+            model(torch.ones(1, 2, 30))
+    assert measured == ["output"]
 
 
 def test_saved_times_are_kept_to_from_the_first_call_on(
     measured: Measured, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = network(1)
-    for _ in range(3):
+    for _ in range(4):
         train(model, 9)
     ndconv.save_timings(tmp_path / "timings.json")
     _timings._table.clear()
     monkeypatch.setattr(_timings, "_budget", Budget())
+    _timings.wins.cache_clear()  # type: ignore[attr-defined]
     ndconv.load_timings(tmp_path / "timings.json")
     assert ndconv.plan((1, 2, 9), (2, 2, 3), padding=1, lowering="fastest").output.lowering == "taps"
     for _ in range(4):
@@ -128,21 +132,13 @@ def test_saved_times_are_kept_to_from_the_first_call_on(
     assert len(measured) == 3
 
 
-def test_after_the_first_ones_measuring_is_repaid_before_it_goes_on(
-    measured: Measured, monkeypatch: pytest.MonkeyPatch, budget: Budget
-) -> None:
-    """The quickest of these contenders takes a thousandth of a second, so that the share is soon told."""
-    monkeypatch.setattr(budget, "_free", 3)
+def test_after_the_first_ones_measuring_is_repaid_before_it_goes_on(measured: Measured, budget: Budget) -> None:
+    budget._free = 3
     one, other = network(1), network(1)
-    for _ in range(3):
+    for _ in range(4):
         train(one, 9)
     assert len(measured) == 3
-    for _ in range(3):
-        train(other, 10)
-        train(one, 9)
-    assert len(measured) == 4
-    assert budget._owed > 1
-    for _ in range(50):
+    for _ in range(20):
         train(other, 10)
         train(one, 9)
     assert len(measured) == 4
@@ -167,5 +163,5 @@ def test_what_was_met_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_budget, "_REMEMBERED", 3)
     account = Budget()
     for key in (1, 2, 3, 1, 4):
-        account.meet(key, measured=False, backward=False)
+        assert not account.allows(key)
     assert list(account._met) == [3, 1, 4]

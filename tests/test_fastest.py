@@ -29,7 +29,7 @@ def table(monkeypatch: pytest.MonkeyPatch) -> dict[Any, Any]:
     empty: dict[Any, Any] = {}
     monkeypatch.setattr(_timings, "_table", empty)
     monkeypatch.setattr(_timings, "_budget", budget := Budget())
-    monkeypatch.setattr(budget, "allows", lambda: True)
+    monkeypatch.setattr(budget, "allows", lambda key: True)
     _timings.wins.cache_clear()  # type: ignore[attr-defined]
     return empty
 
