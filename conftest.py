@@ -35,14 +35,6 @@ def device(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def exact() -> Iterator[None]:
-    """Only exact lowerings, for a test that compares for equality what "auto" gives at sizes of any kind."""
-    ndconv.set_exact(True)
-    yield
-    ndconv.set_exact(False)
-
-
-@pytest.fixture
 def tiny_workspace() -> Iterator[None]:
     """A workspace in which hardly an element fits."""
     limit = ndconv.get_workspace_limit()

@@ -58,7 +58,7 @@ def compute_output(convolution: Convolution, lowering: str, x: Tensor, w: Tensor
     if _recorded.records(convolution):
         return _recorded.output(convolution, _framed(convolution, x), w, bias)
     form = _form(Slot.OUTPUT, convolution, lowering, bias is not None, _layout(convolution, x, w))
-    if lowering == FASTEST and convolution.mode == "zeros" and (own := torchs_own(form, x, w)):
+    if lowering == FASTEST and convolution.mode == "zeros" and (own := torchs_own(form, x, w, bias)):
         return torch.convolution(x, w, bias, *own)
     return _rounded(trilinear(form, _framed(convolution, x), w), bias, w.dtype)
 
@@ -71,7 +71,7 @@ def compute_input(convolution: Convolution, lowering: str, w: Tensor, y: Tensor,
         return _rounded(_unframed(convolution, _recorded.input(convolution, w, y)), bias, w.dtype)
     wide = bias is not None or convolution.mode != "zeros"
     form = _form(Slot.INPUT, convolution, lowering, wide, _layout(convolution, w, y))
-    if lowering == FASTEST and convolution.mode == "zeros" and (own := torchs_own(form, w, y)):
+    if lowering == FASTEST and convolution.mode == "zeros" and (own := torchs_own(form, w, y, bias)):
         return torch.convolution(y, w, bias, *own)
     return _rounded(_unframed(convolution, trilinear(form, w, y)), bias, w.dtype)
 

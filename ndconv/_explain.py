@@ -80,6 +80,7 @@ class SlotPlan:
             name: f"measured at {seconds[name] / seconds[self.lowering]:.3g} times the time"
             if name in seconds
             else f"estimated at {estimate / estimates[self.lowering]:.3g} times the cost"
+            + ("" if LOWERINGS[name].exact else ", and not exact")
             for name, estimate in estimates.items()
             if name != self.lowering and (name in seconds or LOWERINGS[name].automatic)
         } | self.choice.refusals
@@ -198,7 +199,7 @@ def plan(
           not taps        estimated at ... times the cost
           not columns     estimated at ... times the cost
           not window      estimated at ... times the cost
-          not fourier     estimated at ... times the cost
+          not fourier     estimated at ... times the cost, and not exact
           not winograd    no axis has stride 1, dilation 1 and a kernel of 2 to 5 elements
     """
     wanted = resolve("plan", lowering)

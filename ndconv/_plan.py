@@ -21,7 +21,7 @@ from ndconv._layout import is_channels_last, lay_out
 from ndconv._lowerings import LOWERINGS, Cost
 from ndconv._lowerings.native import arguments
 from ndconv._precision import computed_in, is_emulated, run, wide_dtype
-from ndconv._timings import key_of, lookup, measure, wins
+from ndconv._timings import key_of, lookup, may_measure, measure, wins
 from ndconv._windows import ungroup
 
 AUTO, FASTEST = "auto", "fastest"
@@ -34,8 +34,6 @@ _BYTES, _CACHED_BYTES = 33.0, 85.0
 _CALL = 4500.0
 # Buffers of so many bytes or more are taken from the system and given back every time, at so many nanoseconds a byte.
 _LARGE, _PAGES = 32 * 2**20, 0.25
-# How many times cheaper, and by how many nanoseconds, a lowering that is not exact must be for "auto" to take it.
-_INEXACT = 1.2, 1e5
 
 # How many times the least estimate one must be for "fastest" not to try a lowering that may take seconds.
 _HOPELESS = 20.0
@@ -53,11 +51,10 @@ def set_lowering(name: str) -> None:
     `ndconv.plan` says so.
 
     Args:
-        name: ``"auto"`` (picks by cost, what is not exact only where it saves a sixth and 0.1 ms; the start),
-            ``"window"``, ``"columns"``, ``"reshape"``, ``"taps"``, ``"winograd"`` and ``"fourier"`` (whose sums are
-            rounded, those of integers in floats too: see `set_exact`), ``"native"`` (torch's own kernel, which "auto"
-            never picks) or ``"fastest"`` (measures all of them the first time that it meets a problem, and keeps the
-            quickest; a compiler takes "auto" for it).
+        name: ``"auto"`` (picks the cheapest of the exact ones; the start), ``"window"``, ``"columns"``, ``"reshape"``,
+            ``"taps"``, ``"winograd"`` and ``"fourier"`` (whose sums are rounded, those of integers in floats too: see
+            `set_exact`), ``"native"`` (torch's own kernel) or ``"fastest"`` (measures all of them where sizes come
+            again, and keeps the quickest, exact or not; until then, and under a compiler, it is "auto").
 
     Raises:
         ValueError: If there is no such lowering.
@@ -163,8 +160,13 @@ def _refusal(name: str, problem: Problem, exact: bool) -> str | None:
     return LOWERINGS[name].refusal(problem)
 
 
+def _automatic(names: Iterable[str]) -> Iterator[str]:
+    """Those that "auto" picks from: what computes as a direct sum does, and is ours."""
+    return (name for name in names if LOWERINGS[name].exact and LOWERINGS[name].automatic)
+
+
 def choose(problem: Problem, wanted: str, seconds: Mapping[str, float] | None = None, *, exact: bool = False) -> Choice:
-    """Weigh the lowerings that apply; a wanted one that does not apply falls back to the cheapest."""
+    """Weigh the lowerings that apply; a wanted one that does not apply falls back to the cheapest exact one."""
     refusals = {name: reason for name in LOWERINGS if (reason := _refusal(name, problem, exact))}
     costs = {name: lowering.cost(problem) for name, lowering in LOWERINGS.items() if name not in refusals}
     estimates = {
@@ -173,17 +175,13 @@ def choose(problem: Problem, wanted: str, seconds: Mapping[str, float] | None = 
     seconds = {name: taken for name, taken in (seconds or {}).items() if name in costs}
     if wanted == FASTEST and seconds:
         return Choice(min(seconds, key=seconds.__getitem__), wanted, costs, estimates, refusals, seconds)
-    automatic = (name for name in costs if LOWERINGS[name].automatic)
-    factor, amount = _INEXACT
-    cheapest = min(
-        automatic, key=lambda name: estimates[name] if LOWERINGS[name].exact else estimates[name] * factor + amount
-    )
+    cheapest = min(_automatic(costs), key=estimates.__getitem__)
     return Choice(wanted if wanted in costs else cheapest, wanted, costs, estimates, refusals)
 
 
 def _recorded(problem: Problem, wanted: str, exact: bool) -> str:
     """A choice that holds for every size that an exported program serves, weighed by those that it is exported with."""
-    automatic = [name for name, lowering in LOWERINGS.items() if lowering.automatic and lowering.exact]
+    automatic = [*_automatic(LOWERINGS)]
     if not is_dynamo_compiling():  # which has no numbers for its symbols
         example = _with_hints(problem)
         automatic.sort(key=lambda name: estimate(LOWERINGS[name].cost(example), problem.itemsize))
@@ -205,12 +203,12 @@ def _with_hints(value: Any) -> Any:
 def _quickest(
     problem: Problem, tensor: Tensor, channels_last: bool, compute: Callable[[str], Tensor], otherwise: str
 ) -> str:
-    """The lowering that took the least time, all of them measured now if they were not before and if any can be."""
+    """The lowering that took the least time, all measured now if they were not before and it is worth the while."""
     if tensor.is_meta or type(tensor) is not Tensor:
         return otherwise  # computing without numbers takes no time
     key, exact = key_of(problem, tensor, channels_last), wants_exact(tensor.dtype)
     seconds = lookup(key)
-    if not seconds:
+    if not seconds and may_measure(key):
         estimates = choose(problem, FASTEST).estimates
         least = min(estimates.values())
         hopeful = (name for name, each in estimates.items() if each < _HOPELESS * least or LOWERINGS[name].exact)
@@ -265,8 +263,11 @@ def torch_takes_over(problem: Problem, slots: Iterable[Slot], dtype: torch.dtype
     return wins("native", problem, tuple(slots), dtype, device, torch.get_num_threads())
 
 
-def torchs_own(form: Form, first: Tensor, second: Tensor) -> tuple[Any, ...] | None:
-    """Arguments of ``torch.convolution`` after the bias where `torch_takes_over` an OUTPUT or INPUT; None elsewhere."""
+def torchs_own(form: Form, first: Tensor, second: Tensor, bias: Tensor | None) -> tuple[Any, ...] | None:
+    """Arguments of ``torch.convolution`` after the bias where `torch_takes_over` an OUTPUT or INPUT; None elsewhere.
+
+    torch's operator keeps both operands for whichever gradient is needed, so it is only for those that need both.
+    """
     if is_compiling() or not {type(first), type(second)} <= _PLAIN or torch._C._are_functorch_transforms_active():
         return None
     if is_channels_last(first) or is_channels_last(second):
@@ -277,8 +278,10 @@ def torchs_own(form: Form, first: Tensor, second: Tensor) -> tuple[Any, ...] | N
     problem = _prepared(form, first.shape, second.shape, itemsize, exact).problem
     slots = [form.slot]
     if torch.is_grad_enabled():
-        operands = zip(form.slot.operands, (first, second), strict=True)
-        slots += [slot for slot, tensor in operands if tensor.requires_grad]
+        if first.requires_grad and second.requires_grad:
+            slots += form.slot.operands
+        elif any(tensor is not None and tensor.requires_grad for tensor in (first, second, bias)):
+            return None
     return arguments(problem) if torch_takes_over(problem, slots, first.dtype, first.device.type) else None
 
 

@@ -1,7 +1,7 @@
 """What was measured: for each problem, on each device and dtype, how long every lowering took.
 
-`lowering="fastest"` looks here, and measures what it does not find. A table holds for one machine, one version of torch
-and one number of threads; it says so of itself when it is saved.
+`lowering="fastest"` looks here, and measures what it does not find where its budget allows. A table holds for one
+machine, one version of torch and one number of threads; it says so of itself when it is saved.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from ndconv._budget import Budget
 from ndconv._cache import cached
 from ndconv._geometry import Geometry, Problem, Slot
 
@@ -29,6 +30,8 @@ _SECONDS = 0.02
 _HOPELESS = 10.0, 4.0, 2.0
 # What an autograd function of ours adds to each call, beside what it computes: Python finds its caches full of numbers.
 _FUNCTION = 5e-5
+# So many problems are kept, and the oldest go.
+_MOST = 4096
 
 
 class Key(NamedTuple):
@@ -42,6 +45,7 @@ class Key(NamedTuple):
 
 
 _table: dict[Key, dict[str, float]] = {}
+_budget = Budget()
 
 
 def key_of(problem: Problem, tensor: Tensor, channels_last: bool) -> Key:
@@ -49,9 +53,17 @@ def key_of(problem: Problem, tensor: Tensor, channels_last: bool) -> Key:
     return Key(problem, tensor.dtype, tensor.device.type, torch.get_num_threads(), channels_last)
 
 
-def lookup(key: Key) -> dict[str, float] | None:
-    """Seconds of every lowering, if they were measured."""
-    return _table.get(key)
+def lookup(key: Key) -> dict[str, float]:
+    """Seconds of every lowering for a call that is about to be made, none if they were not measured."""
+    seconds = _table.get(key, {})
+    _budget.count(backward=torch._C._current_graph_task_id() != -1)
+    _budget.earn(min(seconds.values(), default=0.0))
+    return seconds
+
+
+def may_measure(key: Key) -> bool:
+    """Whether the budget allows it, now that the problem is met again."""
+    return _budget.allows(key)
 
 
 def recall(problem: Problem, dtype: torch.dtype) -> dict[str, float]:
@@ -75,7 +87,7 @@ def devices() -> set[str]:
 
 
 def measure(key: Key, contenders: Mapping[str, Callable[[], object]]) -> dict[str, float]:
-    """Time contenders in turns and remember the least of each one's times.
+    """Time contenders in turns and remember the least of each one's times, at the budget's expense.
 
     A contender that lacks an operation on the device is out of the contest.
 
@@ -96,12 +108,15 @@ def measure(key: Key, contenders: Mapping[str, Callable[[], object]]) -> dict[st
             seconds[name], spent = min(seconds[name], taken), spent + taken
         limit = _HOPELESS[min(turns, len(_HOPELESS) - 1)] * min(seconds.values(), default=0)
         hopeful, turns = [name for name in hopeful if seconds[name] < limit], turns + 1
+    _budget.spend(spent)
     _remember({key: seconds})
     return seconds
 
 
 def _remember(table: Mapping[Key, dict[str, float]]) -> None:
     _table.update(table)
+    for key in list(_table)[:-_MOST]:
+        _table.pop(key, None)
     wins.cache_clear()  # type: ignore[attr-defined]
 
 
@@ -129,7 +144,7 @@ def _machine() -> dict[str, str]:
 
 
 def save_timings(path: str | os.PathLike[str]) -> None:
-    """Write all that ``lowering="fastest"`` has measured in this process to a JSON file.
+    """Write what ``lowering="fastest"`` has measured in this process to a JSON file, the last 4,096 problems at most.
 
     Args:
         path: The file.
@@ -149,7 +164,7 @@ def save_timings(path: str | os.PathLike[str]) -> None:
 
 
 def load_timings(path: str | os.PathLike[str]) -> None:
-    """Add what `save_timings` wrote to what ``lowering="fastest"`` knows, so that it need not measure again.
+    """Add what `save_timings` wrote to what ``lowering="fastest"`` knows: it is kept to from the first call on.
 
     Args:
         path: The file.

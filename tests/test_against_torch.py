@@ -19,7 +19,6 @@ CASES += [(case, "reshape") for case in SEPARATE]
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["f64", "f32"])
-@pytest.mark.usefixtures("exact")
 @pytest.mark.parametrize(("case", "lowering"), CASES, ids=[f"{case.id}-{name}" for case, name in CASES])
 def test_equals_torch(case: Case, lowering: str, dtype: torch.dtype, device: str) -> None:
     x, w, grad = case.operands(dtype, device)

@@ -1,4 +1,7 @@
-"""`lowering="fastest"`: measures once, keeps the winner, says so, and remembers across processes."""
+"""`lowering="fastest"`: measures once, keeps the winner, says so, and remembers across processes.
+
+When it may measure is for `test_budget.py`; here it may at once.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from torch import Tensor, nn
 
 import ndconv
 from ndconv import _plan, _timings
+from ndconv._budget import Budget
 from ndconv._lowerings import LOWERINGS, Lowering
 
 X, W = (2, 3, 9, 8), (4, 3, 3, 2)
@@ -21,9 +25,11 @@ X, W = (2, 3, 9, 8), (4, 3, 3, 2)
 
 @pytest.fixture(autouse=True)
 def table(monkeypatch: pytest.MonkeyPatch) -> dict[Any, Any]:
-    """An empty one."""
+    """An empty one, and a budget that allows everything."""
     empty: dict[Any, Any] = {}
     monkeypatch.setattr(_timings, "_table", empty)
+    monkeypatch.setattr(_timings, "_budget", budget := Budget())
+    monkeypatch.setattr(budget, "allows", lambda key: True)
     _timings.wins.cache_clear()  # type: ignore[attr-defined]
     return empty
 
@@ -95,13 +101,20 @@ def test_the_winner_runs_and_the_plan_says_so(table: dict[Any, Any]) -> None:
     assert [call.args[0].name for call in run.call_args_list] == ["taps", "taps", "taps"]
 
 
+def torch_wins(table: dict[Any, Any]) -> None:
+    """Let torch's kernel have been the quickest wherever anything was measured."""
+    for seconds in table.values():
+        seconds.update(dict.fromkeys(seconds, 1.0), native=1e-3)
+    _timings.wins.cache_clear()  # type: ignore[attr-defined]
+
+
 OPERATIONS: dict[str, Callable[..., Tensor]] = {
     name: getattr(ndconv.functional, name) for name in ("conv2d", "conv_transpose2d")
 }
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
-@pytest.mark.parametrize("needed", [(True, True), (True, False), (False, True), (False, False)], ids=str)
+@pytest.mark.parametrize("needed", [(True, True), (False, False)], ids=str)
 def test_where_torch_wins_every_slot_its_own_operator_runs(
     table: dict[Any, Any], device: str, name: str, needed: tuple[bool, bool]
 ) -> None:
@@ -114,13 +127,57 @@ def test_where_torch_wins_every_slot_its_own_operator_runs(
         return y, *grads, *(torch.autograd.grad([grad.sum() for grad in grads], chosen) if chosen else ())
 
     first = run()
-    for seconds in table.values():
-        seconds.update(dict.fromkeys(seconds, 1.0), native=1e-3)
-    _timings.wins.cache_clear()  # type: ignore[attr-defined]
+    torch_wins(table)
     with patch.object(Lowering, "run", side_effect=AssertionError("a lowering ran")):
         second = run()
     assert len(first) == len(second)
     assert all(map(torch.equal, first, second))
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+@pytest.mark.parametrize("needed", [{"x"}, {"w"}, {"b"}, {"x", "b"}, {"w", "b"}, {"x", "w"}, {"x", "w", "b"}], ids=str)
+def test_no_more_is_kept_alive_than_gradients_need(
+    table: dict[Any, Any], device: str, name: str, needed: set[str]
+) -> None:
+    """Its own operator would keep both operands whatever is needed."""
+
+    def kept() -> list[str]:
+        tensors = {"x": integers(*X, device=device), "w": integers(3, 3, 3, 2, device=device)}
+        tensors["b"] = integers(3, device=device)
+        names = {tensor.data_ptr(): name for name, tensor in tensors.items()}
+        for tensor in (tensors[name] for name in needed):
+            tensor.requires_grad_()
+        found: list[str] = []
+
+        def pack(tensor: Tensor) -> Tensor:
+            found.append(names[tensor.data_ptr()])
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            y = OPERATIONS[name](*tensors.values(), padding=1, lowering="fastest")
+        y.sum().backward()
+        return sorted(found)
+
+    want = sorted({"x": "w", "w": "x"}[name] for name in needed - {"b"})
+    assert kept() == want
+    torch_wins(table)
+    assert kept() == want
+
+
+@pytest.mark.parametrize("module", ["Conv2d", "ConvTranspose2d"])
+def test_ten_frozen_layers_keep_nothing_alive(table: dict[Any, Any], device: str, module: str) -> None:
+    layers = [getattr(ndconv, module)(3, 3, 3, padding=1, lowering="fastest", device=device) for _ in range(10)]
+    network = nn.Sequential(*layers)
+    weights = {parameter.data_ptr() for parameter in network.parameters()}
+    kept: list[Tensor] = []
+    for frozen in (False, True):
+        network.requires_grad_(not frozen)
+        with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):  # type: ignore[func-returns-value]
+            y = network(integers(*X, device=device).requires_grad_())
+        assert {tensor.data_ptr() for tensor in kept} - weights == set() or not frozen
+        y.sum().backward()
+        torch_wins(table)
+        kept.clear()
 
 
 @pytest.mark.parametrize("dtype", [torch.int64, torch.complex64, torch.float16, torch.bfloat16], ids=str)
@@ -129,9 +186,7 @@ def test_where_torchs_operator_does_something_else_the_function_stays(
 ) -> None:
     x, w, bias = (integers(*shape, device=device).to(dtype) for shape in (X, W, (4,)))
     first = ndconv.functional.conv2d(x, w, bias, lowering="fastest")
-    for seconds in table.values():
-        seconds.update(dict.fromkeys(seconds, 1.0), native=1e-3)
-    _timings.wins.cache_clear()  # type: ignore[attr-defined]
+    torch_wins(table)
     with patch.object(Lowering, "run", autospec=True, side_effect=Lowering.run) as run:
         assert torch.equal(ndconv.functional.conv2d(x, w, bias, lowering="fastest"), first)
     assert run.called
@@ -192,6 +247,39 @@ def test_what_has_no_numbers_is_not_measured(table: dict[Any, Any]) -> None:
     x, w = torch.empty(X, device="meta"), torch.empty(W, device="meta")
     assert ndconv.functional.conv2d(x, w, lowering="fastest").is_meta
     assert table == {}
+
+
+@pytest.mark.parametrize("most", [1, 2, 100])
+def test_the_table_is_bounded_and_the_oldest_go(
+    table: dict[Any, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, most: int
+) -> None:
+    monkeypatch.setattr(_timings, "_MOST", most)
+    sizes = [8, 9, 10, 11, 9]
+    for size in sizes:
+        ndconv.functional.conv1d(torch.ones(1, 1, size), torch.ones(1, 1, 3), lowering="fastest")
+    left = [key.problem.input_size[0] for key in table]
+    assert left == {1: [9], 2: [11, 9], 100: [8, 9, 10, 11]}[most]
+    ndconv.save_timings(tmp_path / "timings.json")
+    monkeypatch.setattr(_timings, "_MOST", 1)
+    ndconv.load_timings(tmp_path / "timings.json")
+    assert [key.problem.input_size[0] for key in table] == left[-1:]
+
+
+def test_what_is_not_exact_may_be_the_quickest(table: dict[Any, Any], device: str) -> None:
+    """That is what "fastest" means; the switch forbids it there too."""
+    step(device)
+    for seconds in table.values():
+        seconds.update(dict.fromkeys(seconds, 1.0), fourier=1e-3)
+    with patch.object(Lowering, "run", autospec=True, side_effect=Lowering.run) as run:
+        step(device)
+        ndconv.set_exact(True)
+        try:
+            step(device)
+        finally:
+            ndconv.set_exact(False)
+    ran = [call.args[0].name for call in run.call_args_list]
+    assert ran[:3] == ["fourier"] * 3
+    assert "fourier" not in ran[3:]
 
 
 @pytest.mark.compiler

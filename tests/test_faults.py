@@ -133,6 +133,12 @@ FAULTS: dict[str, tuple[Any, str, str, str]] = {
     "another lowering than the one named": (
         _plan, "choose", "wanted if wanted in costs else cheapest", "cheapest",
     ),
+    "auto takes what is not exact": (
+        _plan, "_automatic", "LOWERINGS[name].exact and LOWERINGS[name].automatic", "LOWERINGS[name].automatic",
+    ),
+    "torch's operator where a layer is frozen": (
+        _convolution, "torchs_own", "if first.requires_grad and second.requires_grad:", "if True:",
+    ),
     "frequencies of the wrong sign": (fourier.Fourier, "_image", "reverse=forward", "reverse=False"),
     "spectra of fewer digits": (
         fourier, "_spectrum", "return spectrum.flatten(",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -111,9 +112,16 @@ def fractions(lowering: str, device: str) -> list[Tensor]:
     return [tensor.detach() - tensor.detach().round() for tensor in (y, *grads)]
 
 
-@pytest.mark.parametrize("lowering", ["auto", "fourier"])
-def test_a_long_kernel_is_transformed(lowering: str, device: str) -> None:
-    assert all(bool(rest.any()) for rest in fractions(lowering, device))
+def test_a_long_kernel_is_transformed_if_asked_for(device: str) -> None:
+    assert all(bool(rest.any()) for rest in fractions("fourier", device))
+    assert not any(bool(rest.any()) for rest in fractions("auto", device))
+
+
+@pytest.fixture
+def exact() -> Iterator[None]:
+    ndconv.set_exact(True)
+    yield
+    ndconv.set_exact(False)
 
 
 @pytest.mark.parametrize("lowering", ["auto", "fastest", "fourier"])
@@ -137,6 +145,20 @@ def test_the_plan_tells_the_refusal(exact: None) -> None:
     plan = str(ndconv.plan(*LONG, lowering="fourier"))
     assert plan.count("lowering        columns, as fourier does not apply") == 3
     assert plan.count("not fourier     it rounds sums of integers, and only exact ones are asked for") == 3
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.complex128], ids=str)
+def test_more_axes_than_a_transform_takes(dtype: torch.dtype, device: str) -> None:
+    x, w = (
+        torch.randn(2, 1, *[3] * 9, dtype=dtype, device=device),
+        torch.randn(1, 1, *[2] * 9, dtype=dtype, device=device),
+    )
+    got: list[Tensor] = []
+    want: list[Tensor] = []
+    for name, results in (("fourier", got), ("taps", want)):
+        y = ndconv.functional.convnd(x.requires_grad_(), w.requires_grad_(), lowering=name)
+        results += [y, *torch.autograd.grad(y.abs().sum(), (x, w))]
+    torch.testing.assert_close(got, want)
 
 
 def test_nan_reaches_its_sample_and_no_other(device: str) -> None:

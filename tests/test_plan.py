@@ -116,7 +116,7 @@ def _results(lowering: str) -> list[Tensor]:
 
 
 @pytest.mark.parametrize("lowering", LOWERINGS)
-def test_chunks_do_not_change_results(lowering: str, exact: None, request: pytest.FixtureRequest) -> None:
+def test_chunks_do_not_change_results(lowering: str, request: pytest.FixtureRequest) -> None:
     whole = _results(lowering)
     request.getfixturevalue("tiny_workspace")
     for a, b in zip(whole, _results(lowering), strict=True):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -13,21 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-import ndconv
 from ndconv.functional import conv_transposend, convnd, foldnd, unfoldnd
 from ndconv.grad import convnd_input, convnd_weight
 from ndconv.testing import Case
 
 settings.register_profile("exact", deadline=None, max_examples=60, derandomize=True)
 settings.load_profile("exact")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def exact_lowerings() -> Iterator[None]:
-    """For all examples of a test at once; what "auto" picks is not known beforehand."""
-    ndconv.set_exact(True)
-    yield
-    ndconv.set_exact(False)
 
 
 @st.composite

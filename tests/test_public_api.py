@@ -26,7 +26,7 @@ ORDER = [
     "_lowerings._base", "_lowerings._products", "_lowerings._phases", "_lowerings._residues", "_lowerings._samples",
     "_lowerings._windowed", "_lowerings._cook_toom", "_lowerings._tiles", "_lowerings.columns", "_lowerings.fourier",
     "_lowerings.native", "_lowerings.reshape", "_lowerings.taps", "_lowerings.window", "_lowerings.winograd",
-    "_lowerings", "_precision", "_timings", "_plan", "_operator",
+    "_lowerings", "_precision", "_budget", "_timings", "_plan", "_operator",
     "_function", "_linear",
     "_recorded", "_convolution", "_explain",
     "functional._conv", "functional._conv_transpose", "functional._unfold", "functional",
@@ -77,6 +77,7 @@ def test_modules_import_only_from_above(name: str) -> None:
 
 # What these look at has no public name.
 UNITS = {
+    "test_budget.py",
     "test_compiled.py",
     "test_costs.py",
     "test_fastest.py",

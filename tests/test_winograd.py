@@ -11,7 +11,6 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 import ndconv
-from ndconv._explain import SlotPlan
 from ndconv._geometry import Geometry, Problem, Slot
 from ndconv._lowerings import LOWERINGS
 from ndconv._lowerings._cook_toom import MOST, _built, growth, matrices, transforms
@@ -144,15 +143,3 @@ def test_what_stands_for_tensors_leaves_nothing_behind() -> None:
         real = ndconv.functional.conv2d(x, w, lowering="winograd")
         assert fake.shape == real.shape
         assert type(real) is torch.Tensor
-
-
-def test_auto_takes_it_in_float64_and_for_many_axes() -> None:
-    dense = (4, 64, 56, 56), (64, 64, 3, 3)
-    assert {step.lowering for step in steps(*dense, torch.float64)} == {"winograd"}
-    assert "winograd" not in {step.lowering for step in steps((2, 8, 6, 6), (8, 8, 3, 3), torch.float64)}
-    assert {step.lowering for step in steps((1, 8, 5, 5, 24, 24), (16, 8, 3, 3, 3, 3), torch.float32)} == {"winograd"}
-
-
-def steps(input: tuple[int, ...], weight: tuple[int, ...], dtype: torch.dtype) -> list[SlotPlan]:
-    plan = ndconv.plan(input, weight, padding=1, dtype=dtype)
-    return [plan.output, plan.grad_input, plan.grad_weight]

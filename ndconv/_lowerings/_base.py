@@ -58,7 +58,7 @@ class Lowering(ABC):
 
     name: str
     automatic = True
-    """Whether "auto" may pick it."""
+    """Whether "auto" may pick it, if it is exact."""
     exact = True
     """Whether sums of small integers come out without any rounding."""
 

@@ -18,8 +18,9 @@ https://arxiv.org/abs/1312.5851.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -45,6 +46,8 @@ _PRODUCTS = 2**15
 _PLACING, _AXIS, _PASS, _LINE, _GAPS = 1.0, 1.25, 0.25, 26.0, 5.0
 # How much longer that takes where not even one sample fits the cache.
 _AFAR = 2
+# How many axes one transform takes at most: MKL does not know how to do more.
+_AXES = 7
 # How often, in effect, a spectrum is moved to be multiplied frequency by frequency.
 _TRANSPOSING = 5
 # Tensor operations of a chunk, beside those of its products.
@@ -261,11 +264,10 @@ def _spectrum(tensor: Tensor, slot: Slot, found: Grid, *, reverse: bool = False)
     _at(points, found.places[slot]).copy_(view)
     dims = tuple(range(-ndim, 0))
     if points.is_complex():
-        spectrum: Tensor = (
-            torch.fft.ifftn(points, dim=dims, norm="forward") if reverse else torch.fft.fftn(points, dim=dims)
-        )
+        spectrum = _transform(partial(torch.fft.ifftn, norm="forward") if reverse else torch.fft.fftn, points, dims)
     else:
-        spectrum = torch.fft.rfftn(points, dim=dims)
+        spectrum = torch.fft.rfftn(points, dim=dims[-_AXES:])
+        spectrum = _transform(torch.fft.fftn, spectrum, dims[:-_AXES])
         spectrum = spectrum.conj_physical_() if reverse else spectrum
     return spectrum.flatten(-ndim).flatten(0, view.dim() - ndim - 3)
 
@@ -275,8 +277,16 @@ def _invert(spectrum: Tensor, result: Tensor, slot: Slot, found: Grid) -> None:
     view, ndim = _view(result, slot, found), len(found.axes)
     dims, real = tuple(range(-ndim, 0)), not result.is_complex()
     spectrum = spectrum.reshape(*view.shape[:-ndim], *(found.frequencies if real else found.length))
-    inverse = torch.fft.irfftn if real else torch.fft.ifftn
-    view.copy_(_at(inverse(spectrum, s=found.length, dim=dims), found.places[slot]))
+    spectrum = _transform(torch.fft.ifftn, spectrum, dims[:-_AXES] if real else dims)
+    points = torch.fft.irfftn(spectrum, s=found.length[-_AXES:], dim=dims[-_AXES:]) if real else spectrum
+    view.copy_(_at(points, found.places[slot]))
+
+
+def _transform(transform: Callable[..., Tensor], tensor: Tensor, dims: Ints) -> Tensor:
+    """Transform all axes, as many at a time as can be."""
+    for start in range(0, len(dims), _AXES):
+        tensor = transform(tensor, dim=dims[start : start + _AXES])
+    return tensor
 
 
 def _product(first: Tensor, second: Tensor) -> Tensor:

@@ -21,7 +21,10 @@ from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ndconv import get_workspace_limit, set_workspace_limit
+from ndconv._budget import Budget
 from ndconv._lowerings import LOWERINGS, Lowering
+from ndconv._plan import AUTO, FASTEST
+from ndconv.testing._cases import Case
 from ndconv.testing._compare import (
     NotApplicableError,
     UnmetError,
@@ -57,6 +60,8 @@ _OTHER_DTYPE = {
     "int8": "int64",
 }
 _MOST_ELEMENTS = 120
+# A problem in which winograd or Fourier transforms would take the least time, axes multiplied together.
+_LONG_KERNEL, _MANY_WINDOWS, _MANY_CHANNELS = 1025, 20_000, 64
 
 
 def forward(subject: Subject) -> None:
@@ -198,6 +203,32 @@ def _ought_to_apply(subject: Subject) -> bool:
     return rules.get(name, name in ("window", "columns", "taps"))
 
 
+def exact_by_default(subject: Subject) -> None:
+    """What "auto" picks is exact: here, and for larger sizes at which rounding in between would be quicker."""
+    if subject.trial.lowering != AUTO:
+        raise NotApplicableError(f"{subject.trial.lowering} is asked for by name")
+    for case in (subject.trial.case, *_larger(subject.trial.case)):
+        for name, step in subject.altered(case=case).steps().items():
+            if not LOWERINGS[step.lowering].exact:
+                raise UnmetError(f"auto takes {step.lowering} for {name} of {case.id}, which is not exact")
+
+
+def _larger(case: Case) -> tuple[Case, Case]:
+    """The same with many windows, and a long kernel or many channels."""
+    kernel, windows = (round(count ** (1 / case.ndim)) for count in (_LONG_KERNEL, _MANY_WINDOWS))
+    channels, features = _MANY_CHANNELS * case.channels, _MANY_CHANNELS * case.features
+    long = tuple(max(kernel, k) for k in case.kernel)
+    found = replace(case, kernel=long), replace(case, channels=channels, features=features)
+    first, second = (
+        replace(
+            one,
+            input_size=tuple(s * windows + d * k for s, d, k in zip(one.stride, one.dilation, one.kernel, strict=True)),
+        )
+        for one in found
+    )
+    return first, second
+
+
 def small_workspace(subject: Subject) -> None:
     """In the smallest chunks there are, a limit of one byte, result and gradients are the same."""
     before = get_workspace_limit()
@@ -219,6 +250,20 @@ def saved_tensors(subject: Subject) -> None:
         subject.call(*tensors, subject.bias())
     if len(kept) != len(chosen):
         raise UnmetError(f"{len(chosen)} operands need a gradient, but {len(kept)} tensors are saved")
+
+
+def torchs_operator(subject: Subject) -> None:
+    """Where "fastest" found torch's operator the quickest, results are the same, and no more is kept alive for them."""
+    refusal = subject.refusals()["native"]
+    if refusal is not None:
+        raise NotApplicableError(refusal)
+    other = subject.altered(lowering=FASTEST)
+    with patch("ndconv._plan.wins", return_value=True), patch("ndconv._timings._budget", Budget()):
+        tensors, chosen = differentiated(other)
+        result = other.call(*tensors, other.bias())
+        same("the result by torch's operator", result, other.grown(other.result()), other)
+        same_gradients(" by torch's operator", result, chosen, other)
+        saved_tensors(other)
 
 
 def same_bits(subject: Subject) -> None:
@@ -373,7 +418,7 @@ def differentiable(subject: Subject) -> tuple[Callable[..., Tensor], tuple[Tenso
 
 
 def one_rounding(subject: Subject) -> None:
-    """Half types: sums far beyond what the dtype holds exactly are rounded once, bias included, by every lowering."""
+    """Half types: sums far beyond what the dtype holds are rounded once, bias included, by every exact lowering."""
     needs_numbers(subject)
     dtype = subject.trial.dtype
     if dtype not in _LARGEST_SUM:
@@ -385,7 +430,7 @@ def one_rounding(subject: Subject) -> None:
     values = {name: np.abs(subject.numbers(name, bound=most)) for name in subject.operands}
     want = subject.grown(subject.expected(subject.open, values), most)
     for name, refusal in {subject.trial.lowering: None, **subject.refusals()}.items():
-        if refusal is None:
+        if refusal is None and is_exact(name):
             got = subject.call(*subject.tensors(values), subject.bias(most), lowering=name)
             same(f"the result of large numbers by {name!r}", got, want, subject)
 
@@ -438,8 +483,10 @@ ALWAYS: dict[str, Callable[[Subject], None]] = {
     "equals torch": equals_torch,
     "other lowerings": other_lowerings,
     "named lowering": named_lowering,
+    "exact by default": exact_by_default,
     "small workspace": small_workspace,
     "saved tensors": saved_tensors,
+    "torch's operator": torchs_operator,
     "same bits": same_bits,
     "memory format": memory_format,
     "operands untouched": operands_untouched,

@@ -24,7 +24,7 @@ class NotApplicableError(Exception):
 
 
 def is_exact(name: str) -> bool:
-    """Whether a lowering promises equality; "auto" and "fastest" do, for they are tried under `set_exact`."""
+    """Whether a lowering promises equality: "auto" does, and "fastest" as it is tried here, under `set_exact`."""
     return name not in LOWERINGS or LOWERINGS[name].exact
 
 

@@ -209,6 +209,7 @@ class Subject:
             case.dilation,
             case.groups,
             padding_mode=case.mode,
+            lowering=trial.lowering,
             dtype=trial.torch_dtype,
         )
         return {"y": plan.output, "x": plan.grad_input, "w": plan.grad_weight}
