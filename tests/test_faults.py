@@ -18,6 +18,7 @@ import torch._dynamo  # the first derivative would; imported here, a process for
 from torch import Tensor
 
 from ndconv import _borders, _convolution, _flops, _function, _plan, _precision, _windows
+from ndconv._cache import MEMORIES
 from ndconv._geometry import Form, Geometry
 from ndconv._lowerings import LOWERINGS, Lowering, _windowed, columns, fourier, reshape, taps, window
 from ndconv._rules import _calls
@@ -31,6 +32,8 @@ TRIALS = [trial for trial, _ in matrix("quick").trials if trial.transform != "co
 
 def forget() -> None:
     """Empty the library's caches."""
+    for memory in MEMORIES:
+        memory.clear()
     for found in gc.get_objects():
         if type(found) is functools._lru_cache_wrapper:
             module = found.__wrapped__.__module__
