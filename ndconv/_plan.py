@@ -21,6 +21,7 @@ from ndconv._layout import is_channels_last, lay_out
 from ndconv._lowerings import LOWERINGS, Cost
 from ndconv._lowerings.native import arguments
 from ndconv._precision import run, wide_dtype
+from ndconv._ties import Part, assembled, ties
 from ndconv._timings import key_of, lookup, measure, wins
 from ndconv._windows import ungroup
 
@@ -225,19 +226,25 @@ class _Prepared(NamedTuple):
         problem: What to compute.
         name: The lowering that was asked for or that costs the least.
         axes: The axis of the groups in both operands and in the result.
+        parts: What of it is tied to the input, None if all is.
     """
 
     problem: Problem
     name: str
     axes: Ints
+    parts: tuple[Part, ...] | None
 
 
 @cached
 def _prepared(form: Form, first: Ints, second: Ints, itemsize: int, exact: bool) -> _Prepared:
     problem, wanted = problem_of(form, first, second, itemsize), form.lowering
-    name = _first_that_applies(problem, wanted, exact) if is_compiling() else choose(problem, wanted, exact=exact).name
     one, other = form.slot.operands
-    return _Prepared(problem, name, (one.group_axis, other.group_axis, form.slot.group_axis))
+    if is_compiling():  # it could not compare its sizes
+        name, parts = _first_that_applies(problem, wanted, exact), None
+    else:
+        parts = ties(form)
+        name = choose(problem, wanted, exact=exact).name if parts is None else wanted
+    return _Prepared(problem, name, (one.group_axis, other.group_axis, form.slot.group_axis), parts)
 
 
 def torch_takes_over(problem: Problem, slots: Iterable[Slot], dtype: torch.dtype, device: str) -> bool:
@@ -284,7 +291,7 @@ def execute(form: Form, first: Tensor, second: Tensor) -> Tensor:
         with torch.autocast(kind, enabled=False):
             return execute(form, first, second)
     exact, groups, channels_last = wants_exact(first.dtype), form.geometry.groups, form.channels_last
-    problem, name, axes = _prepared(form, first.shape, second.shape, first.itemsize, exact)
+    problem, name, axes, parts = _prepared(form, first.shape, second.shape, first.itemsize, exact)
     if channels_last is None:
         channels_last = is_channels_last(first) or is_channels_last(second)
     a = ungroup(first.resolve_conj().resolve_neg(), axes[0], groups)
@@ -298,6 +305,8 @@ def execute(form: Form, first: Tensor, second: Tensor) -> Tensor:
         # Operands without elements are an empty sum. Seen to here, so that no lowering has to care about them.
         empty = a.new_zeros(problem.shape(form.slot), dtype=wide_dtype(a.dtype) if form.wide else a.dtype)
         return lay_out(empty.flatten(axes[2], axes[2] + 1), channels_last)
+    if parts is not None:
+        return lay_out(assembled(form, parts, (first, second), problem.folded_shape, execute), channels_last)
     if form.lowering == FASTEST and not is_compiling():
         name = _quickest(problem, a, channels_last, compute, name)
     return compute(name)

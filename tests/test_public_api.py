@@ -26,7 +26,7 @@ ORDER = [
     "_lowerings._base", "_lowerings._products", "_lowerings._phases", "_lowerings._residues", "_lowerings._samples",
     "_lowerings._windowed", "_lowerings._cook_toom", "_lowerings._tiles", "_lowerings.columns", "_lowerings.fourier",
     "_lowerings.native", "_lowerings.reshape", "_lowerings._runs", "_lowerings.taps", "_lowerings.window", "_lowerings.winograd",
-    "_lowerings", "_precision", "_timings", "_plan", "_flops",
+    "_lowerings", "_precision", "_ties", "_timings", "_plan", "_flops",
     "_function", "_linear",
     "_convolution", "_explain",
     "functional._conv", "functional._conv_transpose", "functional._unfold", "functional",
