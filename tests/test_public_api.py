@@ -23,7 +23,7 @@ ORDER = [
     "torch",
     "_cache", "_workspace", "_exact", "_autocast", "_layout", "_windows", "_borders", "_matmul",
     "_rules._arguments", "_rules._calls", "_rules",
-    "_lowerings._base", "_lowerings._products", "_lowerings._phases", "_lowerings._residues", "_lowerings._samples",
+    "_lowerings._base", "_lowerings._finite", "_lowerings._products", "_lowerings._phases", "_lowerings._residues", "_lowerings._samples",
     "_lowerings._windowed", "_lowerings._cook_toom", "_lowerings._tiles", "_lowerings.columns", "_lowerings.fourier",
     "_lowerings.native", "_lowerings.reshape", "_lowerings._runs", "_lowerings.taps", "_lowerings.window", "_lowerings.winograd",
     "_lowerings", "_precision", "_ties", "_timings", "_plan", "_flops",
@@ -34,7 +34,7 @@ ORDER = [
     "nn._layer", "nn._conv", "nn._conv_transpose", "nn._lazy", "nn",
     "_convert",
     "", "testing._cases", "testing._oracle", "testing._space", "testing._trials", "testing._matrix",
-    "testing._subject", "testing._compare", "testing._checks", "testing._transforms", "testing._runner",
+    "testing._subject", "testing._compare", "testing._checks", "testing._transforms", "testing._values", "testing._runner",
     "testing._report", "testing._writers", "testing", "testing.__main__",
 ]  # fmt: skip
 

@@ -6,6 +6,8 @@ and one that is not is computed again by a way that forms no such products.
 
 from __future__ import annotations
 
+import cmath
+
 import torch
 from torch import Tensor
 from torch.compiler import is_compiling
@@ -25,7 +27,7 @@ def is_finite(*tensors: Tensor) -> bool:
         return True
     # One pass; a sum that overflows tells nothing.
     wide = torch.float32 if tensor.dtype in (torch.float16, torch.bfloat16) else tensor.dtype
-    return bool(torch.isfinite(tensor.sum(dtype=wide))) or bool(torch.isfinite(tensor).all())
+    return cmath.isfinite(tensor.sum(dtype=wide).item()) or bool(torch.isfinite(tensor).all())
 
 
 def _is_hidden(tensor: Tensor) -> bool:

@@ -12,6 +12,7 @@ from torch.compiler import is_compiling
 from ndconv._cache import cached
 from ndconv._geometry import Ints, Problem, Slot
 from ndconv._lowerings._base import Cost
+from ndconv._lowerings._finite import is_finite
 from ndconv._lowerings._phases import gathered, gathers, kinds
 from ndconv._lowerings._products import input_product, is_short, output_product, weight_product
 from ndconv._lowerings._residues import (
@@ -79,7 +80,16 @@ class Columns(Windowed):
         return move_back(result, problem.slot)
 
     def input(self, problem: Problem, w: Tensor, y: Tensor) -> Tensor:
-        return gathered(problem, w, y, self.output) if gathers(problem) else super().input(problem, w, y)
+        if not gathers(problem):
+            return super().input(problem, w, y)
+        x = gathered(problem, w, y, self.output)
+        # Windows that hang over the output multiply zeros.
+        return x if is_finite(w, x) else self.added(problem, w, y)
+
+    def added(self, problem: Problem, w: Tensor, y: Tensor) -> Tensor:
+        """`input` by adding windows up, which multiplies only what is tied; half types in the dtype of their sums."""
+        wide = torch.promote_types(w.dtype, torch.float32)
+        return super().input(problem, w.to(wide), y.to(wide)).to(w.dtype)
 
     def output(self, problem: Problem, x: Tensor, w: Tensor) -> Tensor:
         found = _residues(problem)

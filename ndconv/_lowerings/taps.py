@@ -11,7 +11,8 @@ With ``Y`` the output on the same flat positions, the three slots are one loop:
 
 Every axis ends in a gap of zeros. It is the padding on the high side and, as the end of the row before, that on the low
 side of the next row, so that both are there once. What OUTPUT and INPUT add up in gaps is cut off with them; ``Y`` has
-zeros there. Taps that share a shift and lie in neighbouring phases are one product with a longer reduction.
+zeros there. Where these may have met a NaN or an infinity, `columns` computes INPUT and WEIGHT once more. Taps that
+share a shift and lie in neighbouring phases are one product with a longer reduction.
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ from torch.compiler import is_compiling
 from ndconv._cache import cached
 from ndconv._geometry import Geometry, Ints, Pairs, Problem, Slot
 from ndconv._lowerings._base import Cost, Lowering
+from ndconv._lowerings._finite import is_finite
 from ndconv._lowerings._runs import Runs, count_runs, ravel, runs
+from ndconv._lowerings.columns import COLUMNS
 from ndconv._windows import merge, narrow, pad, split, unflatten, unpad
 from ndconv._workspace import chunks, per_chunk
 
@@ -173,7 +176,8 @@ class Taps(Lowering):
             for tap, shifted in _tied(found, plan, problem.channels, taps, target):
                 _accumulate(shifted, tap.mT, source[:, :, : shifted.shape[2]])
             x[part] = _unpack_input(target, problem, plan)
-        return unpad(x, frame)
+        # Weights have multiplied the zeros in the gaps of Y.
+        return unpad(x, frame) if is_finite(w, x) else COLUMNS.added(problem, w, y)
 
     def weight(self, problem: Problem, x: Tensor, y: Tensor) -> Tensor:
         problem, frame = _framed(problem)
@@ -183,7 +187,8 @@ class Taps(Lowering):
             source, target = _pack_input(x[part], problem, plan), _pack_output(y[part], problem, plan)
             for tap, shifted in _tied(found, plan, problem.channels, taps, source):
                 _accumulate(tap, target[:, :, : shifted.shape[2]], shifted.mT)
-        return _unpack_weight(taps, problem, found.order)
+        # And here elements of X have that no tap ties to what is there.
+        return _unpack_weight(taps, problem, found.order) if is_finite(taps, x) else COLUMNS.weight(problem, x, y)
 
 
 def _tied(
