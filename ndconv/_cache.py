@@ -19,7 +19,7 @@ Answer = TypeVar("Answer")
 
 _ENTRIES, _BYTES = 4096, 4 * 2**20
 # Bytes of an object with attributes, about: a problem, its geometry and their tuples.
-_OBJECT = 1024
+_OBJECT = 512
 
 
 class Memory:

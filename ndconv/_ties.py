@@ -47,6 +47,7 @@ class _Axis(NamedTuple):
     taps: range
     outputs: range
     stride: int
+    dilation: int
 
 
 def ties(form: Form) -> tuple[Part, ...] | None:
@@ -61,8 +62,8 @@ def ties(form: Form) -> tuple[Part, ...] | None:
     geometry, output_size = form.geometry, form.geometry.output_size(form.input_size)
     fields = geometry.kernel, geometry.stride, geometry.padding, geometry.dilation
     axes = [*map(_axis, *fields, form.input_size, output_size)]
-    sizes = zip(geometry.kernel, output_size, geometry.stride, strict=True)
-    if axes == [[_Axis(range(kernel), range(positions), stride)] for kernel, positions, stride in sizes]:
+    sizes = zip(geometry.kernel, output_size, geometry.stride, geometry.dilation, strict=True)
+    if axes == [[_Axis(range(kernel), range(positions), *steps)] for kernel, positions, *steps in sizes]:
         return None
     combined = [*product(*axes)]
     wide = form.wide or len(combined) > 1
@@ -85,8 +86,9 @@ def _axis(
     def of(taps: range) -> _Axis:
         first, last = lo - dilation * taps[-1], lo - dilation * taps[0] + size - 1
         outputs = range(max(0, -(-first // stride)), min(positions, last // stride + 1))
-        # One window has no stride; what splits by it need not be told of one that the input is shorter than.
-        return _Axis(taps, outputs, 1 if len(outputs) == 1 and stride > size else stride)
+        # One window has no stride and one element no dilation: those that the input is shorter than help nobody.
+        alone = [len(each) == 1 and step > size for each, step in ((outputs, stride), (taps, dilation))]
+        return _Axis(taps, outputs, 1 if alone[0] else stride, 1 if alone[1] else dilation)
 
     first, last = lo - stride * (positions - 1), lo + size - 1
     taps = range(max(0, -(-first // dilation)), min(kernel, last // dilation + 1))
@@ -103,9 +105,10 @@ def _geometry(geometry: Geometry, part: tuple[_Axis, ...], input_size: Ints) -> 
     """Of a part, which sees the whole input."""
     fields = zip(part, geometry.stride, geometry.padding, geometry.dilation, strict=True)
     sides = tuple((lo - s * axis.outputs.start - d * axis.taps.start, 0) for axis, s, (lo, _), d in fields)
-    kernel, stride = tuple(len(axis.taps) for axis in part), tuple(axis.stride for axis in part)
-    found = Geometry(kernel, stride, sides, geometry.dilation, geometry.groups)
-    return found.padded(found.fit(input_size, found.reach(tuple(len(axis.outputs) for axis in part))))
+    kernel, output_size = (tuple(map(len, ranges)) for ranges in zip(*(axis[:2] for axis in part), strict=True))
+    stride, dilation = zip(*(axis[2:] for axis in part), strict=True)
+    found = Geometry(kernel, stride, sides, dilation, geometry.groups)
+    return found.padded(found.fit(input_size, found.reach(output_size)))
 
 
 def assembled(

@@ -323,6 +323,8 @@ def differentiable(subject: Subject) -> tuple[Callable[..., Tensor], tuple[Tenso
         raise NotApplicableError("no operand needs a gradient")
     subject = subject.altered(dtype="complex128" if subject.trial.torch_dtype.is_complex else "float64")
     trial = subject.trial
+    if trial.values != "usual":
+        raise NotApplicableError("there is no step from a NaN or an infinity")
     if trial.format == "repeated":
         raise NotApplicableError("a step in one element of a repeated operand is a step in many")
     if trial.case.batch == 0:
