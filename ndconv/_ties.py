@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import product
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -40,7 +40,10 @@ class Part(NamedTuple):
 
     def of(self, tensor: Tensor, slot: Slot) -> Tensor:
         """View of them in a slot's tensor; the input is not parted."""
-        return tensor[(..., *{Slot.INPUT: (), Slot.WEIGHT: self.taps, Slot.OUTPUT: self.outputs}[slot])]
+        if slot is Slot.INPUT:
+            return tensor
+        index: tuple[Any, ...] = (..., *(self.taps if slot is Slot.WEIGHT else self.outputs))
+        return tensor[index]
 
 
 class _Axis(NamedTuple):
@@ -77,9 +80,7 @@ def ties(form: Form) -> tuple[Part, ...] | None:
     )
 
 
-def _axis(
-    kernel: int, stride: int, padding: tuple[int, int], dilation: int, size: int, positions: int
-) -> list[_Axis]:
+def _axis(kernel: int, stride: int, padding: tuple[int, int], dilation: int, size: int, positions: int) -> list[_Axis]:
     """The tied kernel indices and outputs of an axis, as one range each or one kernel index at a time."""
     lo = padding[0]
 
@@ -155,7 +156,7 @@ def assembled(
 
 
 def _by_feature(tensor: Tensor, slot: Slot) -> Tensor:
-    """What an operand beside the input sums up to for each feature, in the place that features have in the open slot."""
+    """What an operand beside the input sums up to for each feature, which come where the open slot has them."""
     axis = {Slot.OUTPUT: Slot.WEIGHT, Slot.WEIGHT: Slot.OUTPUT}[slot].group_axis
     sums = tensor.sum([each for each in range(tensor.dim()) if each != axis], dtype=tensor.dtype)
     return sums.view([-1 if each == slot.group_axis else 1 for each in range(tensor.dim())])

@@ -8,6 +8,7 @@ import threading
 import tracemalloc
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import pairwise
 from types import FrameType
 from typing import Any
 
@@ -83,19 +84,18 @@ def geometries() -> Iterator[tuple[Geometry, tuple[int, ...], tuple[int, ...]]]:
             )
 
 
+def told(phase: Problem) -> tuple[tuple[int, ...], ...]:
+    return phase.geometry.kernel, phase.geometry.dilation, phase.output_size
+
+
 def test_runs_phases_and_residues_are_as_many_as_are_listed() -> None:
     for geometry, input_size, output_size in geometries():
         starts = runs(geometry, tuple(n + 9 for n in input_size)).starts
-        lengths = [stop - start for start, stop in zip(starts, starts[1:], strict=False)]
+        lengths = [stop - start for start, stop in pairwise(starts)]
         assert count_runs(geometry) == (len(lengths), max(lengths))
         problem = Problem(Slot.INPUT, geometry, 2, 3, 4, input_size, output_size, 4)
-        listed = [(p.problem.geometry.kernel, p.problem.geometry.dilation, p.problem.output_size) for p in phases(problem)]
-        told = [
-            (kind.geometry.kernel, kind.geometry.dilation, kind.output_size)
-            for times, kind in kinds(problem)
-            for _ in range(times)
-        ]
-        assert sorted(told) == sorted(listed)
+        listed = [told(phase.problem) for phase in phases(problem)]
+        assert sorted(listed) == sorted(told(kind) for times, kind in kinds(problem) for _ in range(times))
         assert all(kind.geometry.output_size(kind.input_size) == kind.output_size for _, kind in kinds(problem))
         if geometry.ndim:
             found = residues(geometry, output_size[-1])

@@ -93,7 +93,9 @@ FAULTS: dict[str, tuple[Any, str, str, str]] = {
         "(tensor.shape[axis] // groups, groups)).transpose(axis, axis + 1)",
     ),
     "groups mixed up by vmap": (_function, "_fold", "apart.movedim(0, position)", "apart.movedim(0, position + 1)"),
-    "kernel not flipped in INPUT": (taps.Taps, "input", "_pack_weight(w, plan)", "_pack_weight(w.flip(-1), plan)"),
+    "kernel not flipped in INPUT": (
+        taps.Taps, "input", "_pack_weight(w, found.order)", "_pack_weight(w.flip(-1), found.order)",
+    ),
     "conj forgotten": (_function.Trilinear, "backward", "other.conj()", "other"),
     "half types summed as they are": (_plan, "run", "widen = lowering", "widen = False and lowering"),
     "rounded before the bias": (_conv, "compute_output", "bias is not None, _layout", "False, _layout"),

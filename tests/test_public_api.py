@@ -23,9 +23,10 @@ ORDER = [
     "torch",
     "_cache", "_workspace", "_exact", "_autocast", "_layout", "_windows", "_borders", "_matmul",
     "_rules._arguments", "_rules._calls", "_rules",
-    "_lowerings._base", "_lowerings._finite", "_lowerings._products", "_lowerings._phases", "_lowerings._residues", "_lowerings._samples",
-    "_lowerings._windowed", "_lowerings._cook_toom", "_lowerings._tiles", "_lowerings.columns", "_lowerings.fourier",
-    "_lowerings.native", "_lowerings.reshape", "_lowerings._runs", "_lowerings.taps", "_lowerings.window", "_lowerings.winograd",
+    "_lowerings._base", "_lowerings._finite", "_lowerings._products", "_lowerings._phases", "_lowerings._residues",
+    "_lowerings._runs", "_lowerings._samples", "_lowerings._windowed", "_lowerings._cook_toom", "_lowerings._tiles",
+    "_lowerings.columns", "_lowerings.fourier", "_lowerings.native", "_lowerings.reshape", "_lowerings.taps",
+    "_lowerings.window", "_lowerings.winograd",
     "_lowerings", "_precision", "_ties", "_timings", "_plan", "_flops",
     "_function", "_linear",
     "_convolution", "_explain",
@@ -34,8 +35,8 @@ ORDER = [
     "nn._layer", "nn._conv", "nn._conv_transpose", "nn._lazy", "nn",
     "_convert",
     "", "testing._cases", "testing._oracle", "testing._space", "testing._trials", "testing._matrix",
-    "testing._subject", "testing._compare", "testing._checks", "testing._transforms", "testing._values", "testing._runner",
-    "testing._report", "testing._writers", "testing", "testing.__main__",
+    "testing._subject", "testing._compare", "testing._checks", "testing._transforms", "testing._values",
+    "testing._runner", "testing._report", "testing._writers", "testing", "testing.__main__",
 ]  # fmt: skip
 
 
@@ -77,6 +78,7 @@ def test_modules_import_only_from_above(name: str) -> None:
 
 # What these look at has no public name.
 UNITS = {
+    "test_cache.py",
     "test_costs.py",
     "test_fastest.py",
     "test_faults.py",
@@ -86,7 +88,14 @@ UNITS = {
     "test_matmul.py",
     "test_matrix.py",
 }
-UNITS |= {"test_phases.py", "test_rows.py", "test_windows.py", "test_winograd.py", "a_lowering_of_your_own.py"}
+UNITS |= {
+    "test_phases.py",
+    "test_rows.py",
+    "test_ties.py",
+    "test_windows.py",
+    "test_winograd.py",
+    "a_lowering_of_your_own.py",
+}
 FOLDERS = [("benchmarks", "**/*.py"), ("docs", "**/*.py"), ("tests", "*.py")]
 OUTSIDE = [path for folder, files in FOLDERS for path in sorted((ROOT / folder).glob(files)) if path.name not in UNITS]
 

@@ -1,7 +1,7 @@
 """The matrix products of `taps`: counted without a look at any tap, listed only when they run.
 
-Along an axis kernel index ``k`` reads ``D*k - lo = S*q + r``, element ``o + q`` of phase image ``r``. Taps with the same
-``q`` on every axis share a shift, and those of them in neighbouring phases are one product: a run.
+Along an axis kernel index ``k`` reads ``D*k - lo = S*q + r``, element ``o + q`` of phase image ``r``. Taps with the
+same ``q`` on every axis share a shift, and those of them in neighbouring phases are one product: a run.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def runs(geometry: Geometry, pitch: Ints) -> Runs:
         >>> runs(Geometry(kernel=(3,), stride=(2,), padding=((1, 1),), dilation=(1,)), pitch=(5,))
         Runs(starts=(0, 1, 3), phases=(1, 0), shifts=(-1, 0), order=(0, 1, 2))
     """
-    starts, phases, shifts, order = [], [], [], []
+    starts, phases, shifts, order = list[int](), list[int](), list[int](), list[int]()
     sides = (lo for lo, _ in geometry.padding)
     for group in product(*map(_by_shift, geometry.kernel, geometry.stride, geometry.dilation, sides)):
         shift, expected = ravel(tuple(q for q, _ in group), pitch), -1

@@ -191,9 +191,7 @@ class Taps(Lowering):
         return _unpack_weight(taps, problem, found.order) if is_finite(taps, x) else COLUMNS.weight(problem, x, y)
 
 
-def _tied(
-    found: Runs, plan: Layout, channels: int, taps: Tensor, packed: Tensor
-) -> Iterator[tuple[Tensor, Tensor]]:
+def _tied(found: Runs, plan: Layout, channels: int, taps: Tensor, packed: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     """Views ``W[t]`` of the packed weight and ``X[rows, s : s+L]`` of the packed input, run by run."""
     length = packed.shape[2] - plan.lead - plan.tail
     for (start, stop), phase, shift in zip(pairwise(found.starts), found.phases, found.shifts, strict=True):

@@ -15,7 +15,8 @@ from ndconv._windows import kernel_first
 @cached
 def _equation(ndim: int, slot: Slot) -> str:
     """Of the letters that torch knows: two operands leave no path to find, so its own einsum does."""
-    return convert_to_valid_einsum_chars(equation(ndim, slot))
+    renamed: str = convert_to_valid_einsum_chars(equation(ndim, slot))
+    return renamed
 
 
 def _contract(slot: Slot, ndim: int, a: Tensor, b: Tensor) -> Tensor:

@@ -140,7 +140,7 @@ def equals_torch(subject: Subject) -> None:
 
 def other_lowerings(subject: Subject) -> None:
     """Every other lowering that applies computes the same result and the same gradients."""
-    # torch's kernels skip zeros of the padding, or multiply them, as they like.
+    # What torch's kernels make of a NaN is for torch to say.
     others = {"native", subject.trial.lowering} if subject.trial.values != "usual" else {subject.trial.lowering}
     for name, refusal in subject.refusals().items():
         if refusal is None and name not in others:

@@ -52,10 +52,7 @@ def unequal(got: Tensor, want: Tensor, most: float) -> Tensor:
 
     Of complex numbers that are not finite nobody says which part is what, so all of them are alike.
     """
-    if got.is_complex():
-        alike = ~(got.isfinite() | want.isfinite())
-    else:
-        alike = got.isnan() & want.isnan()
+    alike = ~(got.isfinite() | want.isfinite()) if got.is_complex() else got.isnan() & want.isnan()
     return ~alike & (got != want if not most else ~((got - want).abs() <= most))
 
 

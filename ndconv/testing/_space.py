@@ -176,9 +176,7 @@ CONSTRAINTS = (
     Constraint(
         "a stride past a window that is itself past the input leaves no room for further windows",
         ("dilation", "stride", "padding"),
-        lambda dilation, stride, padding: (
-            dilation != "far" or stride != "apart" or padding not in ("same", "causal")
-        ),
+        lambda dilation, stride, padding: dilation != "far" or stride != "apart" or padding not in ("same", "causal"),
     ),
     Constraint(
         "integers are finite",
@@ -191,7 +189,7 @@ CONSTRAINTS = (
         lambda values, batch: values == "usual" or batch != "0",
     ),
     Constraint(
-        "sums of transforms lose their place, and torch's kernels have habits of their own",
+        "a transform spreads what is not finite, and what torch's kernels make of it is for torch to say",
         ("values", "lowering"),
         lambda values, lowering: values == "usual" or lowering not in ("winograd", "fourier", "native"),
     ),
