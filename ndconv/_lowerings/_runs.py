@@ -44,7 +44,8 @@ def runs(geometry: Geometry, pitch: Ints) -> Runs:
         >>> runs(Geometry(kernel=(3,), stride=(2,), padding=((1, 1),), dilation=(1,)), pitch=(5,))
         Runs(starts=(0, 1, 3), phases=(1, 0), shifts=(-1, 0), order=(0, 1, 2))
     """
-    starts, phases, shifts, order = list[int](), list[int](), list[int](), list[int]()
+    found: tuple[list[int], ...] = [], [], [], []
+    starts, phases, shifts, order = found
     sides = (lo for lo, _ in geometry.padding)
     for group in product(*map(_by_shift, geometry.kernel, geometry.stride, geometry.dilation, sides)):
         shift, expected = ravel(tuple(q for q, _ in group), pitch), -1
