@@ -1,45 +1,106 @@
-"""Remember what a function of integers answered, except while a compiler traces: its symbols have no hash."""
+"""Remember what a function of integers answered, except while a compiler traces: its symbols have no hash.
+
+Every function has a memory of its own, bounded in entries and in bytes: sizes that change with every call push one
+another out, the oldest first, and an answer that is larger than a whole memory is not kept at all.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from functools import lru_cache, wraps
-from typing import ParamSpec, TypeVar
+import sys
+from collections.abc import Callable, Hashable, Iterable
+from functools import wraps
+from threading import Lock
+from typing import Any, ParamSpec, TypeVar
 
 from torch.compiler import is_compiling
 
 Arguments = ParamSpec("Arguments")
 Answer = TypeVar("Answer")
 
+_ENTRIES, _BYTES = 4096, 4 * 2**20
+# Bytes of an object with attributes, about: a problem, its geometry and their tuples.
+_OBJECT = 512
+
+
+class Memory:
+    """Answers by their arguments, each with the bytes that both take."""
+
+    def __init__(self) -> None:
+        self.answers: dict[Hashable, tuple[Any, int]] = {}
+        self.bytes = 0
+        self._lock = Lock()
+
+    def keep(self, arguments: Hashable, answer: object) -> None:
+        """Remember an answer and forget the oldest ones that it leaves no room for."""
+        size = _weigh(arguments) + _weigh(answer)
+        with self._lock:
+            if size > _BYTES or arguments in self.answers:
+                return
+            self.answers[arguments] = answer, size
+            self.bytes += size
+            while self.bytes > _BYTES or len(self.answers) > _ENTRIES:
+                _, forgotten = self.answers.pop(next(iter(self.answers)))
+                self.bytes -= forgotten
+
+    def clear(self) -> None:
+        """Forget everything."""
+        with self._lock:
+            self.answers.clear()
+            self.bytes = 0
+
+
+MEMORIES: list[Memory] = []
+"""That of every function below and elsewhere that is `cached` or `recalled`."""
+
 
 def cached(function: Callable[..., Answer]) -> Callable[..., Answer]:
-    """``functools.lru_cache`` that a compiler does not see."""
-    remembered = lru_cache(maxsize=4096)(function)
+    """Remember what a function answered to hashable arguments; a compiler does not see it."""
+    memory = _memory()
+    answers = memory.answers
 
     @wraps(function)
-    def call(*arguments: object) -> Answer:
+    def call(*arguments: Any) -> Answer:
         if is_compiling():
             return function(*arguments)
         try:
-            return remembered(*arguments)
+            found = answers.get(arguments)
         except TypeError:  # a symbol outside of a compiler, as in `make_fx`
             return function(*arguments)
+        if found is not None:
+            answer: Answer = found[0]
+            return answer
+        answer = function(*arguments)
+        memory.keep(arguments, answer)
+        return answer
 
-    call.cache_clear = remembered.cache_clear  # type: ignore[attr-defined]
+    call.cache_clear = memory.clear  # type: ignore[attr-defined]
     return call
 
 
 def recalled(function: Callable[Arguments, Answer]) -> Callable[Arguments, Answer]:
     """`cached` for arguments that a user wrote: what is not plain is looked at anew, as 1, 1.0 and True are one key."""
-    remembered = lru_cache(maxsize=4096)(function)
+    memory = _memory()
+    answers = memory.answers
 
     @wraps(function)
     def call(*arguments: Arguments.args, **keywords: Arguments.kwargs) -> Answer:
         if is_compiling() or not (_plain(arguments) and _plain(keywords.values())):
             return function(*arguments, **keywords)
-        return remembered(*arguments, **keywords)  # type: ignore[arg-type]
+        key = arguments, *keywords.items()
+        found = answers.get(key)
+        if found is not None:
+            answer: Answer = found[0]
+            return answer
+        answer = function(*arguments, **keywords)
+        memory.keep(key, answer)
+        return answer
 
     return call
+
+
+def _memory() -> Memory:
+    MEMORIES.append(Memory())
+    return MEMORIES[-1]
 
 
 def _plain(values: Iterable[object]) -> bool:
@@ -48,3 +109,10 @@ def _plain(values: Iterable[object]) -> bool:
         type(value) is int or type(value) is str or value is None or (isinstance(value, tuple) and _plain(value))
         for value in values
     )
+
+
+def _weigh(value: object) -> int:
+    """Bytes of a value and of what it holds, about."""
+    if isinstance(value, tuple):
+        return sys.getsizeof(value) + sum(map(_weigh, value))
+    return _OBJECT if hasattr(value, "__dict__") else sys.getsizeof(value)

@@ -10,12 +10,13 @@ import torch
 from torch import Tensor
 
 from ndconv import _rules
-from ndconv._geometry import Convolution, Geometry, Ints, Problem, Slot
+from ndconv._geometry import Convolution, Form, Geometry, Ints, Problem, Slot
 from ndconv._lowerings import LOWERINGS
 from ndconv._plan import AUTO, FASTEST, Choice, choose, resolve, torch_takes_over, wants_exact
 from ndconv._precision import computed_in, wide_dtype
 from ndconv._rules import IntOrInts, Padding
 from ndconv._subscripts import equation
+from ndconv._ties import ties
 from ndconv._timings import devices, recall
 
 
@@ -230,11 +231,21 @@ def plan(
             convolution.output_size,
         )
         problem = Problem(slot, convolution.geometry, *sizes, itemsize)
-        seconds = recall(problem, dtype) or recall(replace(problem, itemsize=wide_dtype(dtype).itemsize), dtype)
-        choice = choose(problem, wanted, seconds, exact=wants_exact(dtype))
+        seen = _seen(problem)
+        seconds = recall(seen, dtype) or recall(replace(seen, itemsize=wide_dtype(dtype).itemsize), dtype)
+        choice = choose(seen, wanted, seconds, exact=wants_exact(dtype))
         if wanted == FASTEST and any(torch_takes_over(problem, Slot, dtype, device) for device in devices()):
             choice = replace(choice, name="native")
         plans[title.replace(" ", "_")] = SlotPlan(title, problem, choice)
     result_shape = convolution.input_shape if transposed else convolution.output_shape
     shapes = x_shape, w_shape, result_shape(x_shape, w_shape)
     return ConvPlan(transposed, convolution, *shapes, str(dtype).removeprefix("torch."), **plans)
+
+
+def _seen(problem: Problem) -> Problem:
+    """What is computed of a problem: as much as is tied to the input, and of several parts the first."""
+    parts = ties(Form(problem.slot, problem.geometry, problem.input_size, AUTO))
+    if not parts:
+        return problem
+    geometry = parts[0].form.geometry
+    return replace(problem, geometry=geometry, output_size=geometry.output_size(problem.input_size))

@@ -245,6 +245,12 @@ class Problem(_Key):
         return (*(sizes[index] for index in slot.indices), *space[slot])
 
     @property
+    def folded_shape(self) -> Ints:
+        """Shape of the open slot's tensor as torch lays it out, with its groups folded into the axis after them."""
+        shape, axis = self.shape(self.slot), self.slot.group_axis
+        return (*shape[:axis], shape[axis] * shape[axis + 1], *shape[axis + 2 :])
+
+    @property
     def terms(self) -> int:
         """Products in the longest sum of the open slot."""
         kernel, positions = math.prod(self.geometry.kernel), math.prod(self.output_size)

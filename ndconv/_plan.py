@@ -21,6 +21,7 @@ from ndconv._layout import is_channels_last, lay_out
 from ndconv._lowerings import LOWERINGS, Cost
 from ndconv._lowerings.native import arguments
 from ndconv._precision import computed_in, is_emulated, run, wide_dtype
+from ndconv._ties import Part, assembled, ties
 from ndconv._timings import key_of, lookup, may_measure, measure, wins
 from ndconv._windows import ungroup
 
@@ -54,7 +55,7 @@ def set_lowering(name: str) -> None:
         name: ``"auto"`` (picks the cheapest of the exact ones; the start), ``"window"``, ``"columns"``, ``"reshape"``,
             ``"taps"``, ``"winograd"`` and ``"fourier"`` (whose sums are rounded, those of integers in floats too: see
             `set_exact`), ``"native"`` (torch's own kernel) or ``"fastest"`` (measures all of them where sizes come
-            again, and keeps the quickest, exact or not; until then, and under a compiler, it is "auto").
+            again, and keeps the quickest, exact or not; until then, and for an exporter, it is "auto").
 
     Raises:
         ValueError: If there is no such lowering.
@@ -237,19 +238,25 @@ class _Prepared(NamedTuple):
         problem: What to compute.
         name: The lowering that was asked for or that costs the least.
         axes: The axis of the groups in both operands and in the result.
+        parts: What of it is tied to the input, None if all is.
     """
 
     problem: Problem
     name: str
     axes: Ints
+    parts: tuple[Part, ...] | None
 
 
 @cached
 def _prepared(form: Form, first: Ints, second: Ints, itemsize: int, exact: bool) -> _Prepared:
     problem, wanted = problem_of(form, first, second, itemsize), form.lowering
-    name = _recorded(problem, wanted, exact) if is_compiling() else choose(problem, wanted, exact=exact).name
     one, other = form.slot.operands
-    return _Prepared(problem, name, (one.group_axis, other.group_axis, form.slot.group_axis))
+    if is_compiling():  # it could not compare its sizes
+        name, parts = _recorded(problem, wanted, exact), None
+    else:
+        parts = ties(form)
+        name = choose(problem, wanted, exact=exact).name if parts is None else wanted
+    return _Prepared(problem, name, (one.group_axis, other.group_axis, form.slot.group_axis), parts)
 
 
 def torch_takes_over(problem: Problem, slots: Iterable[Slot], dtype: torch.dtype, device: str) -> bool:
@@ -303,7 +310,7 @@ def execute(form: Form, first: Tensor, second: Tensor) -> Tensor:
             return execute(form, first, second)
     exact, groups, channels_last = wants_exact(first.dtype), form.geometry.groups, form.channels_last
     itemsize = computed_in(first.dtype, first.is_cpu, form.wide).itemsize
-    problem, name, axes = _prepared(form, first.shape, second.shape, itemsize, exact)
+    problem, name, axes, parts = _prepared(form, first.shape, second.shape, itemsize, exact)
     if channels_last is None:
         channels_last = is_channels_last(first) or is_channels_last(second)
     a = ungroup(first.resolve_conj().resolve_neg(), axes[0], groups)
@@ -321,6 +328,9 @@ def execute(form: Form, first: Tensor, second: Tensor) -> Tensor:
         # Operands without elements are an empty sum. Seen to here, so that no lowering has to care about them.
         dtype = wide_dtype(a.dtype) if form.wide else a.dtype
         return finished(a.new_zeros(problem.shape(form.slot), dtype=dtype))
+    if parts is not None:
+        total = assembled(form, parts, (first, second), problem.folded_shape, execute)
+        return lay_out(total, channels_last).detach()
     if form.lowering == FASTEST and not is_compiling():
         name = _quickest(problem, a, channels_last, compute, name)
     return compute(name)

@@ -17,9 +17,10 @@ import torch
 import torch._dynamo  # the first derivative would; imported here, a process forked for a mutant need not
 from torch import Tensor
 
-from ndconv import _borders, _convolution, _function, _operator, _plan, _precision, _windows
+from ndconv import _borders, _convolution, _function, _operator, _plan, _precision, _ties, _windows
+from ndconv._cache import MEMORIES
 from ndconv._geometry import Form, Geometry
-from ndconv._lowerings import LOWERINGS, Lowering, _windowed, columns, fourier, reshape, taps, window
+from ndconv._lowerings import LOWERINGS, Lowering, _runs, _windowed, columns, fourier, reshape, taps, window
 from ndconv._rules import _arguments, _calls
 from ndconv.functional import _conv
 from ndconv.grad import _conv as grad_conv
@@ -31,6 +32,8 @@ TRIALS = [trial for trial, _ in matrix("quick").trials if trial.transform != "co
 
 def forget() -> None:
     """Empty the library's caches."""
+    for memory in MEMORIES:
+        memory.clear()
     for found in gc.get_objects():
         if type(found) is functools._lru_cache_wrapper:
             module = found.__wrapped__.__module__
@@ -79,8 +82,7 @@ FAULTS: dict[str, tuple[Any, str, str, str]] = {
         "stride, dilation = dilation, stride; positions, shape[axis] = shape[axis], reach",
     ),
     "stride and dilation swapped in the phases": (
-        taps, "layout", "stride, dilation, lo = geometry.stride, geometry.dilation,",
-        "stride, dilation, lo = geometry.dilation, geometry.stride,",
+        _runs, "_by_shift", "divmod(dilation * k - lo, stride)", "divmod(stride * k - lo, dilation)",
     ),
     "remainder rows not zero": (
         _windowed, "unpad", "pad(tensor, tuple((-lo, -hi) for lo, hi in amounts))",
@@ -91,7 +93,9 @@ FAULTS: dict[str, tuple[Any, str, str, str]] = {
         "(tensor.shape[axis] // groups, groups)).transpose(axis, axis + 1)",
     ),
     "groups mixed up by vmap": (_function, "_fold", "apart.movedim(0, position)", "apart.movedim(0, position + 1)"),
-    "kernel not flipped in INPUT": (taps.Taps, "input", "_pack_weight(w, plan)", "_pack_weight(w.flip(-1), plan)"),
+    "kernel not flipped in INPUT": (
+        taps.Taps, "input", "_pack_weight(w, found.order)", "_pack_weight(w.flip(-1), found.order)",
+    ),
     "conj forgotten": (_function, "_gradients", "other.conj()", "other"),
     "half types summed as they are": (_plan, "run", "if computed_in(", "if True or computed_in("),
     "half types multiplied by what rounds partial sums": (
@@ -146,9 +150,20 @@ FAULTS: dict[str, tuple[Any, str, str, str]] = {
     ),
     "a grid too short": (fourier, "_smooth", "length: int) -> int:", "length: int) -> int:\n    length -= length > 3"),
     "integers rounded": (_plan, "wants_exact", "get_exact() or not", "get_exact() and not"),
-    "a result that is a view": (_operator, "execute", "result.detach()", "result"),
+    "a result that is a view": (_operator, "execute", "else result.detach()", "else result"),
     "gradients that nobody asked for": (_function, "_gradients", "both and", "False and"),
     "arrays taken for what holds nothing": (_arguments, "tupled", "value, Iterable", "value, Sequence"),
+    "zeros in gaps multiplied by what is not finite": (taps.Taps, "weight", "if is_finite(taps, x)", "if True"),
+    "zeros around the output multiplied by it": (columns.Columns, "input", "if is_finite(w, x)", "if True"),
+    "zeros in gaps multiplied by such weights": (taps.Taps, "input", "if is_finite(w, x)", "if True"),
+    "zeros of the padding taken for nothing": (
+        _ties, "assembled", "second.to(total.dtype) * 0", "second.new_zeros(second.shape, dtype=total.dtype)",
+    ),
+    "outputs beside a part forgotten": (
+        _ties, "assembled", "part.of(others, other).zero_()", "others.zero_()",
+    ),
+    "the last tied output left out": (_ties, "_axis", "last // stride + 1", "last // stride"),
+    "a part shifted": (_ties, "_geometry", "lo - s * axis.outputs.start", "lo"),
     "einsum over the wrong equation": (window.Window, "product_weight", "Slot.WEIGHT", "Slot.OUTPUT"),
 }  # fmt: skip
 

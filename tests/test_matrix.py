@@ -123,6 +123,7 @@ def holds(trial: Trial, name: str, level: str) -> bool:
             "one": set(case.dilation) == {1},
             "two": set(case.dilation) == {2},
             "mixed": len(set(case.dilation)) > 1 or (case.ndim == 1 and case.dilation[0] > 1),
+            "far": any(k > 1 and d > n for k, d, n in zip(case.kernel, case.dilation, case.input_size, strict=True)),
         }[level],
         "padding": lambda: {
             "zero": not any(map(any, lo_hi)) and trial.padding == "amount",

@@ -23,10 +23,11 @@ ORDER = [
     "torch",
     "_tracing", "_cache", "_workspace", "_exact", "_autocast", "_layout", "_windows", "_borders", "_matmul",
     "_rules._arguments", "_rules._calls", "_rules",
-    "_lowerings._base", "_lowerings._products", "_lowerings._phases", "_lowerings._residues", "_lowerings._samples",
-    "_lowerings._windowed", "_lowerings._cook_toom", "_lowerings._tiles", "_lowerings.columns", "_lowerings.fourier",
-    "_lowerings.native", "_lowerings.reshape", "_lowerings.taps", "_lowerings.window", "_lowerings.winograd",
-    "_lowerings", "_precision", "_budget", "_timings", "_plan", "_operator",
+    "_lowerings._base", "_lowerings._finite", "_lowerings._products", "_lowerings._phases", "_lowerings._residues",
+    "_lowerings._runs", "_lowerings._samples", "_lowerings._windowed", "_lowerings._cook_toom", "_lowerings._tiles",
+    "_lowerings.columns", "_lowerings.fourier", "_lowerings.native", "_lowerings.reshape", "_lowerings.taps",
+    "_lowerings.window", "_lowerings.winograd",
+    "_lowerings", "_precision", "_ties", "_budget", "_timings", "_plan", "_operator",
     "_function", "_linear",
     "_recorded", "_convolution", "_explain",
     "functional._conv", "functional._conv_transpose", "functional._unfold", "functional",
@@ -34,8 +35,8 @@ ORDER = [
     "nn._layer", "nn._conv", "nn._conv_transpose", "nn._lazy", "nn",
     "_convert",
     "", "testing._cases", "testing._oracle", "testing._space", "testing._trials", "testing._matrix",
-    "testing._subject", "testing._compare", "testing._checks", "testing._transforms", "testing._runner",
-    "testing._report", "testing._writers", "testing", "testing.__main__",
+    "testing._subject", "testing._compare", "testing._checks", "testing._transforms", "testing._values",
+    "testing._runner", "testing._report", "testing._writers", "testing", "testing.__main__",
 ]  # fmt: skip
 
 
@@ -78,6 +79,7 @@ def test_modules_import_only_from_above(name: str) -> None:
 # What these look at has no public name.
 UNITS = {
     "test_budget.py",
+    "test_cache.py",
     "test_compiled.py",
     "test_costs.py",
     "test_fastest.py",
@@ -92,6 +94,7 @@ UNITS |= {
     "test_phases.py",
     "test_precision.py",
     "test_rows.py",
+    "test_ties.py",
     "test_windows.py",
     "test_winograd.py",
     "a_lowering_of_your_own.py",

@@ -35,17 +35,19 @@ class Cost:
     dense: bool = True
 
     @classmethod
-    def altogether(cls, parts: Sequence[Cost]) -> Cost:
-        """What parts spend one after the other; products of the same shapes are told once."""
-        alike = Counter(part.matmuls for part in parts if part.matmuls)
+    def altogether(cls, parts: Sequence[tuple[int, Cost]]) -> Cost:
+        """What parts spend one after the other, each so many times; products of the same shapes are told once."""
+        alike: Counter[str] = Counter()
+        for times, part in parts:
+            alike[part.matmuls] += times
         return cls(
-            multiply_adds=sum(part.multiply_adds for part in parts),
-            elements_moved=sum(part.elements_moved for part in parts),
-            elements_cached=sum(part.elements_cached for part in parts),
-            workspace=max(part.workspace for part in parts),
-            matmuls=", ".join(f"{times} times {text}" if times > 1 else text for text, times in alike.items()),
-            calls=sum(part.calls for part in parts),
-            dense=all(part.dense for part in parts),
+            multiply_adds=sum(times * part.multiply_adds for times, part in parts),
+            elements_moved=sum(times * part.elements_moved for times, part in parts),
+            elements_cached=sum(times * part.elements_cached for times, part in parts),
+            workspace=max(part.workspace for _, part in parts),
+            matmuls=", ".join(f"{n} times {text}" if n > 1 else text for text, n in alike.items() if text),
+            calls=sum(times * part.calls for times, part in parts),
+            dense=all(part.dense for _, part in parts),
         )
 
 

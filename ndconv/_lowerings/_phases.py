@@ -108,15 +108,80 @@ def phases(problem: Problem) -> tuple[Phase, ...]:
     return tuple(found)
 
 
+def kinds(problem: Problem) -> list[tuple[int, Problem]]:
+    """How many phases there are of each size, and what computes one of them; none is looked at, there may be thousands.
+
+    Their padding is of the right sum, and parted in the middle.
+
+    Example:
+        >>> geometry = Geometry(kernel=(5,), stride=(3,), padding=((1, 1),), dilation=(1,))
+        >>> for times, kind in kinds(Problem(Slot.INPUT, geometry, 1, 1, 1, (10,), (3,), 4)):
+        ...     print(times, kind.geometry.kernel, kind.output_size)
+        1 (2,) (4,)
+        1 (2,) (3,)
+        1 (1,) (3,)
+    """
+    geometry, found = problem.geometry, []
+    for parts in product(*_axis_kinds(problem)):
+        times, kernel, size = zip(*parts, strict=True) if parts else ((),) * 3
+        dilation = tuple(map(_spread, geometry.stride, geometry.dilation))
+        axes = zip(kernel, size, dilation, problem.output_size, strict=True)
+        total = [count - positions + (taps - 1) * spread for taps, count, spread, positions in axes]
+        padding = tuple((both - both // 2, both // 2) for both in total)
+        whole = Geometry(kernel, (1,) * len(kernel), padding, dilation, geometry.groups)
+        counts = problem.batch, problem.features, problem.channels
+        kind = Problem(Slot.OUTPUT, whole, *counts, problem.output_size, size, problem.itemsize)
+        found.append((math.prod(times), kind))
+    return found
+
+
 def _window_elements(problem: Problem) -> int:
-    """Elements that the windows of all phases have, of one channel; axis by axis, for there may be thousands of phases.
+    """Elements that the windows of all phases have, of one channel.
 
     Example:
         >>> geometry = Geometry(kernel=(3,), stride=(2,), padding=((1, 1),), dilation=(1,))
         >>> _window_elements(Problem(Slot.INPUT, geometry, 1, 1, 1, (8,), (4,), 4))  # 4 of two and 4 of one
         12
     """
-    return math.prod(sum(axis.kernel * axis.size for axis in residues) for residues in _axes(problem))
+    return math.prod(sum(times * taps * count for times, taps, count in kinds) for kinds in _axis_kinds(problem))
+
+
+def _axis_kinds(problem: Problem) -> list[list[tuple[int, int, int]]]:
+    """For every axis how many residues have so many kernel indices and so many elements."""
+    geometry, found = problem.geometry, []
+    for kernel, stride, (lo, _), dilation, size in zip(
+        geometry.kernel, geometry.stride, geometry.padding, geometry.dilation, problem.input_size, strict=True
+    ):
+        step = stride // math.gcd(stride, dilation)
+        (taps, longer), (count, more) = divmod(kernel, step), divmod(size, stride)
+        kinds = []
+        for start, stop, indices in ((0, longer, taps + 1), (longer, min(step, kernel), taps)):
+            # The elements of a residue start where a tap is tied to them, and one more fits in before the first few.
+            early = _count_below(more, stop, stride, dilation, -lo) - _count_below(more, start, stride, dilation, -lo)
+            kinds += [(early, indices, count + 1), (stop - start - early, indices, count)]
+        found.append([kind for kind in kinds if all(kind)])
+    return found
+
+
+def _count_below(bound: int, number: int, modulus: int, factor: int, shift: int) -> int:
+    """How many of the first numbers ``i`` leave ``(factor * i + shift) % modulus < bound``, for a bound up to modulus.
+
+    Example:
+        >>> _count_below(3, number=4, modulus=5, factor=2, shift=1)  # 1, 3, 0, 2
+        3
+    """
+    return _floor_sum(number, modulus, factor, shift) - _floor_sum(number, modulus, factor, shift - bound)
+
+
+def _floor_sum(number: int, modulus: int, factor: int, shift: int) -> int:
+    """Sum of ``(factor * i + shift) // modulus`` for the first numbers ``i``, in the steps of Euclid's algorithm."""
+    total = 0
+    while number:
+        total += number * (number - 1) // 2 * (factor // modulus) + number * (shift // modulus)
+        factor, shift = factor % modulus, shift % modulus
+        number, shift = divmod(factor * number + shift, modulus)
+        factor, modulus = modulus, factor
+    return total
 
 
 def _axes(problem: Problem) -> list[list[_Axis]]:
@@ -133,9 +198,13 @@ def taps_by_residue(kernel: int, stride: int, dilation: int) -> tuple[list[range
         >>> taps_by_residue(kernel=5, stride=4, dilation=6)
         ([range(0, 5, 2), range(1, 5, 2)], 3)
     """
-    divisor = math.gcd(stride, dilation)
-    step = stride // divisor
-    return [range(first, kernel, step) for first in range(min(step, kernel))], dilation // divisor
+    step = stride // math.gcd(stride, dilation)
+    return [range(first, kernel, step) for first in range(min(step, kernel))], _spread(stride, dilation)
+
+
+def _spread(stride: int, dilation: int) -> int:
+    """By how much the output index falls from a kernel index to the next of its residue."""
+    return dilation // math.gcd(stride, dilation)
 
 
 def _residues(

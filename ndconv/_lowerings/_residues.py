@@ -7,6 +7,7 @@ side by side once, has their windows at stride 1; there are P such residues.
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -32,6 +33,29 @@ class Residue(NamedTuple):
     geometry: Geometry
 
 
+def count_residues(geometry: Geometry) -> int:
+    """How many residues the last axis has."""
+    return min(geometry.kernel[-1], geometry.stride[-1] // _divisor(geometry))
+
+
+def first_residue(geometry: Geometry) -> Geometry:
+    """Of the windows in the first residue, which has as many kernel elements as any."""
+    return _inner(geometry, range(0, geometry.kernel[-1], geometry.stride[-1] // _divisor(geometry)))
+
+
+def _divisor(geometry: Geometry) -> int:
+    return math.gcd(geometry.stride[-1], geometry.dilation[-1])
+
+
+def _inner(geometry: Geometry, indices: range) -> Geometry:
+    """Of the windows of some kernel elements in what they read, put side by side."""
+    spread = geometry.dilation[-1] // _divisor(geometry)
+    return Geometry(
+        (*geometry.kernel[:-1], len(indices)), (*geometry.stride[:-1], 1), geometry.padding,
+        (*geometry.dilation[:-1], spread), geometry.groups,
+    )  # fmt: skip
+
+
 @cached
 def residues(geometry: Geometry, positions: int) -> tuple[Residue, ...]:
     """The residues of the last axis, for so many outputs on it.
@@ -47,11 +71,8 @@ def residues(geometry: Geometry, positions: int) -> tuple[Residue, ...]:
     for indices in parts:
         first, taps = indices.start, len(indices)
         last = dilation * first + stride * (positions - 1 + spread * (taps - 1))
-        inner = Geometry(
-            (*geometry.kernel[:-1], taps), (*geometry.stride[:-1], 1), geometry.padding,
-            (*geometry.dilation[:-1], spread), geometry.groups,
-        )  # fmt: skip
-        found.append(Residue(slice(first, kernel, indices.step), slice(dilation * first, last + 1, stride), inner))
+        elements = slice(dilation * first, last + 1, stride)
+        found.append(Residue(slice(first, kernel, indices.step), elements, _inner(geometry, indices)))
     return tuple(found)
 
 

@@ -115,6 +115,10 @@ class Windowed(Lowering):
         """Slices ``[n, g, c or d, *o]`` of windows or outputs that make the chunks: samples, then rows of one, ..."""
         return _WHOLE if is_compiling() else _slices(self, problem, get_workspace_limit())
 
+    def is_cut(self, problem: Problem) -> bool:
+        """Whether there are several of them."""
+        return not is_compiling() and problem.itemsize * window_elements(problem) > aim(self._chunk(problem))
+
     def _chunk(self, problem: Problem) -> int | None:
         """Bytes that a chunk aims at: no less than the weight takes, which the product of every chunk reads again."""
         weight = problem.itemsize * math.prod(problem.shape(Slot.WEIGHT))
@@ -153,10 +157,10 @@ def _row(problem: Problem) -> int:
 
 @cached
 def _slices(lowering: Windowed, problem: Problem, limit: int) -> tuple[tuple[slice, ...], ...]:
-    target = min(lowering._chunk(problem) or limit, limit)
-    each, sizes = problem.itemsize * elements_per_window(problem), (problem.batch, *problem.output_size)
-    if each * math.prod(sizes) <= target:
+    if not lowering.is_cut(problem):
         return _WHOLE
+    each, sizes = problem.itemsize * elements_per_window(problem), (problem.batch, *problem.output_size)
+    target = aim(lowering._chunk(problem))
     return tuple((samples, slice(None), slice(None), *part) for samples, *part in blocks(sizes, each, target))
 
 

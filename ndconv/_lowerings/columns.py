@@ -12,9 +12,18 @@ from torch.compiler import is_compiling
 from ndconv._cache import cached
 from ndconv._geometry import Ints, Problem, Slot
 from ndconv._lowerings._base import Cost
-from ndconv._lowerings._phases import gathered, gathers, phases
+from ndconv._lowerings._finite import is_finite
+from ndconv._lowerings._phases import gathered, gathers, kinds
 from ndconv._lowerings._products import input_product, is_short, output_product, weight_product
-from ndconv._lowerings._residues import Residue, by_residue, in_order, residues, windows_by_residue
+from ndconv._lowerings._residues import (
+    Residue,
+    by_residue,
+    count_residues,
+    first_residue,
+    in_order,
+    residues,
+    windows_by_residue,
+)
 from ndconv._lowerings._samples import move_back, move_last, samples_last
 from ndconv._lowerings._windowed import Views, Windowed, apart, framed, window_elements
 from ndconv._matmul import matmul
@@ -45,23 +54,23 @@ class Columns(Windowed):
         inner = samples_last(problem) if _moves(problem) else problem
         if problem.slot is Slot.INPUT:
             return not gathers(inner)
-        return problem.slot is Slot.WEIGHT and len(self._parts(inner)) > 1
+        return problem.slot is Slot.WEIGHT and self.is_cut(inner)
 
     def cost(self, problem: Problem) -> Cost:
         return _cost_of_moved(problem) if _moves(problem) else self._cost(problem)
 
     def copying(self, problem: Problem) -> float:
-        if not (found := _residues(problem)):
+        if not _parts_residues(problem):
             return super().copying(problem)
         once = math.prod(problem.shape(Slot.INPUT)) / window_elements(problem)
-        return apart(problem) * once + super().copying(replace(problem, geometry=found[0].geometry))
+        return apart(problem) * once + super().copying(replace(problem, geometry=first_residue(problem.geometry)))
 
     def _cost(self, problem: Problem) -> Cost:
         if not gathers(problem):
-            parted = math.prod(problem.shape(Slot.INPUT)) if _residues(problem) else 0
+            parted = math.prod(problem.shape(Slot.INPUT)) if _parts_residues(problem) else 0
             cost = super().cost(problem)
             return replace(cost, workspace=cost.workspace + parted)
-        return Cost.altogether([self._cost(phase.problem) for phase in phases(problem)])
+        return Cost.altogether([(times, self._cost(kind)) for times, kind in kinds(problem)])
 
     def run(self, problem: Problem, first: Tensor, second: Tensor) -> Tensor:
         if not _moves(problem):
@@ -71,7 +80,16 @@ class Columns(Windowed):
         return move_back(result, problem.slot)
 
     def input(self, problem: Problem, w: Tensor, y: Tensor) -> Tensor:
-        return gathered(problem, w, y, self.output) if gathers(problem) else super().input(problem, w, y)
+        if not gathers(problem):
+            return super().input(problem, w, y)
+        x = gathered(problem, w, y, self.output)
+        # Windows that hang over the output multiply zeros.
+        return x if is_finite(w, x) else self.added(problem, w, y)
+
+    def added(self, problem: Problem, w: Tensor, y: Tensor) -> Tensor:
+        """`input` by adding windows up, which multiplies only what is tied; half types in the dtype of their sums."""
+        wide = torch.promote_types(w.dtype, torch.float32)
+        return super().input(problem, w.to(wide), y.to(wide)).to(w.dtype)
 
     def output(self, problem: Problem, x: Tensor, w: Tensor) -> Tensor:
         found = _residues(problem)
@@ -134,7 +152,8 @@ def _gains(problem: Problem) -> bool:
 
 def _cost_of_moved(problem: Problem) -> Cost:
     moved = sum(math.prod(problem.shape(slot)) for slot in (Slot.INPUT, Slot.OUTPUT))
-    return Cost.altogether([COLUMNS._cost(samples_last(problem)), Cost(0, _MOVING * moved, 0, moved, "", 4)])
+    moving = Cost(0, _MOVING * moved, 0, moved, "", 4)
+    return Cost.altogether([(1, COLUMNS._cost(samples_last(problem))), (1, moving)])
 
 
 COLUMNS = Columns()
@@ -164,14 +183,18 @@ def _cat(parts: list[Tensor], axis: int) -> Tensor:
 
 def _residues(problem: Problem) -> tuple[Residue, ...]:
     """The residues of the last axis' stride, if it is worth taking the input apart into them."""
+    return residues(problem.geometry, problem.output_size[-1]) if _parts_residues(problem) else ()
+
+
+def _parts_residues(problem: Problem) -> bool:
+    """Whether it is."""
     if problem.slot is Slot.INPUT or problem.geometry.row_stride == 1 or is_compiling():
-        return ()
+        return False
     return _worthwhile(problem)
 
 
 @cached
-def _worthwhile(problem: Problem) -> tuple[Residue, ...]:
+def _worthwhile(problem: Problem) -> bool:
     input, weight = (math.prod(problem.shape(slot)) for slot in (Slot.INPUT, Slot.WEIGHT))
-    saved = window_elements(problem) - input - 2 * weight
-    found = residues(problem.geometry, problem.output_size[-1])
-    return found if len(found) > 1 and saved > _RESIDUE * len(found) else ()
+    saved, number = window_elements(problem) - input - 2 * weight, count_residues(problem.geometry)
+    return number > 1 and saved > _RESIDUE * number

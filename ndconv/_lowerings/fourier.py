@@ -18,6 +18,7 @@ https://arxiv.org/abs/1312.5851.
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -124,12 +125,19 @@ def grid(problem: Problem) -> Grid:
 
 def _smooth(length: int) -> int:
     """The least length from this one on whose prime factors are 2, 3, 5 and 7: transforms of others are slow."""
-    odd = [1]
-    for factor in (3, 5, 7):
-        for number in odd:  # those appended as well
-            if number * factor < 2 * length:
-                odd.append(number * factor)
-    return min(number << (-(-length // number) - 1).bit_length() for number in odd)
+    numbers = _smooth_numbers(length.bit_length())
+    return numbers[bisect_left(numbers, length)]
+
+
+@cached
+def _smooth_numbers(bits: int) -> Ints:
+    """All such lengths up to ``2**bits``, in order."""
+    numbers = [1]
+    for factor in (2, 3, 5, 7):
+        for number in numbers:  # those appended as well
+            if number * factor <= 2**bits:
+                numbers.append(number * factor)
+    return tuple(sorted(numbers))
 
 
 class Fourier(Lowering):

@@ -11,15 +11,15 @@ With ``Y`` the output on the same flat positions, the three slots are one loop:
 
 Every axis ends in a gap of zeros. It is the padding on the high side and, as the end of the row before, that on the low
 side of the next row, so that both are there once. What OUTPUT and INPUT add up in gaps is cut off with them; ``Y`` has
-zeros there. Taps that share a shift and lie in neighbouring phases are one product with a longer reduction.
+zeros there. Where these may have met a NaN or an infinity, `columns` computes INPUT and WEIGHT once more. Taps that
+share a shift and lie in neighbouring phases are one product with a longer reduction.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
-from itertools import product
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -29,6 +29,9 @@ from torch.compiler import is_compiling
 from ndconv._cache import cached
 from ndconv._geometry import Geometry, Ints, Pairs, Problem, Slot
 from ndconv._lowerings._base import Cost, Lowering
+from ndconv._lowerings._finite import is_finite
+from ndconv._lowerings._runs import Runs, count_runs, ravel, runs
+from ndconv._lowerings.columns import COLUMNS
 from ndconv._windows import merge, narrow, pad, split, unflatten, unpad
 from ndconv._workspace import chunks, per_chunk
 
@@ -36,21 +39,11 @@ from ndconv._workspace import chunks, per_chunk
 _CACHE_BYTES = 8 * 2**20
 # Factors of so few elements in each of many groups are multiplied one column at a time.
 _THIN = 16
-# Of more than this many products, even listing them would take longer than the convolution by other means.
+# Of more than this many products, even starting them would take longer than the convolution by other means.
 _MOST_TAPS = 2**14
 
 
-class Run(NamedTuple):
-    """Taps ``start`` to ``stop`` of the packed weight, at one shift, in phases from ``phase`` on."""
-
-    start: int
-    stop: int
-    phase: int
-    shift: int
-
-
-@dataclass(frozen=True)
-class Layout:
+class Layout(NamedTuple):
     """Where everything lies on the flat positions of a chunk of samples.
 
     Args:
@@ -58,40 +51,23 @@ class Layout:
         pitch: That and its gap.
         lead: Flat positions before the first sample, the padding on its low sides.
         tail: Flat positions at the end that start no window.
-        runs: The matrix products.
-        order: Flat kernel index of each tap of the packed weight.
     """
 
     image: Ints
     pitch: Ints
     lead: int
     tail: int
-    runs: tuple[Run, ...]
-    order: Ints
-
-
-def _ravel(index: Ints, size: Ints) -> int:
-    flat = 0
-    for i, n in zip(index, size, strict=True):
-        flat = flat * n + i
-    return flat
 
 
 @cached
 def layout(geometry: Geometry, input_size: Ints) -> Layout:
-    """Phase images, gaps, runs and tap order of a geometry.
-
-    Kernel index ``k`` reads ``D*k - lo = S*q + r``: element ``o + q`` of phase image ``r``.
+    """Phase images and gaps of a geometry: the kernel reads from ``o + lowest`` to ``o + highest`` of a phase image.
 
     Example:
-        >>> geometry = Geometry(kernel=(3,), stride=(2,), padding=((1, 1),), dilation=(1,))
-        >>> found = layout(geometry, (8,))
-        >>> found.image, found.pitch, found.lead
-        ((4,), (5,), 1)
-        >>> found.runs
-        (Run(start=0, stop=1, phase=1, shift=0), Run(start=1, stop=3, phase=0, shift=1))
+        >>> layout(Geometry(kernel=(3,), stride=(2,), padding=((1, 1),), dilation=(1,)), (8,))
+        Layout(image=(4,), pitch=(5,), lead=1, tail=0)
     """
-    stride, dilation, lo = geometry.stride, geometry.dilation, tuple(lo for lo, _ in geometry.padding)
+    stride, lo = geometry.stride, tuple(lo for lo, _ in geometry.padding)
     lowest = tuple(min(0, -low // s) for low, s in zip(lo, stride, strict=True))
     highest = tuple((e - 1 - low) // s for e, low, s in zip(geometry.extent, lo, stride, strict=True))
     image = tuple(-(-size // s) for size, s in zip(input_size, stride, strict=True))
@@ -101,24 +77,19 @@ def layout(geometry: Geometry, input_size: Ints) -> Layout:
         for low, high, (_, hi), s in zip(lowest, highest, geometry.padding, stride, strict=True)
     )
     pitch = tuple(size + zeros for size, zeros in zip(image, gap, strict=True))
-    lead, tail = -_ravel(lowest, pitch), _ravel(tuple(max(0, high) for high in highest), pitch)
-    taps = []
-    for flat, index in enumerate(product(*map(range, geometry.kernel))):
-        offsets = tuple(divmod(d * k - low, s) for d, k, low, s in zip(dilation, index, lo, stride, strict=True))
-        taps.append((tuple(q for q, _ in offsets), _ravel(tuple(r for _, r in offsets), stride), flat))
-    taps.sort()
-    runs: list[Run] = []
-    for tap, (shifts, phase, _) in enumerate(taps):
-        last = runs[-1] if runs else None
-        if last and taps[last.start][0] == shifts and last.phase + last.stop - last.start == phase:
-            runs[-1] = last._replace(stop=tap + 1)
-        else:
-            runs.append(Run(tap, tap + 1, phase, lead + _ravel(shifts, pitch)))
-    return Layout(image, pitch, lead, tail, tuple(runs), tuple(flat for _, _, flat in taps))
+    lead, tail = -ravel(lowest, pitch), ravel(tuple(max(0, high) for high in highest), pitch)
+    return Layout(image, pitch, lead, tail)
+
+
+_runs = cached(runs)
 
 
 def _layout(problem: Problem) -> Layout:
     return layout(problem.geometry, problem.input_size)
+
+
+def _listed(problem: Problem) -> Runs:
+    return _runs(problem.geometry, _layout(problem).pitch)
 
 
 def _framed(problem: Problem) -> tuple[Problem, Pairs]:
@@ -145,15 +116,16 @@ class Taps(Lowering):
 
     def cost(self, problem: Problem) -> Cost:
         geometry, plan = problem.geometry, _layout(problem)
-        groups, image = geometry.groups, math.prod(plan.pitch)
+        groups, image, taps = geometry.groups, math.prod(plan.pitch), math.prod(geometry.kernel)
+        runs, longest = count_runs(geometry)
         columns = problem.batch * image
         packed_x = groups * problem.channels * math.prod(geometry.stride) * columns
         packed_y = groups * problem.features * columns
         x, w, y = (math.prod(problem.shape(slot)) for slot in Slot)
-        read = groups * problem.channels * len(plan.order) * columns
+        read = groups * problem.channels * taps * columns
         each = _elements_per_sample(problem, plan)
         samples = per_chunk(problem.batch, problem.itemsize * each, _CACHE_BYTES)
-        rows = max(run.stop - run.start for run in plan.runs) * problem.channels
+        rows = longest * problem.channels
         height, terms, width = {
             Slot.OUTPUT: (problem.features, rows, samples * image),
             Slot.INPUT: (rows, problem.features, samples * image),
@@ -161,7 +133,7 @@ class Taps(Lowering):
         }[problem.slot]
         # Every run reads its two operands and, except for the small weight, its result. It writes that too, in a second
         # pass unless it goes element by element, which takes as many passes as there are terms.
-        thin, passed = groups > 1 and _is_thin(height, terms), packed_y * len(plan.runs)
+        thin, passed = groups > 1 and _is_thin(height, terms), packed_y * runs
         passes = terms if thin else 2
         again = {
             Slot.OUTPUT: read + passes * passed,
@@ -172,58 +144,60 @@ class Taps(Lowering):
         parts = -(-problem.batch // samples)
         calls = terms if thin else 1 + (groups - 1) / 4
         return Cost(
-            multiply_adds=groups * problem.channels * problem.features * len(plan.order) * columns,
+            multiply_adds=groups * problem.channels * problem.features * taps * columns,
             elements_moved=x + w + y + packed_x + packed_y,
             elements_cached=again[problem.slot],
             workspace=samples * each,
-            matmuls=f"{groups * len(plan.runs) * parts} x ({height}, {terms}) @ ({terms}, {width})",
-            calls=parts * (len(plan.runs) * calls + 20),
+            matmuls=f"{groups * runs * parts} x ({height}, {terms}) @ ({terms}, {width})",
+            calls=parts * (runs * calls + 20),
             dense=thin,
         )
 
     def output(self, problem: Problem, x: Tensor, w: Tensor) -> Tensor:
         problem, frame = _framed(problem)
-        plan, x = _layout(problem), pad(x, frame)
-        taps, y = _pack_weight(w, plan), x.new_empty(problem.shape(Slot.OUTPUT))
+        plan, found, x = _layout(problem), _listed(problem), pad(x, frame)
+        taps, y = _pack_weight(w, found.order), x.new_empty(problem.shape(Slot.OUTPUT))
         for part in _parts(problem, plan):
             source = _pack_input(x[part], problem, plan)
             target = source.new_empty(source.shape[0], problem.features, source.shape[2] - plan.lead)
-            for index, (tap, shifted) in enumerate(_tied(plan, problem.channels, taps, source)):
+            for index, (tap, shifted) in enumerate(_tied(found, plan, problem.channels, taps, source)):
                 _accumulate(target[:, :, : shifted.shape[2]], tap, shifted, fresh=index == 0)
             y[part] = _unpack_output(target, problem, plan)
         return y
 
     def input(self, problem: Problem, w: Tensor, y: Tensor) -> Tensor:
         problem, frame = _framed(problem)
-        plan = _layout(problem)
-        taps, x = _pack_weight(w, plan), y.new_empty(problem.shape(Slot.INPUT))
+        plan, found = _layout(problem), _listed(problem)
+        taps, x = _pack_weight(w, found.order), y.new_empty(problem.shape(Slot.INPUT))
         height = math.prod(problem.geometry.stride) * problem.channels
         for part in _parts(problem, plan):
             source = _pack_output(y[part], problem, plan)
             target = source.new_zeros(source.shape[0], height, plan.lead + source.shape[2])
-            for tap, shifted in _tied(plan, problem.channels, taps, target):
+            for tap, shifted in _tied(found, plan, problem.channels, taps, target):
                 _accumulate(shifted, tap.mT, source[:, :, : shifted.shape[2]])
             x[part] = _unpack_input(target, problem, plan)
-        return unpad(x, frame)
+        # Weights have multiplied the zeros in the gaps of Y.
+        return unpad(x, frame) if is_finite(w, x) else COLUMNS.added(problem, w, y)
 
     def weight(self, problem: Problem, x: Tensor, y: Tensor) -> Tensor:
         problem, frame = _framed(problem)
-        plan, x = _layout(problem), pad(x, frame)
-        taps = x.new_zeros(problem.geometry.groups, problem.features, len(plan.order) * problem.channels)
+        plan, found, x = _layout(problem), _listed(problem), pad(x, frame)
+        taps = x.new_zeros(problem.geometry.groups, problem.features, len(found.order) * problem.channels)
         for part in _parts(problem, plan):
             source, target = _pack_input(x[part], problem, plan), _pack_output(y[part], problem, plan)
-            for tap, shifted in _tied(plan, problem.channels, taps, source):
+            for tap, shifted in _tied(found, plan, problem.channels, taps, source):
                 _accumulate(tap, target[:, :, : shifted.shape[2]], shifted.mT)
-        return _unpack_weight(taps, problem, plan)
+        # And here elements of X have that no tap ties to what is there.
+        return _unpack_weight(taps, problem, found.order) if is_finite(taps, x) else COLUMNS.weight(problem, x, y)
 
 
-def _tied(plan: Layout, channels: int, taps: Tensor, packed: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+def _tied(found: Runs, plan: Layout, channels: int, taps: Tensor, packed: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     """Views ``W[t]`` of the packed weight and ``X[rows, s : s+L]`` of the packed input, run by run."""
     length = packed.shape[2] - plan.lead - plan.tail
-    for start, stop, phase, shift in plan.runs:
-        tap = taps[:, :, start * channels : stop * channels]
+    for (start, stop), phase, shift in zip(pairwise(found.starts), found.phases, found.shifts, strict=True):
+        tap, first = taps[:, :, start * channels : stop * channels], plan.lead + shift
         rows = slice(phase * channels, (phase + stop - start) * channels)
-        yield tap, packed[:, rows, shift : shift + length]
+        yield tap, packed[:, rows, first : first + length]
 
 
 def _accumulate(target: Tensor, first: Tensor, second: Tensor, *, fresh: bool = False) -> None:
@@ -299,16 +273,16 @@ def _unpack_output(packed: Tensor, problem: Problem, plan: Layout) -> Tensor:
     return narrow(whole.permute(2, 0, 1, *range(3, whole.dim())), problem.output_size)
 
 
-def _pack_weight(w: Tensor, plan: Layout) -> Tensor:
+def _pack_weight(w: Tensor, order: Ints) -> Tensor:
     """``w[g,d,c,*k] -> [g, d, t c]``, taps in the order of the runs."""
     taps = w.flatten(3) if w.dim() > 3 else w.unsqueeze(3)
-    return _reorder(taps, plan.order).transpose(2, 3).flatten(2)
+    return _reorder(taps, order).transpose(2, 3).flatten(2)
 
 
-def _unpack_weight(packed: Tensor, problem: Problem, plan: Layout) -> Tensor:
+def _unpack_weight(packed: Tensor, problem: Problem, order: Ints) -> Tensor:
     """Adjoint of `_pack_weight`."""
-    taps = unflatten(packed, 2, (len(plan.order), problem.channels)).transpose(2, 3)
-    inverse = tuple(sorted(range(len(plan.order)), key=plan.order.__getitem__))
+    taps = unflatten(packed, 2, (len(order), problem.channels)).transpose(2, 3)
+    inverse = tuple(sorted(range(len(order)), key=order.__getitem__))
     return _reorder(taps, inverse).reshape(problem.shape(Slot.WEIGHT))
 
 

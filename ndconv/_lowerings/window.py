@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
-from opt_einsum import contract_expression
+from opt_einsum.parser import convert_to_valid_einsum_chars
 from torch import Tensor, einsum
-from torch.compiler import is_compiling
 
 from ndconv._cache import cached
 from ndconv._geometry import Slot
@@ -14,17 +11,16 @@ from ndconv._lowerings._windowed import Views, Windowed
 from ndconv._subscripts import equation
 from ndconv._windows import kernel_first
 
-_equation = cached(equation)
-_expression = lru_cache(maxsize=4096)(contract_expression)
+
+@cached
+def _equation(ndim: int, slot: Slot) -> str:
+    """Of the letters that torch knows: two operands leave no path to find, so its own einsum does."""
+    renamed: str = convert_to_valid_einsum_chars(equation(ndim, slot))
+    return renamed
 
 
 def _contract(slot: Slot, ndim: int, a: Tensor, b: Tensor) -> Tensor:
-    subscripts = _equation(ndim, slot)
-    if is_compiling():
-        # A compiler cannot trace opt_einsum. Two operands leave no path to find, so einsum does the same.
-        return einsum(subscripts, a, b)
-    product: Tensor = _expression(subscripts, tuple(a.shape), tuple(b.shape))(a, b, backend="torch")
-    return product
+    return einsum(_equation(ndim, slot), a, b)
 
 
 class Window(Windowed):

@@ -10,7 +10,7 @@ from torch.compiler import is_compiling
 from ndconv._geometry import Ints, Problem, Slot
 from ndconv._lowerings._base import Cost, Lowering
 from ndconv._lowerings._cook_toom import MOST, growth, transforms
-from ndconv._lowerings._phases import gathered, phases
+from ndconv._lowerings._phases import gathered, kinds
 from ndconv._lowerings._tiles import Tiling, tiling
 from ndconv._lowerings._windowed import blocks
 from ndconv._lowerings.columns import COLUMNS
@@ -62,14 +62,14 @@ class Winograd(Lowering):
 
     def rounding(self, problem: Problem) -> float:
         if problem.slot is Slot.INPUT:
-            return max((self.rounding(phase.problem) for phase in phases(problem)), default=0.0)
+            return max((self.rounding(kind) for _, kind in kinds(problem)), default=0.0)
         found = tiling(problem)
         return math.prod(growth(found.m[axis], found.k[axis]) for axis in found.cut)
 
     def cost(self, problem: Problem) -> Cost:
         if problem.slot is Slot.INPUT:
             writing = Cost(0, math.prod(problem.shape(Slot.INPUT)), 0, 0, "", 1)
-            return Cost.altogether([*(self.cost(phase.problem) for phase in phases(problem)), writing])
+            return Cost.altogether([*((times, self.cost(kind)) for times, kind in kinds(problem)), (1, writing)])
         found = tiling(problem)
         tiles = max(1, problem.batch * found.tiles)
         x, y = (tiles * elements for elements in _per_tile(found))
@@ -84,7 +84,7 @@ class Winograd(Lowering):
             calls=_CALLS * max(1, p * (x + y) // chunk),
             dense=False,
         )
-        return Cost.altogether([_left(found).cost(found.of(tiles)), transforming])
+        return Cost.altogether([(1, _left(found).cost(found.of(tiles))), (1, transforming)])
 
     def input(self, problem: Problem, w: Tensor, y: Tensor) -> Tensor:
         return gathered(problem, w, y, self.output)

@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from itertools import product
 from typing import Any
 from unittest.mock import patch
 
@@ -158,8 +159,11 @@ def equals_torch(subject: Subject) -> None:
 
 def other_lowerings(subject: Subject) -> None:
     """Every other lowering that applies computes the same result and the same gradients."""
+    usual = subject.trial.values == "usual"
     for name, refusal in subject.refusals().items():
-        if refusal is None and name != subject.trial.lowering:
+        # What torch's kernels make of a NaN is for torch to say, and a transform spreads it.
+        promised = usual or (is_exact(name) and name != "native")
+        if refusal is None and promised and name != subject.trial.lowering:
             other = subject.altered(lowering=name)
             tensors, chosen = differentiated(other)
             result = other.call(*tensors, other.bias())
@@ -170,6 +174,8 @@ def other_lowerings(subject: Subject) -> None:
 def named_lowering(subject: Subject) -> None:
     """The lowering that was asked for is the one that runs, in the gradients too; and it applies where it should."""
     wanted, case = subject.trial.lowering, subject.trial.case
+    if case.mode == "zeros" and not all(map(_ties, *_axes(case))):
+        raise NotApplicableError("no kernel element is tied to the input, so none computes")
     refusal = subject.refusals().get(wanted)
     if wanted not in LOWERINGS:
         raise NotApplicableError(f"{wanted} is not one of them")
@@ -192,13 +198,12 @@ def named_lowering(subject: Subject) -> None:
 def _ought_to_apply(subject: Subject) -> bool:
     """What is said of the library's own lowerings, read off the sizes."""
     case, name = subject.trial.case, subject.trial.lowering
-    axes = [*zip(case.output_size, case.stride, case.dilation, case.kernel, case.padding, strict=True)]
+    axes, floats = [*map(_seen, *_axes(case))], subject.trial.dtype not in INTEGERS
     rules = {
-        "reshape": all(o == 1 or s > d * (k - 1) for o, s, d, k, _ in axes),
+        "reshape": all(o == 1 or s > d * (k - 1) for k, o, s, _, d, _ in zip(*_axes(case), strict=True)),
         "native": case.ndim in (1, 2, 3),
-        "winograd": subject.trial.dtype not in INTEGERS and any(s == d == 1 and 2 <= k <= 5 for _, s, d, k, _ in axes),
-        "fourier": subject.trial.dtype not in INTEGERS
-        and any(k > 1 or s > 1 or (any(sides) and case.mode == "zeros") for _, s, _, k, sides in axes),
+        "winograd": floats and any(s == d == 1 and 2 <= k <= 5 for k, s, d, _ in axes),
+        "fourier": floats and any(k > 1 or s > 1 or (any(sides) and case.mode == "zeros") for k, s, _, sides in axes),
     }
     return rules.get(name, name in ("window", "columns", "taps"))
 
@@ -227,6 +232,28 @@ def _larger(case: Case) -> tuple[Case, Case]:
         for one in found
     )
     return first, second
+
+
+def _axes(case: Case) -> tuple[Any, ...]:
+    return case.kernel, case.output_size, case.stride, case.padding, case.dilation, case.input_size
+
+
+def _ties(
+    kernel: int, positions: int, stride: int, padding: tuple[int, int], dilation: int, size: int
+) -> list[tuple[int, int]]:
+    """Kernel and output indices of an axis that are tied to the input."""
+    pairs = product(range(kernel), range(positions))
+    return [(k, o) for k, o in pairs if 0 <= stride * o + dilation * k - padding[0] < size]
+
+
+def _seen(*axis: Any) -> tuple[int, int, int, tuple[int, int]]:
+    """Kernel, stride, dilation and padding of an axis without the ends that see zeros alone."""
+    _, _, stride, (lo, _), dilation, size = axis
+    taps, outputs = (sorted(indices) for indices in zip(*_ties(*axis), strict=True))
+    kernel, span = taps[-1] - taps[0] + 1, outputs[-1] - outputs[0]
+    before = lo - stride * outputs[0] - dilation * taps[0]
+    after = stride * span + dilation * (kernel - 1) + 1 - size - before
+    return kernel, 1 if span == 0 and stride > size else stride, dilation, (before, after)
 
 
 def small_workspace(subject: Subject) -> None:
@@ -401,6 +428,8 @@ def differentiable(subject: Subject) -> tuple[Callable[..., Tensor], tuple[Tenso
         raise NotApplicableError("no operand needs a gradient")
     subject = subject.altered(dtype="complex128" if subject.trial.torch_dtype.is_complex else "float64")
     trial = subject.trial
+    if trial.values != "usual":
+        raise NotApplicableError("there is no step from a NaN or an infinity")
     if trial.format == "repeated":
         raise NotApplicableError("a step in one element of a repeated operand is a step in many")
     if trial.case.batch == 0:

@@ -48,8 +48,12 @@ def tolerance(subject: Subject, dtype: torch.dtype | None = None, norms: float |
 
 
 def unequal(got: Tensor, want: Tensor, most: float) -> Tensor:
-    """Which elements differ, by more than a tolerance if there is one."""
-    return got != want if not most else ~((got - want).abs() <= most)
+    """Which elements differ, by more than a tolerance if there is one; a NaN does not differ from a NaN.
+
+    Of complex numbers that are not finite nobody says which part is what, so all of them are alike.
+    """
+    alike = ~(got.isfinite() | want.isfinite()) if got.is_complex() else got.isnan() & want.isnan()
+    return ~alike & (got != want if not most else ~((got - want).abs() <= most))
 
 
 def same(what: str, got: Tensor, want: Array, subject: Subject, dtype: torch.dtype | None = None) -> None:

@@ -1,7 +1,8 @@
 """The independent reference: the trilinear form as a loop over output and kernel indices, in NumPy.
 
-It shares no code with the library and knows no trick: no windows, no strides, no zeros around the input. An index that
-falls outside the input is left out. Integers in, integers out, so its sums are exact.
+It shares no code with the library and knows no trick: no windows, no strides. An index that falls outside the input is
+left out of its gradient; where the input is read it has its padding around it, zeros that are multiplied like any other
+number. Integers in, integers out, so its sums are exact.
 """
 
 from __future__ import annotations
@@ -108,7 +109,8 @@ def form(case: Case, slot: str, filled: Mapping[str, Array]) -> Array:
 @lru_cache(maxsize=4096)  # a trial's checks ask for the same sums some ten times
 def _form(case: Case, slot: str, filled: tuple[tuple[str, Ints, str, bytes], ...]) -> Array:
     arrays = {name: np.frombuffer(data, dtype).reshape(shape) for name, shape, dtype, data in filled}
-    result = _sum(case, slot, arrays)
+    with np.errstate(invalid="ignore"):
+        result = _sum(case, slot, arrays)
     result.flags.writeable = False
     return result
 
@@ -120,6 +122,9 @@ def _sum(case: Case, slot: str, arrays: dict[str, Array]) -> Array:
         size, padding = indices.shape, ((0, 0),) * case.ndim
         if "x" in arrays:
             arrays["x"] = extend(arrays["x"], indices)
+    elif "x" in arrays:
+        # Not left out: a zero times a NaN is no zero.
+        arrays["x"], padding = np.pad(arrays["x"], ((0, 0), (0, 0), *padding)), ((0, 0),) * case.ndim
     rest = case.stride, padding, case.dilation, case.groups
     if slot == "y":
         return output(arrays["x"], arrays["w"], case.output_size, *rest)

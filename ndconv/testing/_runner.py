@@ -8,7 +8,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -20,6 +20,7 @@ from ndconv.testing._space import Row
 from ndconv.testing._subject import Subject
 from ndconv.testing._transforms import TRANSFORMS
 from ndconv.testing._trials import Trial
+from ndconv.testing._values import not_finite
 
 PASSED, FAILED, UNSUPPORTED, NOT_APPLICABLE = "passed", "failed", "unsupported", "not applicable"
 STATUSES = (PASSED, FAILED, UNSUPPORTED, NOT_APPLICABLE)
@@ -77,13 +78,16 @@ def examine(trial: Trial, device: str = "cpu") -> list[Outcome]:
         >>> sorted({outcome.status for outcome in outcomes})
         ['not applicable', 'passed']
     """
-    checks = dict(ALWAYS)
+    usual = replace(trial, values="usual")
+    checks = [(name, check, usual) for name, check in ALWAYS.items()]
     if trial.transform in TRANSFORMS:
-        checks[trial.transform] = TRANSFORMS[trial.transform]
+        checks.append((trial.transform, TRANSFORMS[trial.transform], usual))
+    if trial.values != "usual":
+        checks.append(("not finite", not_finite, trial))
     before = get_exact()
     set_exact(trial.lowering == FASTEST)
     try:
-        return [_outcome(name, check, trial, device) for name, check in checks.items()]
+        return [_outcome(name, check, subject, device) for name, check, subject in checks]
     finally:
         set_exact(before)
 

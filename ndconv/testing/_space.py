@@ -22,6 +22,7 @@ Parameters = Mapping[str, Sequence[str]]
 
 FLOATS = ("float64", "float32", "float16", "bfloat16", "complex128", "complex64")
 INTEGERS = ("int64", "int8")
+NOT_FINITE = tuple(f"{value}_{tensor}" for value in ("nan", "inf") for tensor in ("input", "weight", "output"))
 
 
 def parameters(dtypes: Sequence[str] = (), lowerings: Sequence[str] = ()) -> dict[str, tuple[str, ...]]:
@@ -36,7 +37,7 @@ def parameters(dtypes: Sequence[str] = (), lowerings: Sequence[str] = ()) -> dic
     kernel        elements per axis: one; some 2 or 4; some 3 or 5; axes that differ
     windows       positions per axis: one on every axis; several on some; together some hundreds
     stride        1; 2; past the window, so that none overlap; axes that differ
-    dilation      1; 2; axes that differ
+    dilation      1; 2; axes that differ; further than the input is long
     padding       0; "valid"; the same on both sides; sides that differ; so much that windows see nothing else; "same";
                   "causal"
     mode          how padding is filled
@@ -50,6 +51,7 @@ def parameters(dtypes: Sequence[str] = (), lowerings: Sequence[str] = ()) -> dic
     lowering      how to compute
     needs         which operands need a gradient
     transform     what is done to the function besides calling it and taking its gradient
+    values        small integers; those with one NaN or one infinity in the input, in the weight or in the output
     ============  ====================================================================================================
     """
     return {
@@ -59,7 +61,7 @@ def parameters(dtypes: Sequence[str] = (), lowerings: Sequence[str] = ()) -> dic
         "kernel": ("one", "even", "odd", "mixed"),
         "windows": ("one", "several", "many"),
         "stride": ("one", "two", "apart", "mixed"),
-        "dilation": ("one", "two", "mixed"),
+        "dilation": ("one", "two", "mixed", "far"),
         "padding": ("zero", "valid", "even", "sided", "deep", "same", "causal"),
         "mode": ("zeros", "reflect", "replicate", "circular"),
         "groups": ("one", "several", "depthwise", "multiplied"),
@@ -71,6 +73,7 @@ def parameters(dtypes: Sequence[str] = (), lowerings: Sequence[str] = ()) -> dic
         "lowering": tuple(lowerings) or ("auto", *LOWERINGS),
         "needs": ("frozen", "first", "second", "both"),
         "transform": ("eager", "compile", "export", "vmap", "jvp", "double_backward", "per_sample"),
+        "values": ("usual", *NOT_FINITE),
     }
 
 
@@ -162,6 +165,40 @@ CONSTRAINTS = (
         "where one window shows an input no larger than the stride there is little to reflect or to repeat",
         ("padding", "windows", "mode"),
         lambda padding, windows, mode: padding != "same" or windows != "one" or mode in ("zeros", "replicate"),
+    ),
+    Constraint(
+        "a dilation reaches past the input only if the kernel has several elements, and padding enough to hold it",
+        ("dilation", "kernel", "padding", "mode"),
+        lambda dilation, kernel, padding, mode: (
+            dilation != "far" or (kernel != "one" and padding not in ("zero", "valid") and mode == "zeros")
+        ),
+    ),
+    Constraint(
+        "a stride past a window that is itself past the input leaves no room for further windows",
+        ("dilation", "stride", "padding"),
+        lambda dilation, stride, padding: dilation != "far" or stride != "apart" or padding not in ("same", "causal"),
+    ),
+    Constraint(
+        "integers are finite",
+        ("values", "dtype"),
+        lambda values, dtype: values == "usual" or dtype not in INTEGERS,
+    ),
+    Constraint(
+        "an empty batch has no elements",
+        ("values", "batch"),
+        lambda values, batch: values == "usual" or batch != "0",
+    ),
+    Constraint(
+        "a transform spreads what is not finite, and what torch's kernels make of it is for torch to say",
+        ("values", "lowering"),
+        lambda values, lowering: values == "usual" or lowering not in ("winograd", "fourier", "native"),
+    ),
+    Constraint(
+        "taps computes again what is not finite, and an exporter cannot look",
+        ("values", "lowering", "transform"),
+        lambda values, lowering, transform: (
+            values == "usual" or transform != "export" or lowering not in ("auto", "taps")
+        ),
     ),
     Constraint(
         "causal outputs see no later input, and a transposed convolution cuts causal padding off",

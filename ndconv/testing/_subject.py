@@ -32,6 +32,9 @@ _SLOTS = {
 }
 
 
+_TENSORS = {"input": "x", "weight": "w", "output": "y"}
+
+
 class Subject:
     """One trial on one device.
 
@@ -67,13 +70,22 @@ class Subject:
         return self.shapes[self.open][1 if self.trial.batch == "batched" else 0]
 
     def numbers(self, name: str, role: int = 0, bound: int | None = None) -> Array:
-        """Small integers for a tensor, other ones for every role; as the trial repeats them, if it does."""
+        """Small integers for a tensor, other ones for every role; as the trial repeats them, if it does.
+
+        In role 0 the first sample or feature of the tensor that the trial's values name has one element that is not
+        finite.
+        """
         generator = self._generator(name, role)
         shape, bound = self._shape(name), self.trial.bound if bound is None else bound
         values = generator.integers(-bound, bound + 1, shape)
         if self.trial.dtype.startswith("complex"):
-            return self._repeat(name, values + 1j * generator.integers(-bound, bound + 1, shape))
-        return self._repeat(name, values if self.trial.dtype in INTEGERS else values.astype(np.float64))
+            values = values + 1j * generator.integers(-bound, bound + 1, shape)
+        elif self.trial.dtype not in INTEGERS:
+            values = values.astype(np.float64)
+        value, _, tensor = self.trial.values.partition("_")
+        if role == 0 and name == _TENSORS.get(tensor):
+            values[0].flat[generator.integers(values[0].size)] = float(value)
+        return self._repeat(name, values)
 
     def fractions(self, name: str) -> Array:
         """Normal numbers rounded to the trial's dtype."""

@@ -11,7 +11,7 @@ import torch
 
 from ndconv._plan import names
 from ndconv.testing._cases import EXACT, Case, Ints, Pairs
-from ndconv.testing._space import FLOATS, INTEGERS, Row
+from ndconv.testing._space import FLOATS, INTEGERS, NOT_FINITE, Row
 
 # What a trial may say of itself, apart from its lowering. No word stands for two things: an id is words in a row.
 _WORDS: dict[str, tuple[str, ...]] = {
@@ -25,6 +25,7 @@ _WORDS: dict[str, tuple[str, ...]] = {
     "lowering": names(),
     "needs": ("both", "first", "second", "frozen"),
     "transform": ("eager", "compile", "export", "vmap", "jvp", "double_backward", "per_sample"),
+    "values": ("usual", *NOT_FINITE),
 }
 _FIELD = {word: field for field, words in _WORDS.items() for word in words}
 
@@ -32,6 +33,9 @@ _FIELD = {word: field for field, words in _WORDS.items() for word in words}
 _MOST_PRODUCTS = {"one": 400, "several": 400, "many": 2400}
 _MANY = {1: tuple(range(256, 271)), 2: (16, 17)}
 _MOST_DRAWS = 50_000
+# An input that is fitted between far paddings has at most so many elements per axis; and what all windows span.
+_FITTED, _MOST_SPANNED = 4, 50_000
+_SELDOM = 0.9
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,7 @@ class Trial:
         lowering: How to compute.
         needs: Which operands need a gradient: ``"both"``, ``"first"``, ``"second"`` or none (``"frozen"``).
         transform: What is done to the function besides calling it and taking its gradient.
+        values: Whether one element is a NaN or an infinity, and of which tensor.
 
     Example:
         >>> trial = Trial.parse("n2g1c3d4-k3x2-s2x1-p1.1x0.0-d1x2-i8x5-transposed-float32-taps-jvp")
@@ -69,6 +74,7 @@ class Trial:
     lowering: str = "auto"
     needs: str = "both"
     transform: str = "eager"
+    values: str = "usual"
 
     @classmethod
     def parse(cls, id: str) -> Trial:
@@ -148,21 +154,27 @@ def _case(row: Row, draw: random.Random) -> Case | None:
     kernel = _drawn(
         draw, ndim, {"one": (1,), "even": (1, 2, 4), "odd": (1, 3, 5), "mixed": (1, 2, 3, 4)}, row["kernel"]
     )
-    dilation = _drawn(draw, ndim, {"one": (1,), "two": (2,), "mixed": (1, 2, 3)}, row["dilation"])
     windows = _drawn(draw, ndim, {"one": (1,), "several": (1, 2, 3, 4, 6), "many": _MANY.get(ndim, ())}, row["windows"])
-    if kernel is None or dilation is None or windows is None:
+    strides = {"one": (1,), "two": (2,), "mixed": (1, 2, 3, 4)}
+    stride = (1,) * ndim if row["stride"] == "apart" else _drawn(draw, ndim, strides, row["stride"])
+    if kernel is None or windows is None or stride is None:
         return None
     if math.prod(kernel + windows) > _MOST_PRODUCTS[row["windows"]]:
         return None
+    named, far = row["padding"] in ("same", "causal"), row["dilation"] == "far"
+    # Padding with a name makes an input of so many elements as are at hand; to a padding in numbers it is fitted.
+    beyond = tuple(s * o if named else _FITTED for s, o in zip(stride, windows, strict=True))
+    dilations = {"one": (1,), "two": (2,), "mixed": (1, 2, 3), "far": (1, 2, 3, 4, 5)}
+    dilation = _drawn(draw, ndim, dilations, row["dilation"])
+    if dilation is None:
+        return None
+    if far:
+        dilation = tuple(size + d for size, d in zip(beyond, dilation, strict=True))
     extent = tuple(d * (k - 1) + 1 for d, k in zip(dilation, kernel, strict=True))
     if row["stride"] == "apart":
-        stride: Ints | None = tuple(max(2, e + draw.randint(0, 1)) for e in extent)
-    else:
-        stride = _drawn(draw, ndim, {"one": (1,), "two": (2,), "mixed": (1, 2, 3, 4)}, row["stride"])
-    if stride is None:
-        return None
+        stride = tuple(max(2, e + draw.randint(0, 1)) for e in extent)
 
-    if row["padding"] in ("same", "causal"):
+    if named:
         # S times as many elements as windows, or less by up to S - 1; the transposed convolution makes it S times.
         size = tuple(s * o - (0 if transposed else draw.randrange(s)) for s, o in zip(stride, windows, strict=True))
         padding = _named_padding(row["padding"], transposed, size, windows, extent, stride)
@@ -170,17 +182,19 @@ def _case(row: Row, draw: random.Random) -> Case | None:
         remainder = tuple(draw.randrange(s) if row["remainder"] == "some" else 0 for s in stride)
         if any(remainder) != (row["remainder"] == "some"):
             return None
-        sides = _sides(row["padding"], extent, draw)
-        if sides is None:
+        axes = zip(stride, windows, extent, remainder, strict=True)
+        span = tuple(s * (o - 1) + e + rest for s, o, e, rest in axes)
+        sides = _far_sides(row["padding"], span, extent, draw) if far else _sides(row["padding"], extent, draw)
+        if sides is None or math.prod(span) > _MOST_SPANNED:
             return None
         padding = sides
-        size = tuple(
-            s * (o - 1) + e + rest - lo - hi
-            for s, o, e, rest, (lo, hi) in zip(stride, windows, extent, remainder, padding, strict=True)
-        )
+        size = tuple(n - lo - hi for n, (lo, hi) in zip(span, padding, strict=True))
     least = {"reflect": 1, "circular": 0}.get(row["mode"])
     fits = least is None or all(max(pair) + least <= n or not any(pair) for pair, n in zip(padding, size, strict=True))
     if min(size) < 1 or not fits:
+        return None
+    # Where nothing is tied to the input there is little to see; now and then is enough.
+    if far and not _is_tied(kernel, windows, stride, padding, dilation, size) and draw.random() < _SELDOM:
         return None
 
     batch = {"unbatched": 1, "0": 0, "1": 1, "many": draw.randint(2, 3)}[row["batch"]]
@@ -210,6 +224,25 @@ def _sides(level: str, extent: Ints, draw: random.Random) -> Pairs | None:
     axis = draw.randrange(len(extent))
     deep = (extent[axis], 0) if draw.random() < 0.5 else (draw.randint(0, 1), extent[axis])
     return tuple(deep if i == axis else (lo % 2, hi % 2) for i, (lo, hi) in enumerate(padding))
+
+
+def _is_tied(kernel: Ints, windows: Ints, stride: Ints, padding: Pairs, dilation: Ints, size: Ints) -> bool:
+    """Whether on every axis some window has an element inside the input."""
+    return all(
+        any(0 <= s * i + d * j - lo < n for i in range(o) for j in range(k))
+        for k, o, s, (lo, _), d, n in zip(kernel, windows, stride, padding, dilation, size, strict=True)
+    )
+
+
+def _far_sides(level: str, span: Ints, extent: Ints, draw: random.Random) -> Pairs | None:
+    """Padding per axis that leaves a few elements of what the windows span."""
+    totals = [n - draw.randint(1, min(n, _FITTED - 1)) for n in span]
+    if level == "even":
+        return tuple((total // 2, total // 2) for total in totals)
+    padding = tuple((lo, total - lo) for lo, total in ((draw.randint(0, total), total) for total in totals))
+    if level == "sided":
+        return padding if any(lo != hi for lo, hi in padding) else None
+    return padding if any(max(pair) >= e for pair, e in zip(padding, extent, strict=True)) else None
 
 
 def _named_padding(name: str, transposed: bool, size: Ints, windows: Ints, extent: Ints, stride: Ints) -> Pairs:

@@ -72,8 +72,10 @@ print(ndconv.plan(x, w, lowering="taps").output)
 # ------------
 #
 # All lowerings but two sum the products of a convolution as they are. Integers in floats come out as integers, and a
-# result depends on nothing outside its window. ``"winograd"`` transforms tiles of a few elements, which takes down to a
-# quarter of the products. ``"fourier"`` transforms all at once and multiplies at every frequency, which is quicker for
+# result depends on nothing outside its window: a NaN or an infinity reaches what it is tied to and nothing else. Zeros
+# of the padding are elements that a window reads, as in torch's documentation, and 0 * NaN is NaN; the gradient of the
+# input takes nothing from them. ``"winograd"`` transforms tiles of a few elements, which takes down to a quarter of the
+# products. ``"fourier"`` transforms all at once and multiplies at every frequency, which is quicker for
 # long kernels by far. Both round in between, relative to the *largest* sums of what they transform together:
 
 signal, long = (
@@ -137,4 +139,5 @@ print(ndconv.plan(x, w, lowering="fastest").output)
 
 # %%
 # `ndconv.save_timings` writes what was learnt to a file, and `ndconv.load_timings` spares the next process the trouble.
-# Under ``torch.compile`` it is ``"auto"``, for a compiler cannot wait and see.
+# Under ``torch.compile`` it is the same, for the lowering is chosen when the compiled program runs; a program that
+# `torch.export` writes takes ``"auto"`` for it.

@@ -1,0 +1,115 @@
+"""The matrix products of `taps`: counted without a look at any tap, listed only when they run.
+
+Along an axis kernel index ``k`` reads ``D*k - lo = S*q + r``, element ``o + q`` of phase image ``r``. Taps with the
+same ``q`` on every axis share a shift, and those of them in neighbouring phases are one product: a run.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from itertools import product
+from typing import NamedTuple
+
+from ndconv._geometry import Geometry, Ints
+
+
+class Runs(NamedTuple):
+    """Runs in the order of their shifts, and the taps in the order of the runs.
+
+    Args:
+        starts: The first tap of each run, and the number of all taps.
+        phases: The phase of that tap, all axes together.
+        shifts: By how many flat positions the run is shifted.
+        order: Flat kernel index of each tap.
+    """
+
+    starts: Ints
+    phases: Ints
+    shifts: Ints
+    order: Ints
+
+
+def ravel(index: Ints, size: Ints) -> int:
+    """The flat index in a tensor of that size."""
+    flat = 0
+    for i, n in zip(index, size, strict=True):
+        flat = flat * n + i
+    return flat
+
+
+def runs(geometry: Geometry, pitch: Ints) -> Runs:
+    """List all runs on flat positions with so many elements per axis.
+
+    Example:
+        >>> runs(Geometry(kernel=(3,), stride=(2,), padding=((1, 1),), dilation=(1,)), pitch=(5,))
+        Runs(starts=(0, 1, 3), phases=(1, 0), shifts=(-1, 0), order=(0, 1, 2))
+    """
+    found: tuple[list[int], ...] = [], [], [], []
+    starts, phases, shifts, order = found
+    sides = (lo for lo, _ in geometry.padding)
+    for group in product(*map(_by_shift, geometry.kernel, geometry.stride, geometry.dilation, sides)):
+        shift, expected = ravel(tuple(q for q, _ in group), pitch), -1
+        for tap in product(*(taps for _, taps in group)):
+            phase = ravel(tuple(r for r, _ in tap), geometry.stride)
+            if phase != expected:
+                starts.append(len(order))
+                phases.append(phase)
+                shifts.append(shift)
+            order.append(ravel(tuple(k for _, k in tap), geometry.kernel))
+            expected = phase + 1
+    return Runs((*starts, len(order)), tuple(phases), tuple(shifts), tuple(order))
+
+
+def _by_shift(kernel: int, stride: int, dilation: int, lo: int) -> list[tuple[int, list[tuple[int, int]]]]:
+    """Every ``q`` of an axis in order, with the phases ``r`` and kernel indices that it goes with."""
+    found: dict[int, list[tuple[int, int]]] = defaultdict(list)
+    for k in range(kernel):
+        q, r = divmod(dilation * k - lo, stride)
+        found[q].append((r, k))
+    return list(found.items())
+
+
+def count_runs(geometry: Geometry) -> tuple[int, int]:
+    """How many runs there are, and the taps of the longest.
+
+    Of two taps of a run that follow each other, either the last axis goes from a phase to the next, or it wraps around
+    from its last phase to its first while the axes before go on. So the pairs of an axis and those before it add up,
+    and there are as many runs as taps less such pairs.
+
+    Example:
+        >>> count_runs(Geometry(kernel=(3, 3), stride=(2, 2), padding=((1, 1), (1, 1)), dilation=(1, 1)))
+        (5, 4)
+    """
+    taps, pairs, longest = 1, 0, 1
+    for kernel, stride, dilation, (lo, _) in zip(
+        geometry.kernel, geometry.stride, geometry.dilation, geometry.padding, strict=True
+    ):
+        wraps, straight = _wraps(kernel, stride, dilation, lo), _straight(kernel, stride, dilation, lo)
+        neighbours = kernel - 1 - _congruent(1, kernel, lo, stride) if dilation == 1 else 0
+        taps, pairs = taps * kernel, pairs * wraps + taps * neighbours
+        if straight == stride:
+            longest *= stride
+        else:
+            longest = max(straight, 2 if wraps and longest > 1 else 1)
+    return taps - pairs, longest
+
+
+def _congruent(start: int, stop: int, residue: int, modulus: int) -> int:
+    """How many numbers of ``range(start, stop)`` leave that residue."""
+    return max(0, (stop - 1 - residue) // modulus - (start - 1 - residue) // modulus)
+
+
+def _wraps(kernel: int, stride: int, dilation: int, lo: int) -> int:
+    """How many ``q`` of an axis have both the first phase and the last."""
+    apart, rest = divmod(stride - 1, dilation)
+    if rest or kernel <= apart:
+        return 0
+    return _congruent(0, kernel - apart, lo * pow(dilation, -1, stride), stride)
+
+
+def _straight(kernel: int, stride: int, dilation: int, lo: int) -> int:
+    """Taps of an axis in neighbouring phases with the same ``q``, at most."""
+    if dilation > 1:
+        return 1
+    head = min(kernel, lo % stride)
+    return min(stride, max(head, kernel - head))
