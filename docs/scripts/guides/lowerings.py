@@ -4,7 +4,7 @@ Choosing a lowering, reading a plan
 
 A *lowering* is a way to turn a convolution into matrix products. There are several because none is best everywhere: to
 copy all windows is quick for small images, hopeless for large volumes, and pointless for windows that do not overlap.
-By default nobody chooses: ``"auto"`` takes the cheapest by stated cost, for each of the three operations apart.
+By default nobody chooses: ``"auto"`` takes the cheapest exact one by stated cost, for each of the three operations apart.
 
 `ndconv.plan` shows what that is. It computes nothing; shapes are enough.
 """
@@ -74,20 +74,22 @@ print(ndconv.plan(x, w, lowering="taps").output)
 # All lowerings but two sum the products of a convolution as they are. Integers in floats come out as integers, and a
 # result depends on nothing outside its window: a NaN or an infinity reaches what it is tied to and nothing else. Zeros
 # of the padding are elements that a window reads, as in torch's documentation, and 0 * NaN is NaN; the gradient of the
-# input takes nothing from them. ``"winograd"`` transforms tiles of a few elements, which takes down to a quarter of the
-# products. ``"fourier"`` transforms all at once and multiplies at every frequency, which is quicker for
-# long kernels by far. Both round in between, relative to the *largest* sums of what they transform together:
+# input takes nothing from them. ``"auto"`` picks from these. ``"winograd"`` transforms tiles of a few elements, which
+# takes down to a quarter of the products. ``"fourier"`` transforms all at once and multiplies at every frequency, which
+# is quicker for long kernels by far. Both round in between, relative to the *largest* sums of what they transform
+# together, and spread a NaN over all of it. So they are there for those who name them:
 
 signal, long = (
     torch.randint(-3, 4, shape).float() for shape in ((1, 1, 4096), (1, 1, 1024))
 )
 print(ndconv.plan(signal, long).output)
-y = ndconv.functional.conv1d(signal, long)
-print((y - y.round()).abs().max().item(), "of", y.abs().max().item())
+for name in ("auto", "fourier"):
+    y = ndconv.functional.conv1d(signal, long, lowering=name)
+    print(name, (y - y.round()).abs().max().item(), "of", y.abs().max().item())
 
 # %%
-# Who needs equality, or has numbers of very different size in one signal, forbids both. They are never used for
-# integer dtypes:
+# Who needs equality whatever somebody named, or under ``"fastest"``, forbids both. They are never used for integer
+# dtypes:
 
 ndconv.set_exact(True)
 y = ndconv.functional.conv1d(signal, long, lowering="fourier")
@@ -129,12 +131,14 @@ plt.show()
 # Measuring instead of estimating
 # -------------------------------
 #
-# ``"fastest"`` runs every lowering, torch's own kernel included, the first time that it meets a problem, and keeps the
-# quickest; only transforms whose estimate is hopeless are left out. Where torch's kernel wins the forward and both
-# gradients, torch's own operator takes over and differentiates itself. What it measured when this page was built, on
-# one thread of whatever machine that was:
+# ``"fastest"`` runs every lowering, torch's own kernel included, and keeps the quickest; only transforms whose estimate is
+# hopeless are left out. It does so in the fourth step of training that meets a problem, so that sizes which never come
+# again cost nothing. Where torch's kernel wins the forward and both gradients, torch's own operator takes over and
+# differentiates itself. What it measured when this page was built, on one thread of whatever machine that was:
 
-small = ndconv.functional.conv2d(x, w, lowering="fastest")
+x.requires_grad_()
+for _ in range(4):
+    ndconv.functional.conv2d(x, w, lowering="fastest").sum().backward()
 print(ndconv.plan(x, w, lowering="fastest").output)
 
 # %%
