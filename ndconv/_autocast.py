@@ -40,7 +40,7 @@ def cast(operand: Operand, device_type: str) -> Operand:
 
 
 def _is_kept(operand: Tensor, dtype: torch.dtype) -> bool:
-    """Whether torch would keep its cast copy, and the copy could be told from those of other levels of a transform."""
+    """Whether torch would keep the copy of an operand; inside transforms and traces each use has its own."""
     if is_compiling() or torch._C._are_functorch_transforms_active() or torch._C._get_tracing_state() is not None:
         return False
     leaf = operand.requires_grad and operand.is_leaf and not operand._is_view() and not operand.is_inference()
