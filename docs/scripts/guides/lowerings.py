@@ -4,7 +4,8 @@ Choosing a lowering, reading a plan
 
 A *lowering* is a way to turn a convolution into matrix products. There are several because none is best everywhere: to
 copy all windows is quick for small images, hopeless for large volumes, and pointless for windows that do not overlap.
-By default nobody chooses: ``"auto"`` takes the cheapest exact one by stated cost, for each of the three operations apart.
+By default nobody chooses: ``"auto"`` takes the cheapest exact one by stated cost, for each of the three operations
+apart.
 
 `ndconv.plan` shows what that is. It computes nothing; shapes are enough.
 """
@@ -131,9 +132,9 @@ plt.show()
 # Measuring instead of estimating
 # -------------------------------
 #
-# ``"fastest"`` runs every lowering, torch's own kernel included, and keeps the quickest; only transforms whose estimate is
-# hopeless are left out. It does so in the fourth step of training that meets a problem, so that sizes which never come
-# again cost nothing. Where torch's kernel wins the forward and both gradients, torch's own operator takes over and
+# ``"fastest"`` runs every lowering, torch's own kernel included, and keeps the quickest; only transforms whose estimate
+# is hopeless are left out. It does so in the fourth step of training that meets a problem, so that sizes which never
+# come again cost nothing. Where torch's kernel wins the forward and both gradients, torch's own operator takes over and
 # differentiates itself. What it measured when this page was built, on one thread of whatever machine that was:
 
 x.requires_grad_()
