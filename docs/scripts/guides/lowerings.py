@@ -72,11 +72,11 @@ print(ndconv.plan(x, w, lowering="taps").output)
 # ------------
 #
 # All lowerings but two sum the products of a convolution as they are. Integers in floats come out as integers, and a
-# result depends on nothing outside its window: a NaN or an infinity reaches what it is tied to and nothing else. Zeros of
-# the padding are elements that a window reads, as in torch's documentation, and 0 * NaN is NaN; the gradient of the input
-# takes nothing from them. ``"winograd"`` transforms tiles of a few elements, which takes down to a
-# quarter of the products. ``"fourier"`` transforms all at once and multiplies at every frequency, which is quicker for
-# long kernels by far. Both round in between, relative to the *largest* sums of what they transform together:
+# result depends on nothing outside its window: a NaN or an infinity reaches what it is tied to and nothing else. Zeros
+# of the padding are elements that a window reads, as in torch's documentation, and 0 * NaN is NaN; the gradient of the
+# input takes nothing from them. ``"winograd"`` transforms tiles of a few elements, which takes down to a quarter of the
+# products. ``"fourier"`` transforms all at once and multiplies at every frequency, which is quicker for long kernels by
+# far. Both round in between, relative to the *largest* sums of what they transform together:
 
 signal, long = (
     torch.randint(-3, 4, shape).float() for shape in ((1, 1, 4096), (1, 1, 1024))
