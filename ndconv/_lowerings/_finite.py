@@ -22,6 +22,8 @@ def is_finite(*tensors: Tensor) -> bool:
     Nobody may look at those of tensors that stand for others (meta, fake, mapped), nor while a compiler, a tracer or a
     CUDA graph records what is done.
     """
+    if is_compiling():
+        return True
     tensor = min(tensors, key=Tensor.numel)
     if _is_hidden(tensor):
         return True
@@ -32,8 +34,7 @@ def is_finite(*tensors: Tensor) -> bool:
 
 def _is_hidden(tensor: Tensor) -> bool:
     return (
-        is_compiling()
-        or tensor.is_meta
+        tensor.is_meta
         or type(tensor) not in _PLAIN
         or torch._C._functorch.is_functorch_wrapped_tensor(tensor)
         or torch._C._functorch.is_legacy_batchedtensor(tensor)
