@@ -16,8 +16,8 @@ article's operator, one beside the other in one process, and writes a JSON file.
 A layer of yours
 ----------------
 
-For one layer there is a shorter way: ``"fastest"`` measures all lowerings, torch's own kernel among them, in the fourth step
-with one size, and a plan tells what it measured.
+For one layer there is a shorter way: ``"fastest"`` measures all lowerings, torch's own kernel among them, in the fourth
+step with one size, and a plan tells what it measured.
 """
 
 import torch

@@ -4,7 +4,8 @@ Choosing a lowering, reading a plan
 
 A *lowering* is a way to turn a convolution into matrix products. There are several because none is best everywhere: to
 copy all windows is quick for small images, hopeless for large volumes, and pointless for windows that do not overlap.
-By default nobody chooses: ``"auto"`` takes the cheapest exact one by stated cost, for each of the three operations apart.
+By default nobody chooses: ``"auto"`` takes the cheapest exact one by stated cost, for each of the three operations
+apart.
 
 `ndconv.plan` shows what that is. It computes nothing; shapes are enough.
 """
@@ -72,10 +73,10 @@ print(ndconv.plan(x, w, lowering="taps").output)
 # ------------
 #
 # All lowerings but two sum the products of a convolution as they are. Integers in floats come out as integers, and a
-# result depends on nothing outside its window. ``"auto"`` picks from these. ``"winograd"`` transforms tiles of a few elements, which takes down to a
-# quarter of the products. ``"fourier"`` transforms all at once and multiplies at every frequency, which is quicker for
-# long kernels by far. Both round in between, relative to the *largest* sums of what they transform together, and spread
-# a NaN over all of it. So they are there for those who name them:
+# result depends on nothing outside its window. ``"auto"`` picks from these. ``"winograd"`` transforms tiles of a few
+# elements, which takes down to a quarter of the products. ``"fourier"`` transforms all at once and multiplies at every
+# frequency, which is quicker for long kernels by far. Both round in between, relative to the *largest* sums of what they
+# transform together, and spread a NaN over all of it. So they are there for those who name them:
 
 signal, long = (
     torch.randint(-3, 4, shape).float() for shape in ((1, 1, 4096), (1, 1, 1024))
@@ -129,9 +130,9 @@ plt.show()
 # Measuring instead of estimating
 # -------------------------------
 #
-# ``"fastest"`` runs every lowering, torch's own kernel included, and keeps the quickest; only transforms whose estimate is
-# hopeless are left out. It does so in the fourth step of training that meets a problem, so that sizes which never come
-# again cost nothing. Where torch's kernel wins the forward and both gradients, torch's own operator takes over and
+# ``"fastest"`` runs every lowering, torch's own kernel included, and keeps the quickest; only transforms whose estimate
+# is hopeless are left out. It does so in the fourth step of training that meets a problem, so that sizes which never
+# come again cost nothing. Where torch's kernel wins the forward and both gradients, torch's own operator takes over and
 # differentiates itself. What it measured when this page was built, on one thread of whatever machine that was:
 
 x.requires_grad_()
