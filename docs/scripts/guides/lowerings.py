@@ -75,8 +75,8 @@ print(ndconv.plan(x, w, lowering="taps").output)
 # All lowerings but two sum the products of a convolution as they are. Integers in floats come out as integers, and a
 # result depends on nothing outside its window. ``"auto"`` picks from these. ``"winograd"`` transforms tiles of a few
 # elements, which takes down to a quarter of the products. ``"fourier"`` transforms all at once and multiplies at every
-# frequency, which is quicker for long kernels by far. Both round in between, relative to the *largest* sums of what they
-# transform together, and spread a NaN over all of it. So they are there for those who name them:
+# frequency, which is quicker for long kernels by far. Both round in between, relative to the *largest* sums of what
+# they transform together, and spread a NaN over all of it. So they are there for those who name them:
 
 signal, long = (
     torch.randint(-3, 4, shape).float() for shape in ((1, 1, 4096), (1, 1, 1024))
