@@ -18,6 +18,7 @@ from torch import Tensor, nn
 import ndconv
 from ndconv import _plan, _timings
 from ndconv._budget import Budget
+from ndconv._geometry import Slot
 from ndconv._lowerings import LOWERINGS, Lowering
 
 X, W = (2, 3, 9, 8), (4, 3, 3, 2)
@@ -283,11 +284,15 @@ def test_what_is_not_exact_may_be_the_quickest(table: dict[Any, Any], device: st
 
 
 @pytest.mark.compiler
-def test_a_compiler_takes_auto(table: dict[Any, Any], device: str) -> None:
-    x, w = integers(*X, device=device), integers(*W, device=device)
-    compiled = torch.compile(ndconv.functional.conv2d, backend="aot_eager", fullgraph=True)
-    assert torch.equal(compiled(x, w, lowering="fastest"), ndconv.functional.conv2d(x, w))
-    assert table == {}
+def test_a_compiled_program_measures_when_it_runs_and_an_exported_one_is_auto(
+    table: dict[Any, Any], device: str
+) -> None:
+    layer, x = ndconv.Conv2d(3, 4, 3, device=device, lowering="fastest"), integers(*X, device=device)
+    program = torch.export.export(layer, (x,))
+    torch.testing.assert_close(program.module()(x), layer.to(device)(x), rtol=1e-4, atol=1e-4)
+    table.clear()
+    torch.compile(layer, backend="aot_eager", fullgraph=True)(x).sum().backward()
+    assert [key.problem.slot for key in table] == [Slot.OUTPUT, Slot.WEIGHT]
 
 
 def test_a_whole_model(device: str, table: dict[Any, Any]) -> None:
