@@ -56,9 +56,10 @@ class Largest(TorchDispatchMode):
         return result
 
 
+@pytest.mark.usefixtures("inside")
 @pytest.mark.parametrize("lowering", LOWERINGS)
 @pytest.mark.parametrize("name", GEOMETRIES)
-def test_memory_follows_tensors(name: str, lowering: str, exact: None) -> None:
+def test_memory_follows_tensors(name: str, lowering: str) -> None:
     input_size, kernel, stride, padding, dilation = GEOMETRIES[name]
     output_size = Geometry(kernel, stride, padding, dilation).output_size(input_size)
     shapes = (2, 2, *input_size), (2, 2, *kernel), (2, 2, *output_size)
@@ -81,7 +82,7 @@ def test_memory_follows_tensors(name: str, lowering: str, exact: None) -> None:
         want[1][(..., *i)] += here_y @ here_w
         want[2][(..., *k)] += here_y.T @ here_x
     for got, expected in zip(found, want, strict=True):
-        assert np.array_equal(got.numpy(), expected)
+        assert np.abs(got.numpy() - expected).max() <= (1e-9 if lowering in ("winograd", "fourier") else 0)
 
 
 def test_nothing_is_left_out_of_what_is_tied() -> None:

@@ -174,7 +174,7 @@ def other_lowerings(subject: Subject) -> None:
 def named_lowering(subject: Subject) -> None:
     """The lowering that was asked for is the one that runs, in the gradients too; and it applies where it should."""
     wanted, case = subject.trial.lowering, subject.trial.case
-    if case.mode == "zeros" and not all(map(_ties, *_axes(case))):
+    if not all(map(_ties, *_axes(case))):
         raise NotApplicableError("no kernel element is tied to the input, so none computes")
     refusal = subject.refusals().get(wanted)
     if wanted not in LOWERINGS:
@@ -203,7 +203,7 @@ def _ought_to_apply(subject: Subject) -> bool:
         "reshape": all(o == 1 or s > d * (k - 1) for k, o, s, _, d, _ in zip(*_axes(case), strict=True)),
         "native": case.ndim in (1, 2, 3),
         "winograd": floats and any(s == d == 1 and 2 <= k <= 5 for k, s, d, _ in axes),
-        "fourier": floats and any(k > 1 or s > 1 or (any(sides) and case.mode == "zeros") for k, s, _, sides in axes),
+        "fourier": floats and any(k > 1 or s > 1 or any(sides) for k, s, _, sides in axes),
     }
     return rules.get(name, name in ("window", "columns", "taps"))
 
@@ -235,7 +235,11 @@ def _larger(case: Case) -> tuple[Case, Case]:
 
 
 def _axes(case: Case) -> tuple[Any, ...]:
-    return case.kernel, case.output_size, case.stride, case.padding, case.dilation, case.input_size
+    """What is said of each axis; a border that shows the input is seen as the input is."""
+    size, padding = case.input_size, case.padding
+    if case.mode != "zeros":
+        size, padding = tuple(n + sum(sides) for n, sides in zip(size, padding, strict=True)), ((0, 0),) * case.ndim
+    return case.kernel, case.output_size, case.stride, padding, case.dilation, size
 
 
 def _ties(
