@@ -84,16 +84,24 @@ def _axis(kernel: int, stride: int, padding: tuple[int, int], dilation: int, siz
     """The tied kernel indices and outputs of an axis, as one range each or one kernel index at a time."""
     lo = padding[0]
 
-    def of(taps: range) -> _Axis:
+    def seen_by(taps: range) -> range:
+        """Outputs that these kernel elements could tie to the input."""
         first, last = lo - dilation * taps[-1], lo - dilation * taps[0] + size - 1
-        outputs = range(max(0, -(-first // stride)), min(positions, last // stride + 1))
+        return range(max(0, -(-first // stride)), min(positions, last // stride + 1))
+
+    def of(taps: range) -> _Axis:
+        outputs = seen_by(taps)
         # One window has no stride and one element no dilation: those that the input is shorter than help nobody.
         alone = [len(each) == 1 and step > size for each, step in ((outputs, stride), (taps, dilation))]
         return _Axis(taps, outputs, 1 if alone[0] else stride, 1 if alone[1] else dilation)
 
-    first, last = lo - stride * (positions - 1), lo + size - 1
-    taps = range(max(0, -(-first // dilation)), min(kernel, last // dilation + 1))
-    if not taps:
+    taps, before, outputs = range(kernel), None, range(positions)
+    while taps != before and outputs:
+        # Each range narrows the other, until there is nothing left to leave out.
+        first, last = lo - stride * outputs[-1], lo - stride * outputs[0] + size - 1
+        before, taps = taps, range(max(taps.start, -(-first // dilation)), min(taps.stop, last // dilation + 1))
+        outputs = seen_by(taps) if taps else range(0)
+    if not outputs:
         return []
     together = of(taps)
     reach = together.stride * (len(together.outputs) - 1) + dilation * (len(taps) - 1) + 1

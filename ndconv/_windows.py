@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.compiler import is_compiling
+from torch.compiler import is_dynamo_compiling
 
 from ndconv._geometry import Geometry, Ints, Pairs
 
@@ -40,9 +40,9 @@ def pad(tensor: Tensor, amounts: Pairs) -> Tensor:
     if not any(amount != 0 for pair in amounts for amount in pair):
         return tensor
     sizes = tensor.shape[tensor.dim() - len(amounts) :]
-    if not is_compiling() and any(
-        min(pair) < -size and max(pair) > 0 for pair, size in zip(amounts, sizes, strict=True)
-    ):
+    # Symbols would have to be compared.
+    known = not is_dynamo_compiling() and all(type(n) is int for n in (*sizes, *(n for pair in amounts for n in pair)))
+    if known and any(min(pair) < -size and max(pair) > 0 for pair, size in zip(amounts, sizes, strict=True)):
         # torch crops before it pads, and cannot crop more than there is.
         grown = pad(tensor, tuple((max(lo, 0), max(hi, 0)) for lo, hi in amounts))
         return pad(grown, tuple((min(lo, 0), min(hi, 0)) for lo, hi in amounts))
