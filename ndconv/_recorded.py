@@ -8,6 +8,7 @@ from torch import Tensor
 from ndconv._geometry import Convolution, Pairs
 from ndconv._lowerings.native import Call, call_of
 from ndconv._tracing import is_scripted, wants_torchs_own
+from ndconv._windows import constant_pad
 
 
 def records(convolution: Convolution) -> bool:
@@ -46,7 +47,5 @@ def _call(convolution: Convolution) -> Call:
 
 
 def _padded(tensor: Tensor, amounts: Pairs) -> Tensor:
-    """`torch.nn.functional.pad`; no look is taken at sizes, which hold for this recording only."""
-    if not amounts:
-        return tensor
-    return torch.constant_pad_nd(tensor, [amount for pair in reversed(amounts) for amount in pair])
+    # Sizes hold for this recording only, and are not looked at.
+    return constant_pad(tensor, amounts) if amounts else tensor

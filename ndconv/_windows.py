@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.compiler import is_dynamo_compiling
+from torch.compiler import is_compiling, is_dynamo_compiling
 
 from ndconv._geometry import Geometry, Ints, Pairs
 
@@ -40,13 +40,23 @@ def pad(tensor: Tensor, amounts: Pairs) -> Tensor:
     if not any(amount != 0 for pair in amounts for amount in pair):
         return tensor
     sizes = tensor.shape[tensor.dim() - len(amounts) :]
-    # Symbols would have to be compared.
-    known = not is_dynamo_compiling() and all(type(n) is int for n in (*sizes, *(n for pair in amounts for n in pair)))
-    if known and any(min(pair) < -size and max(pair) > 0 for pair, size in zip(amounts, sizes, strict=True)):
+    if (not is_compiling() or _are_known(sizes, amounts)) and any(
+        min(pair) < -size and max(pair) > 0 for pair, size in zip(amounts, sizes, strict=True)
+    ):
         # torch crops before it pads, and cannot crop more than there is.
         grown = pad(tensor, tuple((max(lo, 0), max(hi, 0)) for lo, hi in amounts))
         return pad(grown, tuple((min(lo, 0), min(hi, 0)) for lo, hi in amounts))
+    return constant_pad(tensor, amounts)
+
+
+def constant_pad(tensor: Tensor, amounts: Pairs) -> Tensor:
+    """`pad` by torch's operator as it is, without a look at sizes."""
     return torch.constant_pad_nd(tensor, [amount for pair in reversed(amounts) for amount in pair])
+
+
+def _are_known(sizes: Ints, amounts: Pairs) -> bool:
+    """Whether these are numbers; a compiler's symbols would have to be compared."""
+    return not is_dynamo_compiling() and all(type(n) is int for n in (*sizes, *(n for pair in amounts for n in pair)))
 
 
 def unpad(tensor: Tensor, amounts: Pairs) -> Tensor:
