@@ -157,10 +157,10 @@ FAULTS: dict[str, tuple[Any, str, str, str]] = {
     "zeros around the output multiplied by it": (columns.Columns, "input", "if is_finite(w, x)", "if True"),
     "zeros in gaps multiplied by such weights": (taps.Taps, "input", "if is_finite(w, x)", "if True"),
     "zeros of the padding taken for nothing": (
-        _ties, "assembled", "second.to(total.dtype) * 0", "second.new_zeros(second.shape, dtype=total.dtype)",
+        _plan, "assembled", "second.to(total.dtype) * 0", "second.new_zeros(second.shape, dtype=total.dtype)",
     ),
     "outputs beside a part forgotten": (
-        _ties, "assembled", "part.of(others, other).zero_()", "others.zero_()",
+        _plan, "assembled", "part.of(others, other).zero_()", "others.zero_()",
     ),
     "the last tied output left out": (_ties, "_axis", "last // stride + 1", "last // stride"),
     "a part shifted": (_ties, "_geometry", "lo - s * axis.outputs.start", "lo"),

@@ -159,10 +159,9 @@ def equals_torch(subject: Subject) -> None:
 
 def other_lowerings(subject: Subject) -> None:
     """Every other lowering that applies computes the same result and the same gradients."""
-    usual = subject.trial.values == "usual"
     for name, refusal in subject.refusals().items():
         # What torch's kernels make of a NaN is for torch to say, and a transform spreads it.
-        promised = usual or (is_exact(name) and name != "native")
+        promised = subject.spoilt is None or (is_exact(name) and name != "native")
         if refusal is None and promised and name != subject.trial.lowering:
             other = subject.altered(lowering=name)
             tensors, chosen = differentiated(other)
@@ -432,7 +431,7 @@ def differentiable(subject: Subject) -> tuple[Callable[..., Tensor], tuple[Tenso
         raise NotApplicableError("no operand needs a gradient")
     subject = subject.altered(dtype="complex128" if subject.trial.torch_dtype.is_complex else "float64")
     trial = subject.trial
-    if trial.values != "usual":
+    if subject.spoilt is not None:
         raise NotApplicableError("there is no step from a NaN or an infinity")
     if trial.format == "repeated":
         raise NotApplicableError("a step in one element of a repeated operand is a step in many")

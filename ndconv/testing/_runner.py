@@ -8,7 +8,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 
@@ -78,16 +78,15 @@ def examine(trial: Trial, device: str = "cpu") -> list[Outcome]:
         >>> sorted({outcome.status for outcome in outcomes})
         ['not applicable', 'passed']
     """
-    usual = replace(trial, values="usual")
-    checks = [(name, check, usual) for name, check in ALWAYS.items()]
+    checks = dict(ALWAYS)
     if trial.transform in TRANSFORMS:
-        checks.append((trial.transform, TRANSFORMS[trial.transform], usual))
+        checks[trial.transform] = TRANSFORMS[trial.transform]
     if trial.values != "usual":
-        checks.append(("not finite", not_finite, trial))
+        checks["not finite"] = not_finite
     before = get_exact()
     set_exact(trial.lowering == FASTEST)
     try:
-        return [_outcome(name, check, subject, device) for name, check, subject in checks]
+        return [_outcome(name, check, trial, device) for name, check in checks.items()]
     finally:
         set_exact(before)
 

@@ -22,7 +22,7 @@ Parameters = Mapping[str, Sequence[str]]
 
 FLOATS = ("float64", "float32", "float16", "bfloat16", "complex128", "complex64")
 INTEGERS = ("int64", "int8")
-NOT_FINITE = tuple(f"{value}_{tensor}" for value in ("nan", "inf") for tensor in ("input", "weight", "output"))
+VALUES = ("usual", "nan", "inf")
 
 
 def parameters(dtypes: Sequence[str] = (), lowerings: Sequence[str] = ()) -> dict[str, tuple[str, ...]]:
@@ -51,7 +51,7 @@ def parameters(dtypes: Sequence[str] = (), lowerings: Sequence[str] = ()) -> dic
     lowering      how to compute
     needs         which operands need a gradient
     transform     what is done to the function besides calling it and taking its gradient
-    values        small integers; those with one NaN or one infinity in the input, in the weight or in the output
+    values        small integers; those, and the same with one NaN, or one infinity, in each tensor in turn
     ============  ====================================================================================================
     """
     return {
@@ -73,7 +73,7 @@ def parameters(dtypes: Sequence[str] = (), lowerings: Sequence[str] = ()) -> dic
         "lowering": tuple(lowerings) or ("auto", *LOWERINGS),
         "needs": ("frozen", "first", "second", "both"),
         "transform": ("eager", "compile", "export", "vmap", "jvp", "double_backward", "per_sample"),
-        "values": ("usual", *NOT_FINITE),
+        "values": VALUES,
     }
 
 

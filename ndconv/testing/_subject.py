@@ -32,19 +32,17 @@ _SLOTS = {
 }
 
 
-_TENSORS = {"input": "x", "weight": "w", "output": "y"}
-
-
 class Subject:
     """One trial on one device.
 
     Args:
         trial: What to look at.
         device: Where to compute.
+        spoilt: The tensor, of x, w and y, that has one element as the trial's values say: a NaN or an infinity.
     """
 
-    def __init__(self, trial: Trial, device: str) -> None:
-        self.trial, self.device = trial, device
+    def __init__(self, trial: Trial, device: str, spoilt: str | None = None) -> None:
+        self.trial, self.device, self.spoilt = trial, device, spoilt
         self.open, self.first, self.second = _SLOTS[trial.operation, trial.slot]
         case = trial.case
         shapes = {"x": case.input_shape, "w": case.weight_shape, "y": case.output_shape}
@@ -72,8 +70,7 @@ class Subject:
     def numbers(self, name: str, role: int = 0, bound: int | None = None) -> Array:
         """Small integers for a tensor, other ones for every role; as the trial repeats them, if it does.
 
-        In role 0 the first sample or feature of the tensor that the trial's values name has one element that is not
-        finite.
+        In role 0 the first sample or feature of the spoilt tensor has the element that is not finite.
         """
         generator = self._generator(name, role)
         shape, bound = self._shape(name), self.trial.bound if bound is None else bound
@@ -82,9 +79,8 @@ class Subject:
             values = values + 1j * generator.integers(-bound, bound + 1, shape)
         elif self.trial.dtype not in INTEGERS:
             values = values.astype(np.float64)
-        value, _, tensor = self.trial.values.partition("_")
-        if role == 0 and name == _TENSORS.get(tensor):
-            values[0].flat[generator.integers(values[0].size)] = float(value)
+        if role == 0 and name == self.spoilt:
+            values[0].flat[generator.integers(values[0].size)] = float(self.trial.values)
         return self._repeat(name, values)
 
     def fractions(self, name: str) -> Array:
@@ -228,7 +224,7 @@ class Subject:
 
     def altered(self, **changes: Any) -> Subject:
         """The same trial with something else about it."""
-        return Subject(replace(self.trial, **changes), self.device)
+        return Subject(replace(self.trial, **changes), self.device, self.spoilt)
 
 
 def _short(values: Sequence[int]) -> int | Ints:

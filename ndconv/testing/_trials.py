@@ -11,7 +11,7 @@ import torch
 
 from ndconv._plan import names
 from ndconv.testing._cases import EXACT, Case, Ints, Pairs
-from ndconv.testing._space import FLOATS, INTEGERS, NOT_FINITE, Row
+from ndconv.testing._space import FLOATS, INTEGERS, VALUES, Row
 
 # What a trial may say of itself, apart from its lowering. No word stands for two things: an id is words in a row.
 _WORDS: dict[str, tuple[str, ...]] = {
@@ -25,7 +25,7 @@ _WORDS: dict[str, tuple[str, ...]] = {
     "lowering": names(),
     "needs": ("both", "first", "second", "frozen"),
     "transform": ("eager", "compile", "export", "vmap", "jvp", "double_backward", "per_sample"),
-    "values": ("usual", *NOT_FINITE),
+    "values": VALUES,
 }
 _FIELD = {word: field for field, words in _WORDS.items() for word in words}
 
@@ -55,7 +55,7 @@ class Trial:
         lowering: How to compute.
         needs: Which operands need a gradient: ``"both"``, ``"first"``, ``"second"`` or none (``"frozen"``).
         transform: What is done to the function besides calling it and taking its gradient.
-        values: Whether one element is a NaN or an infinity, and of which tensor.
+        values: Whether one element of each tensor in turn is to be a ``"nan"`` or an infinity (``"inf"``) besides.
 
     Example:
         >>> trial = Trial.parse("n2g1c3d4-k3x2-s2x1-p1.1x0.0-d1x2-i8x5-transposed-float32-taps-jvp")

@@ -1,11 +1,12 @@
-"""What is checked of a trial that has a NaN or an infinity in one place."""
+"""What is checked of a trial that has a NaN or an infinity, in one place of one tensor at a time."""
 
 from __future__ import annotations
 
 from contextlib import suppress
+from itertools import product
 
 from ndconv.testing._checks import forward, gradients, other_lowerings, small_workspace
-from ndconv.testing._compare import NotApplicableError, needs_numbers
+from ndconv.testing._compare import NotApplicableError, UnmetError, needs_numbers
 from ndconv.testing._subject import Subject
 from ndconv.testing._transforms import TRANSFORMS
 
@@ -14,6 +15,10 @@ def not_finite(subject: Subject) -> None:
     """Result and gradients are NaN or infinite where the loop's are, and equal to them elsewhere, however computed."""
     needs_numbers(subject)
     transform = TRANSFORMS.get(subject.trial.transform)
-    for check in (forward, gradients, other_lowerings, small_workspace, *([transform] if transform else [])):
-        with suppress(NotApplicableError):
-            check(subject)
+    checks = (forward, gradients, other_lowerings, small_workspace, *([transform] if transform else []))
+    for check, name in product(checks, "xwy"):
+        try:
+            with suppress(NotApplicableError):
+                check(Subject(subject.trial, subject.device, name))
+        except UnmetError as fault:
+            raise UnmetError(f"with {name} spoilt, {fault}") from None
