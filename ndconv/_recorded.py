@@ -8,7 +8,7 @@ from torch import Tensor
 from ndconv._geometry import Convolution, Pairs
 from ndconv._lowerings.native import Call, call_of
 from ndconv._tracing import is_scripted, wants_torchs_own
-from ndconv._windows import constant_pad
+from ndconv._direct import constant_pad
 
 
 def records(convolution: Convolution) -> bool:

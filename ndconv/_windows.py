@@ -5,11 +5,12 @@ Both take one axis at a time, so nothing depends on how many there are.
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
-from torch.compiler import is_compiling, is_dynamo_compiling
+from typing import Any
 
-from ndconv._geometry import Geometry, Ints, Pairs
+from ndconv._geometry import Geometry, Ints
+
+Tensor = Any
+"""A tensor, or a `ndconv._programs._values.Value`."""
 
 
 def unflatten(tensor: Tensor, axis: int, sizes: Ints) -> Tensor:
@@ -30,38 +31,6 @@ def narrow(tensor: Tensor, size: Ints) -> Tensor:
     for axis, length in enumerate(size, start=3):
         tensor = tensor.narrow(axis, 0, length)
     return tensor
-
-
-def pad(tensor: Tensor, amounts: Pairs) -> Tensor:
-    """Pad the last ``len(amounts)`` axes with zeros, ``(lo, hi)`` per axis; negative amounts crop.
-
-    Its adjoint is itself with the amounts negated: see `unpad`.
-    """
-    if not any(amount != 0 for pair in amounts for amount in pair):
-        return tensor
-    sizes = tensor.shape[tensor.dim() - len(amounts) :]
-    if (not is_compiling() or _are_known(sizes, amounts)) and any(
-        min(pair) < -size and max(pair) > 0 for pair, size in zip(amounts, sizes, strict=True)
-    ):
-        # torch crops before it pads, and cannot crop more than there is.
-        grown = pad(tensor, tuple((max(lo, 0), max(hi, 0)) for lo, hi in amounts))
-        return pad(grown, tuple((min(lo, 0), min(hi, 0)) for lo, hi in amounts))
-    return constant_pad(tensor, amounts)
-
-
-def constant_pad(tensor: Tensor, amounts: Pairs) -> Tensor:
-    """`pad` by torch's operator as it is, without a look at sizes."""
-    return torch.constant_pad_nd(tensor, [amount for pair in reversed(amounts) for amount in pair])
-
-
-def _are_known(sizes: Ints, amounts: Pairs) -> bool:
-    """Whether these are numbers; a compiler's symbols would have to be compared."""
-    return not is_dynamo_compiling() and all(type(n) is int for n in (*sizes, *(n for pair in amounts for n in pair)))
-
-
-def unpad(tensor: Tensor, amounts: Pairs) -> Tensor:
-    """Adjoint of `pad`: crop what it added and put zeros where it cropped."""
-    return pad(tensor, tuple((-lo, -hi) for lo, hi in amounts))
 
 
 def windows(padded: Tensor, geometry: Geometry) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ndconv._lowerings._base import Cost, Lowering
+from ndconv._lowerings._base import Lowering
 from ndconv._lowerings.columns import COLUMNS
 from ndconv._lowerings.fourier import Fourier
 from ndconv._lowerings.native import Native
@@ -16,4 +16,4 @@ LOWERINGS: dict[str, Lowering] = {
     lowering.name: lowering for lowering in (Reshape(), Taps(), COLUMNS, Window(), Winograd(), Fourier(), Native())
 }
 
-__all__ = ["LOWERINGS", "Cost", "Lowering"]
+__all__ = ["LOWERINGS", "Lowering"]

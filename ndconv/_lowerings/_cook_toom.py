@@ -15,9 +15,6 @@ import math
 from fractions import Fraction
 from functools import lru_cache
 
-import torch
-from torch import Tensor
-
 from ndconv._geometry import Ints
 
 # Small points and their negatives make for small numbers, and so for little rounding. Infinity is one point more.
@@ -68,19 +65,13 @@ def _inverse(rows: Rows) -> Rows:
     return [row[size:] for row in both]
 
 
-def transforms(m: Ints, k: Ints, like: Tensor) -> tuple[Tensor, ...]:
-    """``B``, ``G`` and ``A`` for all axes at once, with a tensor's dtype and device."""
-    return (_built if type(like) is Tensor else _built.__wrapped__)(m, k, like.dtype, like.device)
-
-
 @lru_cache(maxsize=256)
-def _built(m: Ints, k: Ints, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, ...]:
-    """Kronecker products over the axes, rounded once; made anew for tensors that only stand for others."""
+def transforms(m: Ints, k: Ints) -> tuple[list[list[float]], ...]:
+    """``B``, ``G`` and ``A`` for all axes at once, Kronecker products of those of each."""
     product: list[Rows] = [[[Fraction(1)]]] * 3
     for each in map(matrices, m, k):
         product = [_kronecker(a, b) for a, b in zip(product, each, strict=True)]
-    numbers = ([[float(value) for value in row] for row in rows] for rows in product)
-    return tuple(torch.tensor(rows, dtype=dtype, device=device) for rows in numbers)
+    return tuple([[float(value) for value in row] for row in rows] for rows in product)
 
 
 @lru_cache(maxsize=256)

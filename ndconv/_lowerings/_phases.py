@@ -13,11 +13,9 @@ from collections.abc import Callable
 from itertools import product
 from typing import NamedTuple
 
-from torch import Tensor
-from torch.compiler import is_compiling
-
 from ndconv._cache import cached
 from ndconv._geometry import Geometry, Problem, Slot
+from ndconv._lowerings._base import Array, Steps
 
 # How much longer it takes to add an element of a window up than to gather one, next to the last or with a gap, and
 # elements that are added in the time that starting on a row takes beyond that.
@@ -41,30 +39,32 @@ class Phase(NamedTuple):
     taps: tuple[slice, ...]
     problem: Problem
 
-    def weight(self, w: Tensor) -> Tensor:
+    def weight(self, w: Array) -> Array:
         """The weight of `problem`: ``w[g,d,c,*k] -> [g,c,d,*k]``."""
         return w[_LEAD + self.taps].transpose(1, 2).flip([*range(3, w.dim())])
 
-    def of(self, x: Tensor) -> Tensor:
+    def of(self, x: Array) -> Array:
         """View of these elements of the input: ``x[n,g,c,*i]``."""
         return x[_LEAD + self.elements]
 
 
-def gathered(problem: Problem, w: Tensor, y: Tensor, output: Callable[[Problem, Tensor, Tensor], Tensor]) -> Tensor:
+def gathered(
+    b: Steps, problem: Problem, w: Array, y: Array, output: Callable[[Steps, Problem, Array, Array], Array]
+) -> Array:
     """The gradient of the input, each phase by what computes convolutions."""
     parts = phases(problem)
     if len(parts) == math.prod(problem.geometry.stride) == 1:
-        return output(parts[0].problem, y, parts[0].weight(w))
-    x = y.new_zeros(problem.shape(Slot.INPUT))
+        return output(b, parts[0].problem, y, b.named("w", parts[0].weight(w)))
+    x = b.named("x", y.new_zeros(problem.shape(Slot.INPUT)))
     for part in parts:
-        part.of(x).copy_(output(part.problem, y, part.weight(w)))
+        part.of(x).copy_(output(b, part.problem, y, b.named("w", part.weight(w))))
     return x
 
 
 @cached
 def gathers(problem: Problem) -> bool:
     """Whether to gather the windows of the output that an input element is tied to, not add up windows of the input."""
-    if problem.slot is not Slot.INPUT or is_compiling():
+    if problem.slot is not Slot.INPUT:
         return False
     geometry, samples = problem.geometry, problem.batch * problem.geometry.groups
     gathered = samples * problem.features * _window_elements(problem)

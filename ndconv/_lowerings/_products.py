@@ -9,46 +9,41 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import torch
-from torch import Tensor
-from torch.compiler import is_compiling
-
-from ndconv._matmul import accumulate, matmul
+from ndconv._lowerings._base import Array, Steps
 
 # From this many positions on, one product per sample beats gathering the batch into a single matrix.
 _LONG = 256
 
 
-def is_short(positions: Sequence[int]) -> bool:
+def is_short(b: Steps, positions: Sequence[int]) -> bool:
     """Whether samples of so many positions had better be one product, or each reads the whole weight for little."""
-    return not is_compiling() and math.prod(positions) < _LONG
+    return not b.symbolic and math.prod(positions) < _LONG
 
 
-def output_product(w: Tensor, x: Tensor) -> Tensor:
+def output_product(b: Steps, w: Array, x: Array) -> Array:
     """``y[n,g,d,l] = sum over r of w[g,d,r] * x[n,g,l,r]``."""
     if x.shape[2] == 1:
         # One position: the batch takes its place, or every sample would be a matrix-vector product.
-        return matmul(x.squeeze(2).transpose(0, 1), w.mT).transpose(0, 1).unsqueeze(3)
-    return matmul(w, x.mT)
+        return b.matmul(x.squeeze(2).transpose(0, 1), w.mT).transpose(0, 1).unsqueeze(3)
+    return b.matmul(w, x.mT)
 
 
-def input_product(w: Tensor, y: Tensor) -> Tensor:
+def input_product(b: Steps, w: Array, y: Array) -> Array:
     """``x[n,g,l,r] = sum over d of w[g,d,r] * y[n,g,d,l]``."""
     if y.shape[3] == 1:
-        return matmul(y.squeeze(3).transpose(0, 1), w).transpose(0, 1).unsqueeze(2)
-    return matmul(w.mT, y).mT
+        return b.matmul(y.squeeze(3).transpose(0, 1), w).transpose(0, 1).unsqueeze(2)
+    return b.matmul(w.mT, y).mT
 
 
-def weight_product(x: Tensor, y: Tensor) -> Tensor:
+def weight_product(b: Steps, x: Array, y: Array) -> Array:
     """``w[g,d,r] = sum over n, l of y[n,g,d,l] * x[n,g,l,r]``."""
     # Half types must not be rounded after each sample.
-    half = x.dtype in (torch.float16, torch.bfloat16)
-    if half or is_compiling() or y.shape[3] < _LONG or x.shape[0] == 1:
+    if b.is_half(x) or b.symbolic or y.shape[3] < _LONG or x.shape[0] == 1:
         # The samples are put together along whichever axis of x lies in rows.
-        in_rows = not is_compiling() and x.mT.is_contiguous()
+        in_rows = not b.symbolic and x.mT.is_contiguous()
         joined = x.permute(1, 3, 0, 2).flatten(2).mT if in_rows else x.transpose(0, 1).flatten(1, 2)
-        return matmul(y.permute(1, 2, 0, 3).flatten(2), joined)
-    w = matmul(y[0], x[0])
-    for sample in range(1, x.shape[0]):
-        accumulate(w, y[sample], x[sample])
+        return b.matmul(y.permute(1, 2, 0, 3).flatten(2), joined)
+    w = b.matmul(y[0], x[0], "w")
+    for sample in b.each(x.shape[0], "n", start=1):
+        b.accumulate(w, y[sample], x[sample])
     return w

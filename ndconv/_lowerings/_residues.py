@@ -10,11 +10,9 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-import torch
-from torch import Tensor
-
 from ndconv._cache import cached
 from ndconv._geometry import Geometry
+from ndconv._lowerings._base import Array, Steps
 from ndconv._lowerings._phases import taps_by_residue
 from ndconv._windows import windows
 
@@ -76,17 +74,17 @@ def residues(geometry: Geometry, positions: int) -> tuple[Residue, ...]:
     return tuple(found)
 
 
-def windows_by_residue(padded: Tensor, found: tuple[Residue, ...]) -> tuple[Tensor, ...]:
+def windows_by_residue(padded: Array, found: tuple[Residue, ...]) -> tuple[Array, ...]:
     """Views of all windows ``[n,g,c,*o,*k]``, of those kernel elements that each residue has."""
     return tuple(windows(padded[..., each.elements].contiguous(), each.geometry) for each in found)
 
 
-def by_residue(w: Tensor, found: tuple[Residue, ...]) -> Tensor:
+def by_residue(b: Steps, w: Array, found: tuple[Residue, ...]) -> Array:
     """Kernel elements in the order of the residues, along the last axis."""
-    return torch.cat([w[..., each.taps] for each in found], -1)
+    return b.cat([w[..., each.taps] for each in found], w.dim() - 1, "w")
 
 
-def in_order(w: Tensor, found: tuple[Residue, ...]) -> Tensor:
+def in_order(w: Array, found: tuple[Residue, ...]) -> Array:
     """Inverse of `by_residue`."""
     result, start = w.new_empty(w.shape), 0
     for each in found:

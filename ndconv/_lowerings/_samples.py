@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from torch import Tensor
-
 from ndconv._cache import cached
 from ndconv._geometry import Geometry, Problem, Slot
+from ndconv._lowerings._base import Array
 
 
 @cached
@@ -31,11 +30,11 @@ def samples_last(problem: Problem) -> Problem:
     return replace(problem, geometry=new, batch=1, input_size=sizes[0], output_size=sizes[1])
 
 
-def move_last(tensor: Tensor, slot: Slot) -> Tensor:
+def move_last(tensor: Array, slot: Slot) -> Array:
     """The tensor of a slot of `samples_last`."""
     return tensor.unsqueeze(-1) if slot is Slot.WEIGHT else tensor.movedim(0, -1).contiguous().unsqueeze(0)
 
 
-def move_back(tensor: Tensor, slot: Slot) -> Tensor:
+def move_back(tensor: Array, slot: Slot) -> Array:
     """Inverse of `move_last`, as a view."""
     return tensor.squeeze(-1) if slot is Slot.WEIGHT else tensor.squeeze(0).movedim(-1, 0)

@@ -11,13 +11,11 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
-from torch import Tensor
-
 from ndconv._cache import cached
 from ndconv._geometry import Geometry, Ints, Pairs, Problem
+from ndconv._lowerings._base import Array, Steps
 from ndconv._lowerings._cook_toom import MOST
-from ndconv._matmul import matmul
-from ndconv._windows import pad, split, windows
+from ndconv._windows import split, windows
 
 # With more axes than this, transforms cost what the products save, and round more.
 _AXES = 2
@@ -72,33 +70,33 @@ class Tiling(NamedTuple):
         x, y = ((*size[:place], tiles, *size[place + 1 :]) for size in (whole.input_size, whole.output_size))
         return Problem(whole.slot, whole.geometry, 1, whole.channels, whole.features, x, y, whole.itemsize)
 
-    def input(self, x: Tensor) -> Tensor:
+    def input(self, b: Steps, x: Array) -> Array:
         """View of the tiles of an input: ``[n,g,c,*counts,*p]``."""
-        return windows(pad(x, self.before), Geometry(self.p, self.m, (), (1,) * len(self.m)))
+        return windows(b.pad(x, self.before), Geometry(self.p, self.m, (), (1,) * len(self.m)))
 
-    def output(self, y: Tensor) -> Tensor:
+    def output(self, b: Steps, y: Array) -> Array:
         """View of the tiles of an output: ``[n,g,d,*counts,*m]``."""
-        return split(pad(y, self.after), 3, self.m)
+        return split(b.pad(y, self.after), 3, self.m)
 
-    def transformed(self, tiles: Tensor, matrix: Tensor) -> Tensor:
+    def transformed(self, b: Steps, tiles: Array, matrix: Array) -> Array:
         """Tiles ``[n,g,c,*counts,*q]`` times a matrix ``[p,q]``, as ``[1,p*g,c,*(rest and n*counts)]``."""
-        product = _applied(matrix, tiles, self._order)
+        product = _applied(b, matrix, tiles, self._order)
         return product.view(1, self.problem.geometry.groups, tiles.shape[2], *self._beside(tiles, -1))
 
-    def restored(self, product: Tensor, matrix: Tensor, shape: Ints) -> Tensor:
+    def restored(self, b: Steps, product: Array, matrix: Array, shape: Ints) -> Array:
         """Adjoint of `transformed`: tiles of shape ``(n, g, d, *counts, *q)``."""
-        return _unapplied(matrix, product, self._order, shape)
+        return _unapplied(b, matrix, product, self._order, shape)
 
-    def weight(self, w: Tensor, matrix: Tensor) -> Tensor:
+    def weight(self, b: Steps, w: Array, matrix: Array) -> Array:
         """``w[g,d,c,*kernel]`` times a matrix ``[p,k]``, as ``[p*g,d,c,*(rest and 1)]``."""
-        product = _applied(matrix, w, self._kernel_order)
+        product = _applied(b, matrix, w, self._kernel_order)
         return product.view(self.problem.geometry.groups, *w.shape[1:3], *self._beside(w, 1))
 
-    def kernel(self, product: Tensor, matrix: Tensor, shape: Ints) -> Tensor:
+    def kernel(self, b: Steps, product: Array, matrix: Array, shape: Ints) -> Array:
         """Adjoint of `weight`: ``(g, d, c, *kernel)``."""
-        return _unapplied(matrix, product, self._kernel_order, shape).contiguous()
+        return _unapplied(b, matrix, product, self._kernel_order, shape).contiguous()
 
-    def _beside(self, tensor: Tensor, tiles: int) -> Ints:
+    def _beside(self, tensor: Array, tiles: int) -> Ints:
         """Sizes of a tensor along the axes that are not cut, and that of the axis of tiles among them."""
         return _inserted(tuple(tensor.shape[3 + axis] for axis in self.rest), self.place, tiles)
 
@@ -116,14 +114,14 @@ class Tiling(NamedTuple):
         return (*cut, 0, 1, 2, *rest)
 
 
-def _applied(matrix: Tensor, tensor: Tensor, order: Ints) -> Tensor:
+def _applied(b: Steps, matrix: Array, tensor: Array, order: Ints) -> Array:
     """A matrix ``[p,q]`` times a tensor whose axes are brought into an order, the first of them being q."""
-    return matmul(matrix.unsqueeze(0), tensor.permute(order).reshape(1, matrix.shape[1], -1))
+    return b.matmul(matrix.unsqueeze(0), tensor.permute(order).reshape(1, matrix.shape[1], -1))
 
 
-def _unapplied(matrix: Tensor, product: Tensor, order: Ints, shape: Ints) -> Tensor:
+def _unapplied(b: Steps, matrix: Array, product: Array, order: Ints, shape: Ints) -> Array:
     """Adjoint of `_applied`: a tensor of some shape, its axes where they were."""
-    columns = matmul(matrix.mT.unsqueeze(0), product.reshape(1, matrix.shape[0], -1))
+    columns = b.matmul(matrix.mT.unsqueeze(0), product.reshape(1, matrix.shape[0], -1))
     inverse = sorted(range(len(order)), key=order.__getitem__)
     return columns.view([shape[axis] for axis in order]).permute(inverse)
 

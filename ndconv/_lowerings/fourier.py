@@ -19,19 +19,15 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
-
-import torch
-from torch import Tensor
-from torch.compiler import is_compiling
 
 from ndconv._cache import cached
 from ndconv._geometry import Ints, Problem, Slot
-from ndconv._lowerings._base import Cost, Lowering
-from ndconv._workspace import aim, chunks, per_chunk
+from ndconv._lowerings._base import Array, Lowering, Steps
+from ndconv._programs._steps import Copied, Product, Work
+from ndconv._programs._values import Span
 
 Slices = tuple[slice, ...]
 
@@ -41,19 +37,13 @@ _CACHE_BYTES = 16 * 2**20
 _THIN = 16
 # ... as many terms at a time as make about so many products.
 _PRODUCTS = 2**15
-# What a transform takes, in elements moved: for each point to be put in place, then on each axis for every point, for
-# every pass of radix two over it and for every line to be started on; and for every point on axes but the last, whose
-# lines have gaps.
-_PLACING, _AXIS, _PASS, _LINE, _GAPS = 1.0, 1.25, 0.25, 26.0, 5.0
+# What a transform takes, in elements moved: on each axis for every point, for every pass of radix two over it and for
+# every line to be started on; and for every point on axes but the last, whose lines have gaps.
+_AXIS, _PASS, _LINE, _GAPS = 1.25, 0.25, 26.0, 5.0
 # How much longer that takes where not even one sample fits the cache.
 _AFAR = 2
 # How many axes one transform takes at most: MKL does not know how to do more.
 _AXES = 7
-# How often, in effect, a spectrum is moved to be multiplied frequency by frequency.
-_TRANSPOSING = 5
-# Tensor operations of a chunk, beside those of its products.
-_CALLS = 20
-
 
 @dataclass(frozen=True)
 class Grid:
@@ -112,9 +102,7 @@ def grid(problem: Problem) -> Grid:
         count = max(0, min(problem.input_size[axis], reach[axis] - before) - first)
         around = count + max(start, reach[axis] - start - count) if count else 0
         last = reach[axis] - geometry.extent[axis]
-        # A compiler had better not ask which sizes are smooth.
-        longest = reach[axis] if is_compiling() else _smooth(max(around, geometry.extent[axis], last + 1))
-        length.append(longest)
+        length.append(_smooth(max(around, geometry.extent[axis], last + 1)))
         seen.append(slice(first, first + count))
         x.append(slice(start, start + count))
         w.append(slice(0, geometry.extent[axis], geometry.dilation[axis]))
@@ -159,83 +147,55 @@ class Fourier(Lowering):
     def rounding(self, problem: Problem) -> float:
         return 2 * math.log2(2 * grid(problem).points)
 
-    def cost(self, problem: Problem) -> Cost:
-        found, groups = grid(problem), problem.geometry.groups
-        samples, frequencies = problem.batch * _positions(problem, found), math.prod(found.frequencies)
-        rows, terms, columns = {
-            Slot.OUTPUT: (samples, problem.channels, problem.features),
-            Slot.INPUT: (samples, problem.features, problem.channels),
-            Slot.WEIGHT: (problem.features, samples, problem.channels),
-        }[problem.slot]
-        kernel, sample = _bytes(problem, found)
-        together = per_chunk(groups, kernel + sample, _CACHE_BYTES)
-        at_once = per_chunk(problem.batch, together * sample, _beside(together * kernel))
-        parts = -(-groups // together) * max(1, -(-problem.batch // at_once))
-        tensors = groups * (rows * terms + terms * columns + rows * columns)
-        each = _PLACING + sum(_AXIS + _PASS * math.log2(length) + _LINE / length for length in found.length)
-        each += _GAPS * (len(found.length) - 1)
-        transforms = tensors * found.points * each * (1 if sample <= _CACHE_BYTES else _AFAR)
-        products, thin = groups * frequencies * rows * terms * columns, min(rows, terms, columns) <= _THIN
-        sums = 2 * groups * frequencies * rows * columns
-        moved = 2 * frequencies * tensors * (1 if thin else _TRANSPOSING)
-        if thin and sums * problem.itemsize > groups * _CACHE_BYTES:
-            moved += 3 * sums * terms
-        return Cost(
-            multiply_adds=4 * products,
-            elements_moved=sum(math.prod(problem.shape(slot)) for slot in Slot) + round(transforms) + moved,
-            elements_cached=6 * products if thin else 0,
-            workspace=together * (kernel + at_once * sample) // problem.itemsize,
-            matmuls=f"{groups * frequencies} x ({rows}, {terms}) @ ({terms}, {columns})",
-            calls=parts * (_CALLS + (min(terms, 1 + products // _PRODUCTS) if thin else 4)),
-            dense=False,
-        )
+    def output(self, b: Steps, problem: Problem, x: Array, w: Array) -> Array:
+        return self._image(b, problem, x, w)
 
-    def output(self, problem: Problem, x: Tensor, w: Tensor) -> Tensor:
-        return self._image(problem, x, w)
+    def input(self, b: Steps, problem: Problem, w: Array, y: Array) -> Array:
+        return self._image(b, problem, y, w)
 
-    def input(self, problem: Problem, w: Tensor, y: Tensor) -> Tensor:
-        return self._image(problem, y, w)
-
-    def _image(self, problem: Problem, source: Tensor, w: Tensor) -> Tensor:
+    def _image(self, b: Steps, problem: Problem, source: Array, w: Array) -> Array:
         """The open slot that has samples, from the other that has."""
         found, forward = grid(problem), problem.slot is Slot.OUTPUT
         result = (source.new_empty if forward else source.new_zeros)(problem.shape(problem.slot))
-        given = Slot.INPUT if forward else Slot.OUTPUT
-        for groups, parts in _parts(problem, found):
-            kernel = _spectrum(w[groups], Slot.WEIGHT, found, reverse=forward)
+        given, name = (Slot.INPUT, "y") if forward else (Slot.OUTPUT, "x")
+        b.named(name, result)
+        for groups in _groups(b, problem, found):
+            kernel = _spectrum(b, w[groups], Slot.WEIGHT, found, reverse=forward)
             kernel = kernel.transpose(1, 2) if forward else kernel
-            for samples in parts:
-                spectrum = _spectrum(source[samples, groups], given, found)
-                product = _product(spectrum.transpose(0, 1), kernel).transpose(0, 1)
-                _invert(product, result[samples, groups], problem.slot, found)
+            for samples in _samples(b, problem, found, kernel.shape[0]):
+                spectrum = _spectrum(b, source[samples, groups], given, found)
+                product = _product(b, spectrum.transpose(0, 1), kernel).transpose(0, 1)
+                _invert(b, product, result[samples, groups], problem.slot, found)
         return result
 
-    def weight(self, problem: Problem, x: Tensor, y: Tensor) -> Tensor:
-        found, w = grid(problem), x.new_zeros(problem.shape(Slot.WEIGHT))
-        for groups, parts in _parts(problem, found):
-            total: Tensor | None = None
-            for samples in parts:
-                first = _spectrum(y[samples, groups], Slot.OUTPUT, found, reverse=True).permute(1, 2, 0, 3)
-                second = _spectrum(x[samples, groups], Slot.INPUT, found).transpose(0, 1)
-                product = _product(first, second)
-                total = product if total is None else total.add_(product)
+    def weight(self, b: Steps, problem: Problem, x: Array, y: Array) -> Array:
+        found, w = grid(problem), b.named("w", x.new_zeros(problem.shape(Slot.WEIGHT)))
+        for groups in _groups(b, problem, found):
+            total: Array = None
+            for samples in _samples(b, problem, found, y[:, groups].shape[1], apart=True):
+                first = _spectrum(b, y[samples, groups], Slot.OUTPUT, found, reverse=True).permute(1, 2, 0, 3)
+                second = _spectrum(b, x[samples, groups], Slot.INPUT, found).transpose(0, 1)
+                product = _product(b, first, second)
+                if total is None:
+                    total = product
+                else:
+                    total += product
             if total is not None:
-                _invert(total, w[groups], Slot.WEIGHT, found)
+                _invert(b, total, w[groups], Slot.WEIGHT, found)
         return w
 
 
-def _parts(problem: Problem, found: Grid) -> Iterator[tuple[slice, list[slice]]]:
-    """Groups of which a sample fits a chunk with their kernels, and the samples of each chunk."""
+def _groups(b: Steps, problem: Problem, found: Grid) -> Iterator[slice | Span]:
+    """Groups of which a sample fits a chunk with their kernels."""
+    return b.chunks(problem.geometry.groups, sum(_bytes(problem, found)), _CACHE_BYTES, "g")
+
+
+def _samples(b: Steps, problem: Problem, found: Grid, groups: int, *, apart: bool = False) -> Iterator[slice | Span]:
+    """The samples of each chunk of so many groups; the first apart from a loop over the others, or all alike."""
     kernel, sample = _bytes(problem, found)
-    count = problem.geometry.groups
-    for groups in chunks(count, kernel + sample, _CACHE_BYTES):
-        some = len(range(*groups.indices(count)))
-        yield groups, chunks(problem.batch, some * sample, _beside(some * kernel))
-
-
-def _beside(kernels: int) -> int:
-    """Bytes to aim at for samples: no less than those of the kernels, whose spectra every chunk of them reads again."""
-    return max(1, aim(max(_CACHE_BYTES, 2 * kernels)) - kernels)
+    # No less than the kernels have, whose spectra every chunk of samples reads again.
+    beside = max(1, b.aim(max(_CACHE_BYTES, 2 * groups * kernel)) - groups * kernel)
+    return b.chunks(problem.batch, groups * sample, beside, "n", apart=apart)
 
 
 def _bytes(problem: Problem, found: Grid) -> tuple[int, int]:
@@ -250,7 +210,7 @@ def _positions(problem: Problem, found: Grid) -> int:
     return math.prod([problem.output_size[axis] for axis in found.plain])
 
 
-def _view(tensor: Tensor, slot: Slot, found: Grid) -> Tensor:
+def _view(tensor: Array, slot: Slot, found: Grid) -> Array:
     """View of what stands on the grid: ``[n, *plain, g, c, *axes]``, or ``[g, d, c, *axes]`` of the weight."""
     plain, axes = ([3 + axis for axis in some] for some in (found.plain, found.axes))
     if slot is Slot.WEIGHT:
@@ -259,58 +219,97 @@ def _view(tensor: Tensor, slot: Slot, found: Grid) -> Tensor:
     return _at(view, found.seen) if slot is Slot.INPUT else view
 
 
-def _at(tensor: Tensor, places: Slices) -> Tensor:
+def _at(tensor: Array, places: Slices) -> Array:
     """View of some places on the last axes."""
     index: tuple[Any, ...] = (..., *places)
     return tensor[index]
 
 
-def _spectrum(tensor: Tensor, slot: Slot, found: Grid, *, reverse: bool = False) -> Tensor:
+def _spectrum(b: Steps, tensor: Array, slot: Slot, found: Grid, *, reverse: bool = False) -> Array:
     """The transform of a slot's tensor, ``[n, g, c or d, f]`` or ``[g, d, c, f]``; reversed, at ``-f``."""
     view, ndim = _view(tensor, slot, found), len(found.axes)
-    points = view.new_zeros((*view.shape[:-ndim], *found.length))
+    points = b.named("points", view.new_zeros((*view.shape[:-ndim], *found.length)))
     _at(points, found.places[slot]).copy_(view)
     dims = tuple(range(-ndim, 0))
     if points.is_complex():
-        spectrum = _transform(partial(torch.fft.ifftn, norm="forward") if reverse else torch.fft.fftn, points, dims)
+        how = {"norm": "forward"} if reverse else {}
+        spectrum = _transform(b, "ifftn" if reverse else "fftn", points, dims, **how)
     else:
-        spectrum = torch.fft.rfftn(points, dim=dims[-_AXES:])
-        spectrum = _transform(torch.fft.fftn, spectrum, dims[:-_AXES])
-        spectrum = spectrum.conj_physical_() if reverse else spectrum
+        shape, work = (*view.shape[:-ndim], *found.frequencies), _work(points.numel(), found)
+        dtype = _COMPLEX.get(str(points.dtype), "")
+        some = dims[-_AXES:]
+        spectrum = b.call("fft.rfftn", shape, points, dim=some, name="spectrum", dtype=dtype, work=work, plain=True)
+        spectrum = _transform(b, "fftn", spectrum, dims[:-_AXES])
+        if reverse:
+            spectrum.conj_physical_()
     return spectrum.flatten(-ndim).flatten(0, view.dim() - ndim - 3)
 
 
-def _invert(spectrum: Tensor, result: Tensor, slot: Slot, found: Grid) -> None:
+# Of a program's dtypes.
+_COMPLEX = {"float32": "complex64", "float64": "complex128"}
+_REAL = {other: one for one, other in _COMPLEX.items()}
+
+
+def _invert(b: Steps, spectrum: Array, result: Array, slot: Slot, found: Grid) -> None:
     """Write a slot's tensor, of which this is the transform, to where it stands on the grid."""
     view, ndim = _view(result, slot, found), len(found.axes)
     dims, real = tuple(range(-ndim, 0)), not result.is_complex()
     spectrum = spectrum.reshape(*view.shape[:-ndim], *(found.frequencies if real else found.length))
-    spectrum = _transform(torch.fft.ifftn, spectrum, dims[:-_AXES] if real else dims)
-    points = torch.fft.irfftn(spectrum, s=found.length[-_AXES:], dim=dims[-_AXES:]) if real else spectrum
-    view.copy_(_at(points, found.places[slot]))
+    spectrum = _transform(b, "ifftn", spectrum, dims[:-_AXES] if real else dims)
+    if real:
+        shape, some = (*view.shape[:-ndim], *found.length), dims[-_AXES:]
+        work = _work(math.prod(shape), found)
+        spectrum = b.call(
+            "fft.irfftn", shape, spectrum, s=found.length[-_AXES:], dim=some,
+            name="points", dtype=_REAL.get(str(spectrum.dtype), ""), work=work, plain=True,
+        )  # fmt: skip
+    view.copy_(_at(spectrum, found.places[slot]))
 
 
-def _transform(transform: Callable[..., Tensor], tensor: Tensor, dims: Ints) -> Tensor:
+def _transform(b: Steps, name: str, tensor: Array, dims: Ints, **how: Any) -> Array:
     """Transform all axes, as many at a time as can be."""
     for start in range(0, len(dims), _AXES):
-        tensor = transform(tensor, dim=dims[start : start + _AXES])
+        some = dims[start : start + _AXES]
+        work = Work(Copied(4 * tensor.numel(), tensor.shape[-1]))
+        tensor = b.call(
+            f"fft.{name}", tensor.shape, tensor, dim=some, name="spectrum", work=work, plain=True, **how
+        )
     return tensor
 
 
-def _product(first: Tensor, second: Tensor) -> Tensor:
+def _work(points: int, found: Grid) -> Work:
+    """What a transform of so many points takes, in elements moved."""
+    each = sum(_AXIS + _PASS * math.log2(length) + _LINE / length for length in found.length)
+    each += _GAPS * (len(found.length) - 1)
+    return Work(Copied(round(points * each), 2**20), calls=2)
+
+
+def _product(b: Steps, first: Array, second: Array) -> Array:
     """``sum over t of first[g,r,t,f] * second[g,t,s,f]``, as ``[g,r,s,f]``."""
-    rows, terms, columns = *first.shape[1:3], second.shape[2]
-    if is_compiling() or min(rows, terms, columns) > _THIN:
+    (groups, rows, terms, frequencies), columns = first.shape, second.shape[2]
+    if b.symbolic or min(rows, terms, columns) > _THIN:
         left, right = (tensor.permute(3, 0, 1, 2).flatten(0, 1) for tensor in (first, second))
-        product = torch.bmm(left, right)
-        return product.view(first.shape[3], first.shape[0], rows, columns).permute(1, 2, 3, 0)
-    total = first[:, :, 0, None] * second[:, None, 0]
-    some = max(1, _PRODUCTS // total.numel())
-    for start in range(1, terms, some):
-        part = slice(start, start + some)
-        a, b = first[:, :, part, None], second[:, None, part]
-        if some == 1:
-            total.addcmul_(a.squeeze(2), b.squeeze(2))
+        product = b.matmul(left, right)
+        return product.view(frequencies, groups, rows, columns).permute(1, 2, 3, 0)
+    shape = groups, rows, columns, frequencies
+    elements = math.prod(shape)
+    # A complex product is four.
+    work = Work(Copied(6 * elements, frequencies), Product(groups * frequencies, 2 * rows, 1, 2 * columns, dense=False))
+    total = b.call("mul", shape, first[:, :, 0, None], second[:, None, 0], name="product", work=work)
+    some = max(1, _PRODUCTS // elements)
+    for part in b.chunks(terms - 1, 1, some, "term", start=1):
+        a, c = first[:, :, part, None], second[:, None, part]
+        if a.shape[2] == 1:
+            b.change("{0}.addcmul_({1}, {2})", total, a.squeeze(2), c.squeeze(2), work=work)
         else:
-            total += (a * b).sum(2)
+            b.change("{0} += ({1} * {2}).sum(2)", total, a, c, work=_times(work, a.shape[2]))
     return total
+
+
+def _times(work: Work, number: int) -> Work:
+    """So many times the work in one operation."""
+    copied, product = work.copied, work.product
+    assert copied and product
+    return Work(
+        copied._replace(elements=number * copied.elements), product._replace(number=number * product.number), work.calls
+    )

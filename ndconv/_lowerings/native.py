@@ -5,13 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
-import torch
-from torch import Tensor
-
 from ndconv._cache import cached
 from ndconv._geometry import Geometry, Ints, Pairs, Problem, Slot
-from ndconv._lowerings._base import Cost, Lowering
-from ndconv._windows import pad, ungroup, unpad
+from ndconv._lowerings._base import Array, Lowering, Steps
+from ndconv._programs._steps import Copied, Product, Work
+from ndconv._windows import ungroup
 
 
 class Native(Lowering):
@@ -23,46 +21,59 @@ class Native(Lowering):
     name = "native"
     automatic = False
 
-    def run(self, problem: Problem, first: Tensor, second: Tensor) -> Tensor:
-        if first.is_complex():
-            # torch has no gradients of complex kernels: it, too, takes them apart.
-            real, imaginary = (
-                sign * super(Native, self).run(problem, a, b) + super(Native, self).run(problem, c, d)
-                for sign, a, b, c, d in (
-                    (-1, first.imag, second.imag, first.real, second.real),
-                    (1, first.imag, second.real, first.real, second.imag),
-                )
-            )
-            return torch.complex(real, imaginary)
-        return super().run(problem, first, second)
+    def build(self, b: Steps, problem: Problem, first: Array, second: Array) -> Array:
+        if not first.is_complex():
+            return super().build(b, problem, first, second)
+        # torch has no gradients of complex kernels: it, too, takes them apart.
+        (a, c), (d, e) = ((b.part(operand, "real"), b.part(operand, "imag")) for operand in (first, second))
+        products = [super(Native, self).build(b, problem, *pair) for pair in ((a, d), (c, e), (a, e), (c, d))]
+        return b.complex(products)
 
     def refusal(self, problem: Problem) -> str | None:
         axes = problem.geometry.ndim
         return None if 1 <= axes <= 3 else f"torch has no convolution with {axes} axes"
 
-    def accumulates(self, problem: Problem) -> bool:
+    def accumulates(self, b: Steps, problem: Problem) -> bool:
         return False
 
-    def cost(self, problem: Problem) -> Cost:
-        x, w, y = (math.prod(problem.shape(slot)) for slot in Slot)
-        return Cost(problem.multiply_adds, x + w + y, 0, 0, "a kernel of torch", 1)
-
-    def output(self, problem: Problem, x: Tensor, w: Tensor) -> Tensor:
+    def output(self, b: Steps, problem: Problem, x: Array, w: Array) -> Array:
         call = _call(problem)
-        y = torch.convolution(pad(x, call.first).flatten(1, 2), w.flatten(0, 1), None, *call.arguments)
+        operands = b.pad(x, call.first).flatten(1, 2), w.flatten(0, 1)
+        y = b.call(
+            "convolution", _folded(problem, Slot.OUTPUT), *operands, None, *call.arguments,
+            name="y", work=_work(problem),
+        )  # fmt: skip
         return ungroup(y, 1, problem.geometry.groups)
 
-    def input(self, problem: Problem, w: Tensor, y: Tensor) -> Tensor:
+    def input(self, b: Steps, problem: Problem, w: Array, y: Array) -> Array:
         call = _call(problem)
         # The same kernel as of the backward, which wants an input to look at the shape of.
-        x = torch.convolution(y.flatten(1, 2), w.flatten(0, 1), None, *call.transposed)
-        return unpad(ungroup(x, 1, problem.geometry.groups), call.first)
+        shape, operands = _folded(problem, Slot.INPUT), (y.flatten(1, 2), w.flatten(0, 1))
+        if call.first:
+            shape = (*shape[:2], *(size + lo + hi for size, (lo, hi) in zip(shape[2:], call.first, strict=True)))
+        x = b.call("convolution", shape, *operands, None, *call.transposed, name="x", work=_work(problem))
+        return b.unpad(ungroup(x, 1, problem.geometry.groups), call.first)
 
-    def weight(self, problem: Problem, x: Tensor, y: Tensor) -> Tensor:
-        call, (g, d, *rest) = _call(problem), problem.shape(Slot.WEIGHT)
-        operands = y.flatten(1, 2), pad(x, call.first).flatten(1, 2), y.new_empty(g * d, *rest)
-        _, w, _ = torch.ops.aten.convolution_backward(*operands, None, *call.arguments, (False, True, False))
+    def weight(self, b: Steps, problem: Problem, x: Array, y: Array) -> Array:
+        call, shape = _call(problem), _folded(problem, Slot.WEIGHT)
+        w = y.new_empty(shape)
+        operands = y.flatten(1, 2), b.pad(x, call.first).flatten(1, 2), b.named("w", w)
+        w = b.call(
+            "ops.aten.convolution_backward", shape, *operands, None, *call.arguments, (False, True, False),
+            item=1, name="w", work=_work(problem),
+        )  # fmt: skip
         return ungroup(w, 0, problem.geometry.groups)
+
+
+def _folded(problem: Problem, slot: Slot) -> Ints:
+    """Shape of a slot's tensor in torch's layout."""
+    shape, axis = problem.shape(slot), slot.group_axis
+    return (*shape[:axis], shape[axis] * shape[axis + 1], *shape[axis + 2 :])
+
+
+def _work(problem: Problem) -> Work:
+    x, w, y = (math.prod(problem.shape(slot)) for slot in Slot)
+    return Work(Copied(x + w + y, x + w + y), Product(1, 1, problem.multiply_adds, 1))
 
 
 def arguments(problem: Problem) -> tuple[Any, ...] | None:

@@ -19,21 +19,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from itertools import pairwise
+from itertools import groupby, pairwise
 from typing import NamedTuple
-
-import torch
-from torch import Tensor
-from torch.compiler import is_compiling
 
 from ndconv._cache import cached
 from ndconv._geometry import Geometry, Ints, Pairs, Problem, Slot
-from ndconv._lowerings._base import Cost, Lowering
-from ndconv._lowerings._finite import is_finite
+from ndconv._lowerings._base import Array, Lowering, Steps
 from ndconv._lowerings._runs import Runs, count_runs, ravel, runs
 from ndconv._lowerings.columns import COLUMNS
-from ndconv._windows import merge, narrow, pad, split, unflatten, unpad
-from ndconv._workspace import chunks, per_chunk
+from ndconv._programs._steps import Copied, Product, Work
+from ndconv._windows import merge, narrow, split, unflatten
 
 # Packed operands of about this size stay in a cache while the taps pass over them.
 _CACHE_BYTES = 8 * 2**20
@@ -41,6 +36,8 @@ _CACHE_BYTES = 8 * 2**20
 _THIN = 16
 # Of more than this many products, even starting them would take longer than the convolution by other means.
 _MOST_TAPS = 2**14
+# So many are listed to be priced.
+_LISTED = 2**8
 
 
 class Layout(NamedTuple):
@@ -88,13 +85,9 @@ def _layout(problem: Problem) -> Layout:
     return layout(problem.geometry, problem.input_size)
 
 
-def _listed(problem: Problem) -> Runs:
-    return _runs(problem.geometry, _layout(problem).pitch)
-
-
-def _framed(problem: Problem) -> tuple[Problem, Pairs]:
-    """The problem, and padding to apply first: all of it under a compiler, which could not compare it to make gaps."""
-    if not is_compiling():
+def _framed(b: Steps, problem: Problem) -> tuple[Problem, Pairs]:
+    """The problem, and padding to apply first: all of it where sizes are symbols, which could not be compared."""
+    if not b.symbolic:
         return problem, ()
     geometry, ndim = problem.geometry, problem.geometry.ndim
     axes = zip(problem.output_size, geometry.extent, geometry.stride, strict=True)
@@ -114,108 +107,88 @@ class Taps(Lowering):
         taps = math.prod(problem.geometry.kernel)
         return f"the kernel has {taps} taps, more than {_MOST_TAPS}" if taps > _MOST_TAPS else None
 
-    def cost(self, problem: Problem) -> Cost:
-        geometry, plan = problem.geometry, _layout(problem)
-        groups, image, taps = geometry.groups, math.prod(plan.pitch), math.prod(geometry.kernel)
-        runs, longest = count_runs(geometry)
-        columns = problem.batch * image
-        packed_x = groups * problem.channels * math.prod(geometry.stride) * columns
-        packed_y = groups * problem.features * columns
-        x, w, y = (math.prod(problem.shape(slot)) for slot in Slot)
-        read = groups * problem.channels * taps * columns
-        each = _elements_per_sample(problem, plan)
-        samples = per_chunk(problem.batch, problem.itemsize * each, _CACHE_BYTES)
-        rows = longest * problem.channels
-        height, terms, width = {
-            Slot.OUTPUT: (problem.features, rows, samples * image),
-            Slot.INPUT: (rows, problem.features, samples * image),
-            Slot.WEIGHT: (problem.features, samples * image, rows),
-        }[problem.slot]
-        # Every run reads its two operands and, except for the small weight, its result. It writes that too, in a second
-        # pass unless it goes element by element, which takes as many passes as there are terms.
-        thin, passed = groups > 1 and _is_thin(height, terms), packed_y * runs
-        passes = terms if thin else 2
-        again = {
-            Slot.OUTPUT: read + passes * passed,
-            Slot.INPUT: passes * read + passed,
-            # Products of a few rows and columns come from long sums, of which a group at a time is slow.
-            Slot.WEIGHT: (read + passed) * (2 if groups > 1 and problem.channels * problem.features <= _THIN else 1),
-        }
-        parts = -(-problem.batch // samples)
-        calls = terms if thin else 1 + (groups - 1) / 4
-        return Cost(
-            multiply_adds=groups * problem.channels * problem.features * taps * columns,
-            elements_moved=x + w + y + packed_x + packed_y,
-            elements_cached=again[problem.slot],
-            workspace=samples * each,
-            matmuls=f"{groups * runs * parts} x ({height}, {terms}) @ ({terms}, {width})",
-            calls=parts * (runs * calls + 20),
-            dense=thin,
-        )
-
-    def output(self, problem: Problem, x: Tensor, w: Tensor) -> Tensor:
-        problem, frame = _framed(problem)
-        plan, found, x = _layout(problem), _listed(problem), pad(x, frame)
-        taps, y = _pack_weight(w, found.order), x.new_empty(problem.shape(Slot.OUTPUT))
-        for part in _parts(problem, plan):
-            source = _pack_input(x[part], problem, plan)
-            target = source.new_empty(source.shape[0], problem.features, source.shape[2] - plan.lead)
-            for index, (tap, shifted) in enumerate(_tied(found, plan, problem.channels, taps, source)):
-                _accumulate(target[:, :, : shifted.shape[2]], tap, shifted, fresh=index == 0)
+    def output(self, b: Steps, problem: Problem, x: Array, w: Array) -> Array:
+        problem, frame = _framed(b, problem)
+        plan, x = _layout(problem), b.pad(x, frame)
+        taps, y = _pack_weight(b, w, problem), b.named("y", x.new_empty(problem.shape(Slot.OUTPUT)))
+        for part in _parts(b, problem, plan):
+            source = _pack_input(b, x[part], problem, plan)
+            shape = source.shape[0], problem.features, source.shape[2] - plan.lead
+            target = b.named("sums", source.new_empty(shape))
+            for index, (tap, shifted) in enumerate(_tied(b, problem, plan, taps, source, apart=True)):
+                _accumulate(b, target[:, :, : shifted.shape[2]], tap, shifted, fresh=index == 0)
             y[part] = _unpack_output(target, problem, plan)
         return y
 
-    def input(self, problem: Problem, w: Tensor, y: Tensor) -> Tensor:
-        problem, frame = _framed(problem)
-        plan, found = _layout(problem), _listed(problem)
-        taps, x = _pack_weight(w, found.order), y.new_empty(problem.shape(Slot.INPUT))
+    def input(self, b: Steps, problem: Problem, w: Array, y: Array) -> Array:
+        problem, frame = _framed(b, problem)
+        plan = _layout(problem)
+        taps, x = _pack_weight(b, w, problem), b.named("x", y.new_empty(problem.shape(Slot.INPUT)))
         height = math.prod(problem.geometry.stride) * problem.channels
-        for part in _parts(problem, plan):
-            source = _pack_output(y[part], problem, plan)
-            target = source.new_zeros(source.shape[0], height, plan.lead + source.shape[2])
-            for tap, shifted in _tied(found, plan, problem.channels, taps, target):
-                _accumulate(shifted, tap.mT, source[:, :, : shifted.shape[2]])
-            x[part] = _unpack_input(target, problem, plan)
+        for part in _parts(b, problem, plan):
+            source = _pack_output(b, y[part], problem, plan)
+            target = b.named("sums", source.new_zeros(source.shape[0], height, plan.lead + source.shape[2]))
+            for tap, shifted in _tied(b, problem, plan, taps, target):
+                _accumulate(b, shifted, tap.mT, source[:, :, : shifted.shape[2]])
+            x[part] = _unpack_input(b, target, problem, plan)
         # Weights have multiplied the zeros in the gaps of Y.
-        return unpad(x, frame) if is_finite(w, x) else COLUMNS.added(problem, w, y)
+        return b.unless_finite((w, x), b.unpad(x, frame), lambda: COLUMNS.added(b, problem, w, y))
 
-    def weight(self, problem: Problem, x: Tensor, y: Tensor) -> Tensor:
-        problem, frame = _framed(problem)
-        plan, found, x = _layout(problem), _listed(problem), pad(x, frame)
-        taps = x.new_zeros(problem.geometry.groups, problem.features, len(found.order) * problem.channels)
-        for part in _parts(problem, plan):
-            source, target = _pack_input(x[part], problem, plan), _pack_output(y[part], problem, plan)
-            for tap, shifted in _tied(found, plan, problem.channels, taps, source):
-                _accumulate(tap, target[:, :, : shifted.shape[2]], shifted.mT)
+    def weight(self, b: Steps, problem: Problem, x: Array, y: Array) -> Array:
+        problem, frame = _framed(b, problem)
+        plan, padded = _layout(problem), b.pad(x, frame)
+        number = math.prod(problem.geometry.kernel)
+        taps = b.named("w", x.new_zeros(problem.geometry.groups, problem.features, number * problem.channels))
+        for part in _parts(b, problem, plan):
+            source, target = _pack_input(b, padded[part], problem, plan), _pack_output(b, y[part], problem, plan)
+            for tap, shifted in _tied(b, problem, plan, taps, source):
+                _accumulate(b, tap, target[:, :, : shifted.shape[2]], shifted.mT)
         # And here elements of X have that no tap ties to what is there.
-        return _unpack_weight(taps, problem, found.order) if is_finite(taps, x) else COLUMNS.weight(problem, x, y)
+        w = _unpack_weight(b, taps, problem)
+        return b.unless_finite((taps, x), w, lambda: COLUMNS.weight(b, problem, x, y))
 
 
-def _tied(found: Runs, plan: Layout, channels: int, taps: Tensor, packed: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """Views ``W[t]`` of the packed weight and ``X[rows, s : s+L]`` of the packed input, run by run."""
-    length = packed.shape[2] - plan.lead - plan.tail
-    for (start, stop), phase, shift in zip(pairwise(found.starts), found.phases, found.shifts, strict=True):
-        tap, first = taps[:, :, start * channels : stop * channels], plan.lead + shift
-        rows = slice(phase * channels, (phase + stop - start) * channels)
-        yield tap, packed[:, rows, first : first + length]
+def _tied(
+    b: Steps, problem: Problem, plan: Layout, taps: Array, packed: Array, *, apart: bool = False
+) -> Iterator[tuple[Array, Array]]:
+    """Views ``W[t]`` of the packed weight and ``X[rows, s : s+L]`` of the packed input, for each run; one first, or all."""
+    length, channels = packed.shape[2] - plan.lead - plan.tail, problem.channels
+
+    def views(size: int, start: object, row: object, place: object) -> tuple[Array, Array]:
+        some = b.span(row, size * channels)
+        return taps[:, :, b.span(start, size * channels)], packed[:, some, b.span(place, length)]
+
+    names = "tap", "row", "place"
+    if b.prices and math.prod(problem.geometry.kernel) > _LISTED:
+        number, longest = count_runs(problem.geometry)
+        yield from (views(longest, *places) for places in b.table(names, number, tuple))
+        return
+    found = _runs(problem.geometry, plan.pitch)
+    rows = [
+        (stop - start, (start * channels, phase * channels, plan.lead + shift))
+        for (start, stop), phase, shift in zip(pairwise(found.starts), found.phases, found.shifts, strict=True)
+    ]
+    if apart:
+        size, row = rows.pop(0)
+        yield views(size, *row)
+    for size, group in groupby(sorted(rows, key=lambda row: row[0]), key=lambda row: row[0]):
+        some = [row for _, row in group]
+        yield from (views(size, *places) for places in b.table(names, len(some), some))
 
 
-def _accumulate(target: Tensor, first: Tensor, second: Tensor, *, fresh: bool = False) -> None:
+def _accumulate(b: Steps, target: Array, first: Array, second: Array, *, fresh: bool = False) -> None:
     """``target += first @ second`` in place, or ``=`` if fresh."""
-    if target.shape[0] == 1:
-        # One group goes the shorter way of a plain product.
-        target, first, second = target[0], first[0], second[0]
-        target.addmm_(first, second, beta=0 if fresh else 1)
-    elif is_compiling() or not _is_thin(first.shape[1], first.shape[2]):
-        target.baddbmm_(first, second, beta=0 if fresh else 1)
-    else:
-        # A product of a column and a row is one operation for all groups, where baddbmm calls a product for each.
-        for term in range(first.shape[2]):
-            column, row = first[:, :, term : term + 1], second[:, term : term + 1]
-            if fresh and term == 0:
-                torch.mul(column, row, out=target)
-            else:
-                target.addcmul_(column, row)
+    if b.symbolic or target.shape[0] == 1 or not _is_thin(first.shape[1], first.shape[2]):
+        b.accumulate(target, first, second, fresh=fresh)
+        return
+    # A product of a column and a row is one operation for all groups, where baddbmm calls a product for each.
+    (groups, rows, terms), columns = first.shape, target.shape[2]
+    work = Work(Copied(3 * target.numel(), columns), Product(groups, rows, 1, columns))
+    if fresh:
+        b.change("torch.mul({1}, {2}, out={0})", target, first[:, :, :1], second[:, :1], work=work)
+    for term in b.each(terms, "term", start=int(fresh)):
+        column, row = first[:, :, b.span(term, 1)], second[:, b.span(term, 1)]
+        b.change("{0}.addcmul_({1}, {2})", target, column, row, work=work)
 
 
 def _is_thin(rows: int, terms: int) -> bool:
@@ -228,11 +201,11 @@ def _elements_per_sample(problem: Problem, plan: Layout) -> int:
     return problem.geometry.groups * height * math.prod(plan.pitch)
 
 
-def _parts(problem: Problem, plan: Layout) -> list[slice]:
-    return chunks(problem.batch, problem.itemsize * _elements_per_sample(problem, plan), _CACHE_BYTES)
+def _parts(b: Steps, problem: Problem, plan: Layout) -> Iterator[Array]:
+    return b.chunks(problem.batch, problem.itemsize * _elements_per_sample(problem, plan), _CACHE_BYTES)
 
 
-def _cells(packed: Tensor, problem: Problem, plan: Layout) -> Tensor:
+def _cells(packed: Array, problem: Problem, plan: Layout) -> Array:
     """View of packed input as ``[n, g, c, *m, *r]``, without lead and gaps."""
     stride, ndim = problem.geometry.stride, problem.geometry.ndim
     whole = packed[:, :, plan.lead :].view(packed.shape[0], *stride, problem.channels, -1, *plan.pitch)
@@ -246,47 +219,54 @@ def _fit(problem: Problem, plan: Layout) -> Pairs:
     return tuple((0, m * s - size) for m, s, size in axes)
 
 
-def _pack_input(x: Tensor, problem: Problem, plan: Layout) -> Tensor:
+def _pack_input(b: Steps, x: Array, problem: Problem, plan: Layout) -> Array:
     """``x[n,g,c,*i] -> [g, *r c, lead + n *m]``: split into phase images, flat, zeros in the gaps."""
     stride = problem.geometry.stride
     length = plan.lead + x.shape[0] * math.prod(plan.pitch)
-    packed = x.new_zeros(x.shape[1], math.prod(stride) * problem.channels, length)
-    _cells(packed, problem, plan).copy_(split(pad(x, _fit(problem, plan)), 3, stride))
+    packed = b.named("packed", x.new_zeros(x.shape[1], math.prod(stride) * problem.channels, length))
+    _cells(packed, problem, plan).copy_(split(b.pad(x, _fit(problem, plan)), 3, stride))
     return packed
 
 
-def _unpack_input(packed: Tensor, problem: Problem, plan: Layout) -> Tensor:
+def _unpack_input(b: Steps, packed: Array, problem: Problem, plan: Layout) -> Array:
     """Adjoint of `_pack_input`."""
-    return unpad(merge(_cells(packed, problem, plan), 3, problem.geometry.ndim), _fit(problem, plan))
+    return b.unpad(merge(_cells(packed, problem, plan), 3, problem.geometry.ndim), _fit(problem, plan))
 
 
-def _pack_output(y: Tensor, problem: Problem, plan: Layout) -> Tensor:
+def _pack_output(b: Steps, y: Array, problem: Problem, plan: Layout) -> Array:
     """``y[n,g,d,*o] -> [g, d, n *m]``: zeros past every row's end."""
-    packed = y.new_zeros(y.shape[1], y.shape[2], y.shape[0] * math.prod(plan.pitch))
+    shape = y.shape[1], y.shape[2], y.shape[0] * math.prod(plan.pitch)
+    packed = b.named("packed", y.new_zeros(shape))
     _unpack_output(packed, problem, plan).copy_(y)
     return packed
 
 
-def _unpack_output(packed: Tensor, problem: Problem, plan: Layout) -> Tensor:
+def _unpack_output(packed: Array, problem: Problem, plan: Layout) -> Array:
     """Adjoint of `_pack_output`, as a view."""
     whole = packed.view(*packed.shape[:2], -1, *plan.pitch)
     return narrow(whole.permute(2, 0, 1, *range(3, whole.dim())), problem.output_size)
 
 
-def _pack_weight(w: Tensor, order: Ints) -> Tensor:
+def _order(problem: Problem, plan: Layout) -> Ints:
+    """The kernel element of every tap in the order of the runs; none where they go on as they lie."""
+    if problem.geometry.stride == (1,) * problem.geometry.ndim:
+        return ()
+    order = _runs(problem.geometry, plan.pitch).order
+    return () if order == tuple(range(len(order))) else order
+
+
+def _pack_weight(b: Steps, w: Array, problem: Problem) -> Array:
     """``w[g,d,c,*k] -> [g, d, t c]``, taps in the order of the runs."""
     taps = w.flatten(3) if w.dim() > 3 else w.unsqueeze(3)
-    return _reorder(taps, order).transpose(2, 3).flatten(2)
+    order = _order(problem, _layout(problem))
+    taps = b.take(taps, 3, order) if order else taps
+    return b.named("taps", taps.transpose(2, 3).flatten(2))
 
 
-def _unpack_weight(packed: Tensor, problem: Problem, order: Ints) -> Tensor:
+def _unpack_weight(b: Steps, packed: Array, problem: Problem) -> Array:
     """Adjoint of `_pack_weight`."""
-    taps = unflatten(packed, 2, (len(order), problem.channels)).transpose(2, 3)
-    inverse = tuple(sorted(range(len(order)), key=order.__getitem__))
-    return _reorder(taps, inverse).reshape(problem.shape(Slot.WEIGHT))
-
-
-def _reorder(taps: Tensor, order: Ints) -> Tensor:
-    if order == tuple(range(len(order))):
-        return taps
-    return taps.index_select(3, torch.tensor(order, device=taps.device))
+    order = _order(problem, _layout(problem))
+    taps = unflatten(packed, 2, (math.prod(problem.geometry.kernel), problem.channels)).transpose(2, 3)
+    if order:
+        taps = b.take(taps, 3, tuple(sorted(range(len(order)), key=order.__getitem__)))
+    return taps.reshape(problem.shape(Slot.WEIGHT))

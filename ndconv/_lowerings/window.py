@@ -2,41 +2,37 @@
 
 from __future__ import annotations
 
-from opt_einsum.parser import convert_to_valid_einsum_chars
-from torch import Tensor, einsum
+import math
 
-from ndconv._cache import cached
 from ndconv._geometry import Slot
+from ndconv._lowerings._base import Array, Steps
 from ndconv._lowerings._windowed import Views, Windowed
+from ndconv._programs._steps import Product
 from ndconv._subscripts import equation
 from ndconv._windows import kernel_first
-
-
-@cached
-def _equation(ndim: int, slot: Slot) -> str:
-    """Of the letters that torch knows: two operands leave no path to find, so its own einsum does."""
-    renamed: str = convert_to_valid_einsum_chars(equation(ndim, slot))
-    return renamed
-
-
-def _contract(slot: Slot, ndim: int, a: Tensor, b: Tensor) -> Tensor:
-    return einsum(_equation(ndim, slot), a, b)
 
 
 class Window(Windowed):
     """Contract the generated equation over a strided view of all windows; add them back up for INPUT."""
 
     name = "window"
-    dense = False
-    passes = 5
 
-    def product_output(self, views: Views, w: Tensor) -> Tensor:
-        (view,) = views
-        return _contract(Slot.OUTPUT, w.dim() - 3, view, w)
+    def product_output(self, b: Steps, views: Views, w: Array) -> Array:
+        ((view,), ndim) = views, w.dim() - 3
+        n, g, c, *places = view.shape
+        shape, terms = (n, g, w.shape[1], *places[:ndim]), c * math.prod(places[ndim:])
+        product = Product(g, w.shape[1], terms, n * math.prod(places[:ndim]), dense=False)
+        return b.einsum(equation(ndim, Slot.OUTPUT), view, w, shape, product)
 
-    def product_input(self, w: Tensor, y: Tensor) -> Tensor:
-        return kernel_first(_contract(Slot.INPUT, w.dim() - 3, w, y), w.dim() - 3)
+    def product_input(self, b: Steps, w: Array, y: Array) -> Array:
+        ndim, (g, d, c, *kernel), (n, _, _, *positions) = w.dim() - 3, w.shape, y.shape
+        product = Product(g, c * math.prod(kernel), d, n * math.prod(positions), dense=False)
+        columns = b.einsum(equation(ndim, Slot.INPUT), w, y, (n, g, c, *positions, *kernel), product)
+        return kernel_first(columns, ndim)
 
-    def product_weight(self, views: Views, y: Tensor) -> Tensor:
-        (view,) = views
-        return _contract(Slot.WEIGHT, y.dim() - 3, view, y)
+    def product_weight(self, b: Steps, views: Views, y: Array) -> Array:
+        ((view,), ndim) = views, y.dim() - 3
+        (n, g, c, *places), d = view.shape, y.shape[2]
+        shape, terms = (g, d, c, *places[ndim:]), n * math.prod(places[:ndim])
+        product = Product(g, d, terms, c * math.prod(places[ndim:]), dense=False)
+        return b.einsum(equation(ndim, Slot.WEIGHT), view, y, shape, product)

@@ -12,7 +12,8 @@ from ndconv import _rules
 from ndconv._geometry import Convolution
 from ndconv._linear import linear
 from ndconv._rules import IntOrInts, Padding
-from ndconv._windows import fold, kernel_first, pad, unpad, windows
+from ndconv._direct import pad, unpad
+from ndconv._windows import fold, kernel_first, windows
 
 
 def _columns(x: Tensor, convolution: Convolution) -> Tensor:
