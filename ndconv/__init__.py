@@ -15,7 +15,7 @@ from ndconv import nn as nn
 from ndconv._convert import Change, Conversion, convert, revert
 from ndconv._exact import get_exact, set_exact
 from ndconv._explain import ConvPlan, plan
-from ndconv._plan import get_lowering, lowering, set_lowering
+from ndconv._selection import get_lowering, lowering, set_lowering
 from ndconv._timings import load_timings, save_timings
 from ndconv._workspace import get_workspace_limit, set_workspace_limit
 from ndconv.nn import (

@@ -55,8 +55,8 @@ MEMORIES: list[Memory] = []
 
 def cached(function: Callable[..., Answer]) -> Callable[..., Answer]:
     """Remember what a function answered to hashable arguments; a compiler does not see it."""
-    memory = _memory()
-    answers = memory.answers
+    store = memory()
+    answers = store.answers
 
     @wraps(function)
     def call(*arguments: Any) -> Answer:
@@ -70,17 +70,17 @@ def cached(function: Callable[..., Answer]) -> Callable[..., Answer]:
             answer: Answer = found[0]
             return answer
         answer = function(*arguments)
-        memory.keep(arguments, answer)
+        store.keep(arguments, answer)
         return answer
 
-    call.cache_clear = memory.clear  # type: ignore[attr-defined]
+    call.cache_clear = store.clear  # type: ignore[attr-defined]
     return call
 
 
 def recalled(function: Callable[Arguments, Answer]) -> Callable[Arguments, Answer]:
     """`cached` for arguments that a user wrote: what is not plain is looked at anew, as 1, 1.0 and True are one key."""
-    memory = _memory()
-    answers = memory.answers
+    store = memory()
+    answers = store.answers
 
     @wraps(function)
     def call(*arguments: Arguments.args, **keywords: Arguments.kwargs) -> Answer:
@@ -92,13 +92,14 @@ def recalled(function: Callable[Arguments, Answer]) -> Callable[Arguments, Answe
             answer: Answer = found[0]
             return answer
         answer = function(*arguments, **keywords)
-        memory.keep(key, answer)
+        store.keep(key, answer)
         return answer
 
     return call
 
 
-def _memory() -> Memory:
+def memory() -> Memory:
+    """A new memory, cleared with the others."""
     MEMORIES.append(Memory())
     return MEMORIES[-1]
 

@@ -15,7 +15,8 @@ from ndconv._function import trilinear
 from ndconv._geometry import Convolution, Form, Slot
 from ndconv._layout import is_channels_last
 from ndconv._linear import Map, linear
-from ndconv._plan import FASTEST, torchs_own
+from ndconv._choice import FASTEST
+from ndconv._execute import torchs_own
 from ndconv._windows import unflatten
 
 

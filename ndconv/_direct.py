@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.compiler import is_compiling, is_dynamo_compiling
 
 from ndconv._geometry import Ints, Pairs
-from ndconv._precision import wide_dtype
+from ndconv._dtypes import wide_dtype
 
 
 class Direct:

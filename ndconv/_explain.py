@@ -12,9 +12,11 @@ from torch import Tensor
 from ndconv import _rules
 from ndconv._geometry import Convolution, Form, Geometry, Ints, Problem, Slot
 from ndconv._lowerings import LOWERINGS
-from ndconv._plan import AUTO, FASTEST, Choice, choose, resolve, torch_takes_over, wants_exact
-from ndconv._precision import computed_in, wide_dtype
+from ndconv._choice import AUTO, FASTEST, Choice, choose
+from ndconv._dtypes import computed_in, wide_dtype
+from ndconv._execute import compiled, setting_of, torch_takes_over
 from ndconv._rules import IntOrInts, Padding
+from ndconv._selection import resolve
 from ndconv._subscripts import equation
 from ndconv._ties import ties
 from ndconv._timings import devices, recall
@@ -28,11 +30,19 @@ class SlotPlan:
         title: ``"output"``, ``"grad input"`` or ``"grad weight"``.
         problem: Sizes of the operation.
         choice: The lowering that runs, the cost of each that applies, and why the others do not.
+        form: What is computed.
+        function: The name of the function that computes it.
+        dtype: Element type, by name.
+        device: Where.
     """
 
     title: str
     problem: Problem
     choice: Choice
+    form: Form
+    function: str
+    dtype: str
+    device: str
 
     @property
     def equation(self) -> str:
@@ -43,6 +53,24 @@ class SlotPlan:
     def lowering(self) -> str:
         """Name of the lowering that runs."""
         return self.choice.name
+
+    @property
+    def source(self) -> str:
+        """The program that runs, as the text of a Python function that needs torch and no ndconv.
+
+        Its arguments are the operands of `equation` in this order, contiguous and in torch's layout, groups folded into
+        channels; with a padding mode other than zeros the input comes with its border. For operands with other strides
+        another program runs.
+        """
+        sizes = ((tuple(shape), None) for shape in self._shapes)
+        device = torch.device(self.device)
+        return compiled(self.form, *sizes, getattr(torch, self.dtype), device, self.function).source
+
+    @property
+    def _shapes(self) -> tuple[Ints, Ints]:
+        one, other = self.form.slot.operands
+        problem = replace(self.problem, geometry=self.form.geometry)
+        return replace(problem, slot=one).folded_shape, replace(problem, slot=other).folded_shape
 
     @property
     def matmuls(self) -> str:
@@ -57,12 +85,12 @@ class SlotPlan:
     @property
     def bytes_moved(self) -> int:
         """Bytes read and written."""
-        return self.choice.costs[self.lowering].elements_moved * self.problem.itemsize
+        return self.choice.costs[self.lowering].bytes_moved
 
     @property
     def workspace(self) -> int:
         """Bytes of buffers beside operands and result."""
-        return self.choice.costs[self.lowering].workspace * self.problem.itemsize
+        return self.choice.costs[self.lowering].workspace
 
     def __str__(self) -> str:
         wanted, seconds = self.choice.wanted, self.choice.seconds
@@ -221,6 +249,7 @@ def plan(
     if len(x_shape) < len(w_shape):
         x_shape = (1, *x_shape)
     titles = ("grad input", "output") if transposed else ("output", "grad input")
+    setting = setting_of(dtype, False, device)
     plans: dict[str, Any] = {}
     for title, slot in zip((*titles, "grad weight"), (Slot.OUTPUT, Slot.INPUT, Slot.WEIGHT), strict=True):
         sizes = (
@@ -233,10 +262,14 @@ def plan(
         problem = Problem(slot, convolution.geometry, *sizes, itemsize)
         seen = _seen(problem)
         seconds = recall(seen, dtype) or recall(replace(seen, itemsize=wide_dtype(dtype).itemsize), dtype)
-        choice = choose(seen, wanted, seconds, exact=wants_exact(dtype))
-        if wanted == FASTEST and any(torch_takes_over(problem, Slot, dtype, device) for device in devices()):
+        choice = choose(seen, wanted, setting, seconds)
+        if wanted == FASTEST and any(torch_takes_over(problem, Slot, dtype, kind) for kind in devices()):
             choice = replace(choice, name="native")
-        plans[title.replace(" ", "_")] = SlotPlan(title, problem, choice)
+        name = f"conv{'_transpose' * transposed}{problem.geometry.ndim}d_{title.replace(' ', '_')}"
+        form = Form(slot, convolution.geometry, convolution.framed_size, choice.name)
+        plans[title.replace(" ", "_")] = SlotPlan(
+            title, problem, choice, form, name.removesuffix("_output"), setting.dtype, str(device)
+        )
     result_shape = convolution.input_shape if transposed else convolution.output_shape
     shapes = x_shape, w_shape, result_shape(x_shape, w_shape)
     return ConvPlan(transposed, convolution, *shapes, str(dtype).removeprefix("torch."), **plans)

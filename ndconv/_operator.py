@@ -17,9 +17,11 @@ from torch.utils import flop_counter
 
 from ndconv._cache import cached
 from ndconv._geometry import Form, Geometry, Ints, Slot
-from ndconv._layout import is_channels_last, strides
-from ndconv._plan import execute, problem_of
-from ndconv._precision import wide_dtype
+from ndconv._computed import problem_of
+from ndconv._execute import execute
+from ndconv._layout import is_channels_last
+from ndconv._programs._values import layout_strides
+from ndconv._dtypes import wide_dtype
 from ndconv._tracing import is_exporting
 
 LIBRARY = torch.library.Library("ndconv", "DEF")
@@ -83,7 +85,7 @@ def _without_numbers(first: Tensor, second: Tensor, *arguments: Any) -> Tensor:
     if last is None:
         last = is_channels_last(first) or is_channels_last(second)
     dtype = wide_dtype(first.dtype) if form.wide else first.dtype
-    return torch.empty_strided(folded, strides(folded, last), dtype=dtype, device=first.device)
+    return torch.empty_strided(folded, layout_strides(folded, last), dtype=dtype, device=first.device)
 
 
 @flop_counter.register_flop_formula(torch.ops.ndconv.trilinear)

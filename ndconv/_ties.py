@@ -16,10 +16,8 @@ from dataclasses import replace
 from itertools import product
 from typing import Any, NamedTuple
 
-from torch import Tensor
-
 from ndconv._geometry import Form, Geometry, Ints, Slot
-from ndconv._precision import wide_dtype
+from ndconv._lowerings._base import Array, Steps
 
 # How many times as long as the three tensors a padded input may be before kernel elements go one by one.
 _FAR = 8
@@ -38,7 +36,7 @@ class Part(NamedTuple):
     outputs: tuple[slice, ...]
     form: Form
 
-    def of(self, tensor: Tensor, slot: Slot) -> Tensor:
+    def of(self, tensor: Array, slot: Slot) -> Array:
         """View of them in a slot's tensor; the input is not parted."""
         if slot is Slot.INPUT:
             return tensor
@@ -121,15 +119,17 @@ def _geometry(geometry: Geometry, part: tuple[_Axis, ...], input_size: Ints) -> 
 
 
 def assembled(
+    b: Steps,
     form: Form,
     parts: tuple[Part, ...],
-    operands: tuple[Tensor, Tensor],
+    operands: tuple[Array, Array],
     shape: Ints,
-    compute: Callable[[Form, Tensor, Tensor], Tensor],
-) -> Tensor:
+    compute: Callable[[Form, Array, Array], Array],
+) -> Array:
     """The open slot's tensor, put together from its parts.
 
     Args:
+        b: What records the steps.
         form: The whole form.
         parts: Its `ties`.
         operands: In the order of `Slot.operands`, groups folded into channels.
@@ -138,33 +138,36 @@ def assembled(
     """
     slot, (first, second) = form.slot, operands
     one, other = slot.operands
-    total = first.new_zeros(shape, dtype=wide_dtype(first.dtype))
+    dtype = b.dtype(first)
+    total = b.wide_zeros(shape, first)
     values = ((part, compute(part.form, part.of(first, one), part.of(second, other))) for part in parts)
     if slot is Slot.INPUT:
         for _, value in values:
             total += value
-        return total if form.wide else total.to(first.dtype)
+        return total if form.wide else b.cast(total, dtype)
 
     # What elements are worth that read zeros alone: zeros, or NaN.
-    unseen = second.to(total.dtype) * 0
+    unseen = b.times_zero(b.wide(second))
     if slot is Slot.WEIGHT:
-        total += _by_feature(unseen, slot)
+        total += _by_feature(b, unseen, slot)
         for part, value in values:
-            others = unseen.clone()
+            others = b.copied(unseen)
             part.of(others, other).zero_()
-            part.of(total, slot).copy_(value + _by_feature(others, slot))
+            part.of(total, slot).copy_(value)
+            seen = part.of(total, slot)
+            seen += _by_feature(b, others, slot)
     else:
         for part, value in values:
-            beside = _by_feature(part.of(unseen, other), slot).expand(shape).clone()
+            beside = b.copied(_by_feature(b, part.of(unseen, other), slot).expand(*shape))
             part.of(beside, slot).copy_(value)
             total += beside
             part.of(unseen, other).zero_()
-        total += _by_feature(unseen, slot)
-    return total if form.wide else total.to(first.dtype)
+        total += _by_feature(b, unseen, slot)
+    return total if form.wide else b.cast(total, dtype)
 
 
-def _by_feature(tensor: Tensor, slot: Slot) -> Tensor:
+def _by_feature(b: Steps, tensor: Array, slot: Slot) -> Array:
     """What an operand beside the input sums up to for each feature, which come where the open slot has them."""
     axis = {Slot.OUTPUT: Slot.WEIGHT, Slot.WEIGHT: Slot.OUTPUT}[slot].group_axis
-    sums = tensor.sum([each for each in range(tensor.dim()) if each != axis], dtype=tensor.dtype)
+    sums = b.summed(tensor, [each for each in range(tensor.dim()) if each != axis])
     return sums.view([-1 if each == slot.group_axis else 1 for each in range(tensor.dim())])

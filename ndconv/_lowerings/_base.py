@@ -24,6 +24,8 @@ class Lowering(ABC):
     name: str
     automatic = True
     """Whether "auto" may pick it, if it is exact."""
+    symbolic = True
+    """Whether its steps are the same for all sizes, so that they can be symbols."""
     exact = True
     """Whether sums of small integers come out without any rounding."""
 

@@ -38,7 +38,7 @@ def input_product(b: Steps, w: Array, y: Array) -> Array:
 def weight_product(b: Steps, x: Array, y: Array) -> Array:
     """``w[g,d,r] = sum over n, l of y[n,g,d,l] * x[n,g,l,r]``."""
     # Half types must not be rounded after each sample.
-    if b.is_half(x) or b.symbolic or y.shape[3] < _LONG or x.shape[0] == 1:
+    if b.dtype(x) in ("float16", "bfloat16") or b.symbolic or y.shape[3] < _LONG or x.shape[0] == 1:
         # The samples are put together along whichever axis of x lies in rows.
         in_rows = not b.symbolic and x.mT.is_contiguous()
         joined = x.permute(1, 3, 0, 2).flatten(2).mT if in_rows else x.transpose(0, 1).flatten(1, 2)

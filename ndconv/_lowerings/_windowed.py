@@ -40,7 +40,7 @@ class Windowed(Lowering):
         views = self.views(b, problem, x)
         if not self.is_cut(b, problem):
             return self.product_output(b, views, w)
-        y = b.named("y", x.new_empty(problem.shape(Slot.OUTPUT)))
+        y = x.new_empty(problem.shape(Slot.OUTPUT))
         for part in self._parts(b, problem):
             y[part] = self.product_output(b, _at(views, part), w)
         return y
@@ -51,7 +51,7 @@ class Windowed(Lowering):
         if not self.is_cut(b, problem):
             padded = fold(self.product_input(b, w, y), geometry)
         else:
-            padded = b.named("x", y.new_zeros((*problem.shape(Slot.INPUT)[:3], *reach)))
+            padded = y.new_zeros((*problem.shape(Slot.INPUT)[:3], *reach))
             for part in self._parts(b, problem):
                 folded = fold(self.product_input(b, w, y[part]), geometry)
                 axes = zip(geometry.stride, part[3:], folded.shape[3:], strict=True)
@@ -62,7 +62,7 @@ class Windowed(Lowering):
         views = self.views(b, problem, x)
         if not self.is_cut(b, problem):
             return self.product_weight(b, views, y)
-        w = b.named("w", x.new_zeros(problem.shape(Slot.WEIGHT)))
+        w = x.new_zeros(problem.shape(Slot.WEIGHT))
         for part in self._parts(b, problem):
             w += self.product_weight(b, _at(views, part), y[part])
         return w

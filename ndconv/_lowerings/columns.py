@@ -68,7 +68,7 @@ class Columns(Windowed):
 
     def added(self, b: Steps, problem: Problem, w: Array, y: Array) -> Array:
         """`input` by adding windows up, which multiplies only what is tied; half types in the dtype of their sums."""
-        return super().input(b, problem, b.wide(w), b.wide(y)).to(w.dtype)
+        return b.cast(super().input(b, problem, b.wide(w), b.wide(y)), b.dtype(w))
 
     def output(self, b: Steps, problem: Problem, x: Array, w: Array) -> Array:
         found = _residues(b, problem)

@@ -139,7 +139,7 @@ class Fourier(Lowering):
     """
 
     name = "fourier"
-    exact = False
+    exact = symbolic = False
 
     def refusal(self, problem: Problem) -> str | None:
         return None if grid(problem).axes else "no axis has a window of several elements, a stride or padding"
@@ -236,7 +236,7 @@ def _spectrum(b: Steps, tensor: Array, slot: Slot, found: Grid, *, reverse: bool
         spectrum = _transform(b, "ifftn" if reverse else "fftn", points, dims, **how)
     else:
         shape, work = (*view.shape[:-ndim], *found.frequencies), _work(points.numel(), found)
-        dtype = _COMPLEX.get(str(points.dtype), "")
+        dtype = _COMPLEX.get(b.dtype(points), "")
         some = dims[-_AXES:]
         spectrum = b.call("fft.rfftn", shape, points, dim=some, name="spectrum", dtype=dtype, work=work, plain=True)
         spectrum = _transform(b, "fftn", spectrum, dims[:-_AXES])
@@ -261,7 +261,7 @@ def _invert(b: Steps, spectrum: Array, result: Array, slot: Slot, found: Grid) -
         work = _work(math.prod(shape), found)
         spectrum = b.call(
             "fft.irfftn", shape, spectrum, s=found.length[-_AXES:], dim=some,
-            name="points", dtype=_REAL.get(str(spectrum.dtype), ""), work=work, plain=True,
+            name="points", dtype=_REAL.get(b.dtype(spectrum), ""), work=work, plain=True,
         )  # fmt: skip
     view.copy_(_at(spectrum, found.places[slot]))
 
@@ -294,7 +294,7 @@ def _product(b: Steps, first: Array, second: Array) -> Array:
     shape = groups, rows, columns, frequencies
     elements = math.prod(shape)
     # A complex product is four.
-    work = Work(Copied(6 * elements, frequencies), Product(groups * frequencies, 2 * rows, 1, 2 * columns, dense=False))
+    work = Work(None, Product(groups * frequencies, 2 * rows, 1, 2 * columns, dense=False), again=True)
     total = b.call("mul", shape, first[:, :, 0, None], second[:, None, 0], name="product", work=work)
     some = max(1, _PRODUCTS // elements)
     for part in b.chunks(terms - 1, 1, some, "term", start=1):
@@ -308,8 +308,5 @@ def _product(b: Steps, first: Array, second: Array) -> Array:
 
 def _times(work: Work, number: int) -> Work:
     """So many times the work in one operation."""
-    copied, product = work.copied, work.product
-    assert copied and product
-    return Work(
-        copied._replace(elements=number * copied.elements), product._replace(number=number * product.number), work.calls
-    )
+    assert work.product
+    return Work(None, work.product._replace(number=number * work.product.number), work.calls, again=True)

@@ -161,7 +161,7 @@ def _tied(
     names = "tap", "row", "place"
     if b.prices and math.prod(problem.geometry.kernel) > _LISTED:
         number, longest = count_runs(problem.geometry)
-        yield from (views(longest, *places) for places in b.table(names, number, tuple))
+        yield from (views(longest, *places) for places in b.table(names, number, ()))
         return
     found = _runs(problem.geometry, plan.pitch)
     rows = [
@@ -183,7 +183,7 @@ def _accumulate(b: Steps, target: Array, first: Array, second: Array, *, fresh: 
         return
     # A product of a column and a row is one operation for all groups, where baddbmm calls a product for each.
     (groups, rows, terms), columns = first.shape, target.shape[2]
-    work = Work(Copied(3 * target.numel(), columns), Product(groups, rows, 1, columns))
+    work = Work(None, Product(groups, rows, 1, columns), again=True)
     if fresh:
         b.change("torch.mul({1}, {2}, out={0})", target, first[:, :, :1], second[:, :1], work=work)
     for term in b.each(terms, "term", start=int(fresh)):

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import math
 
+from opt_einsum.parser import convert_to_valid_einsum_chars
+
+from ndconv._cache import cached
 from ndconv._geometry import Slot
 from ndconv._lowerings._base import Array, Steps
 from ndconv._lowerings._windowed import Views, Windowed
 from ndconv._programs._steps import Product
 from ndconv._subscripts import equation
 from ndconv._windows import kernel_first
+
+
+@cached
+def _equation(ndim: int, slot: Slot) -> str:
+    """Of the letters that torch knows: two operands leave no path to find, so its own einsum does."""
+    renamed: str = convert_to_valid_einsum_chars(equation(ndim, slot))
+    return renamed
 
 
 class Window(Windowed):
@@ -22,12 +32,12 @@ class Window(Windowed):
         n, g, c, *places = view.shape
         shape, terms = (n, g, w.shape[1], *places[:ndim]), c * math.prod(places[ndim:])
         product = Product(g, w.shape[1], terms, n * math.prod(places[:ndim]), dense=False)
-        return b.einsum(equation(ndim, Slot.OUTPUT), view, w, shape, product)
+        return b.einsum(_equation(ndim, Slot.OUTPUT), view, w, shape, product)
 
     def product_input(self, b: Steps, w: Array, y: Array) -> Array:
         ndim, (g, d, c, *kernel), (n, _, _, *positions) = w.dim() - 3, w.shape, y.shape
         product = Product(g, c * math.prod(kernel), d, n * math.prod(positions), dense=False)
-        columns = b.einsum(equation(ndim, Slot.INPUT), w, y, (n, g, c, *positions, *kernel), product)
+        columns = b.einsum(_equation(ndim, Slot.INPUT), w, y, (n, g, c, *positions, *kernel), product)
         return kernel_first(columns, ndim)
 
     def product_weight(self, b: Steps, views: Views, y: Array) -> Array:
@@ -35,4 +45,4 @@ class Window(Windowed):
         (n, g, c, *places), d = view.shape, y.shape[2]
         shape, terms = (g, d, c, *places[ndim:]), n * math.prod(places[:ndim])
         product = Product(g, d, terms, c * math.prod(places[ndim:]), dense=False)
-        return b.einsum(equation(ndim, Slot.WEIGHT), view, y, shape, product)
+        return b.einsum(_equation(ndim, Slot.WEIGHT), view, y, shape, product)

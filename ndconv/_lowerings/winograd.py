@@ -39,7 +39,7 @@ class Winograd(Lowering):
     """
 
     name = "winograd"
-    exact = False
+    exact = symbolic = False
 
     def refusal(self, problem: Problem) -> str | None:
         geometry = problem.geometry

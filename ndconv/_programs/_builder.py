@@ -9,7 +9,8 @@ from typing import Any
 
 from ndconv._programs._chunks import Chunks
 from ndconv._programs._steps import COPY, Change, Copied, Make, Product, Repeat, Step, Unless, Work
-from ndconv._programs._values import Ints, Place, Span, Value, Variable, contiguous_strides
+from ndconv._programs._target import Target
+from ndconv._programs._values import Ints, Place, Span, Value, Variable, contiguous_strides, is_channels_last, layout_strides, view_strides
 
 Pairs = tuple[tuple[int, int], ...]
 
@@ -19,7 +20,11 @@ _LEAST_MULTIPLY_ADDS = 2 * 10**6
 _LEAST_SUM = 32
 # Sums from this length on save more than it takes to transpose the result, once.
 _LONG_SUM = 1024
-_LINEAR = 'torch.ops.mkldnn._linear_pointwise({0}, {1}, None, "none", [], "")'
+# How a product is written to where it is wanted.
+_OUT = {"{0} @ {1}": "torch.mm({1}, {2}, out={0})", "torch.bmm({0}, {1})": "torch.bmm({1}, {2}, out={0})"}
+# Operations of torch that an einsum takes as long as to start.
+_EINSUM = 8
+_LINEAR = 'linear({0}, {1}, None, "none", [], "")'
 _WIDE = {"float16": "float32", "bfloat16": "float32", "complex32": "complex64"}
 
 
@@ -27,22 +32,18 @@ class Builder(Chunks):
     """Records the steps of one program.
 
     Args:
-        limit: Bytes that buffers aim to stay under: `ndconv.set_workspace_limit`.
-        onednn: Whether dense products of some size go to oneDNN's matrix product.
-        looks: Whether the program may look at numbers, to see whether they are finite.
+        target: What it may count on.
         prices: Whether it is only to be priced.
-        device: Where its constants are to be.
     """
 
     symbolic = False
     """Whether sizes may be symbols, which nobody must compare."""
 
-    def __init__(
-        self, limit: int, *, onednn: bool = False, looks: bool = True, prices: bool = False, device: str = "cpu"
-    ) -> None:
-        super().__init__(limit)
-        self.onednn, self.looks, self.prices = onednn, looks, prices
-        self._on_device = "" if device == "cpu" else f', device="{device}"'
+    def __init__(self, target: Target, *, prices: bool = False) -> None:
+        super().__init__(target.limit)
+        self.target, self.prices = target, prices
+        self.kind, self.emulated = target.kind, target.emulated
+        self._on_device = "" if target.device == "cpu" else f', device="{target.device}"'
         self.operands: list[Variable] = []
         self.constants: dict[str, str] = {}
         self.steps: list[Step] = []
@@ -55,13 +56,17 @@ class Builder(Chunks):
         self.operands.append(variable)
         return self._whole(variable)
 
-    def is_half(self, value: Value) -> bool:
-        """Whether its dtype has half a float's bits."""
-        return value.dtype in ("float16", "bfloat16")
+    def dtype(self, value: Value) -> str:
+        """Element type, by torch's name."""
+        return value.dtype
+
+    def is_channels_last(self, value: Value) -> bool:
+        """Whether torch calls a tensor with these strides channels-last."""
+        return is_channels_last(value.shape, value.strides)
 
     def wide(self, value: Value) -> Value:
         """A value in the dtype in which sums of its dtype are taken."""
-        return value.to(_WIDE.get(value.dtype, value.dtype))
+        return self.cast(value, _WIDE.get(value.dtype, value.dtype))
 
     # Making tensors.
 
@@ -121,12 +126,66 @@ class Builder(Chunks):
             self.constants[known] = text
         return known
 
-    def allocated(self, shape: Ints, dtype: str, fill: str, name: str = "result") -> Value:
+    def allocated(self, like: Value, shape: Ints, dtype: str, fill: str, name: str = "result") -> Value:
         """A new tensor, empty or of zeros."""
         elements = math.prod(shape) if fill == "zeros" else 0
-        line = f"{self.operands[0].name}.new_{fill}({_text(shape)}"
-        line += ")" if dtype == self.operands[0].dtype else f", dtype=torch.{dtype})"
-        return self._make(name, shape, dtype, line, (), Work(Copied(elements, elements)))
+        bare = tuple(size for size in shape if size != 1) or shape[:1]
+        line = f"{{0}}.new_{fill}({_text(bare)}" + ("" if dtype == like.dtype else f", dtype=torch.{dtype}") + ")"
+        whole = (self._whole(like.variable),)
+        return self._make(name, bare, dtype, line, whole, Work(Copied(elements, elements))).view(*shape)
+
+    def zeros(self, shape: Ints, dtype: str, like: Value) -> Value:
+        """A new tensor of zeros."""
+        return self.allocated(like, shape, dtype, "zeros")
+
+    def wide_zeros(self, shape: Ints, like: Value) -> Value:
+        """The same in the dtype in which sums of a value's dtype are taken."""
+        return self.allocated(like, shape, _WIDE.get(like.dtype, like.dtype), "zeros")
+
+    def copied(self, value: Value) -> Value:
+        """A contiguous copy."""
+        line = "{0}.clone(memory_format=torch.contiguous_format)"
+        return self._make(value.variable.name, value.shape, value.dtype, line, (value,), Work(_moved(value)))
+
+    def laid_out(self, value: Value, channels_last: bool) -> Value:
+        """Contiguous, or channels-last where torch has that; also on axes of one element."""
+        strides = layout_strides(value.shape, channels_last)
+        axes = zip(value.shape, value.strides, strides, strict=True)
+        if value.variable.opaque or any(size > 1 and has != wanted for size, has, wanted in axes):
+            if strides == contiguous_strides(value.shape):
+                line = "{0}.contiguous()"
+            else:
+                line = f"{{0}}.contiguous(memory_format=torch.channels_last{'_3d' * (value.dim() == 5)})"
+            value = self._make(value.variable.name, value.shape, value.dtype, line, (value,), Work(_moved(value)))
+            value.variable.strides = strides
+            value = self._whole(value.variable)
+        if value.strides == strides:
+            return value
+        return Value(self, value.variable, value.shape, strides, value.offset, ("", ""), value.root)
+
+    def times_zero(self, value: Value) -> Value:
+        """Zeros, or NaN where a value is not finite."""
+        work = Work(Copied(2 * value.numel(), value.numel()))
+        return self._make("unseen", value.shape, value.dtype, "({0} * 0).contiguous()", (value,), work)
+
+    def summed(self, value: Value, axes: Sequence[int]) -> Value:
+        """Sum over axes, which are gone then."""
+        shape = [size for axis, size in enumerate(value.shape) if axis not in axes]
+        line = f"{{0}}.sum({_text(axes)}, dtype=torch.{value.dtype})"
+        return self._make("sums", shape, value.dtype, line, (value,), Work(_moved(value)))
+
+    def digit(self, value: Value, place: int, count: int, bits: int, dtype: str) -> Value:
+        """So many bits of integers, in a float; all digits but the highest are non-negative."""
+        shifted = f"({{0}} >> {bits * place})" if place else "{0}"
+        masked = f"({shifted} & {2**bits - 1})" if place < count - 1 else shifted
+        line = f"{masked}.to(torch.{dtype}).contiguous()"
+        work = Work(Copied(4 * value.numel(), value.numel()), calls=3)
+        return self._make("digit", value.shape, dtype, line, (value,), work)
+
+    def add_digit(self, total: Value, product: Value, shift: int) -> None:
+        """Add the product of digits, which stands so many bits further up."""
+        line = "{0}.add_({1}.to(torch.int64)" + (f" << {shift})" if shift else ")")
+        self.change(line, total, product, work=Work(Copied(5 * total.numel(), total.numel()), calls=3))
 
     def reshaped(self, value: Value, shape: Ints, name: str = "") -> Value:
         """A contiguous copy in another shape."""
@@ -136,8 +195,11 @@ class Builder(Chunks):
 
     def flipped(self, value: Value, axes: Ints) -> Value:
         """A copy in reverse order."""
-        line = f"{{0}}.flip({_text(axes)})"
-        return self._make(value.variable.name, value.shape, value.dtype, line, (value,), Work(_moved(value)))
+        bare = _bare(value, value.dim())
+        wide, kept = ([axis for axis, size in enumerate(each.shape) if size > 1] for each in (value, bare))
+        line = f"{{0}}.flip({', '.join(str(kept[wide.index(axis)]) for axis in axes)})"
+        made = self._make(value.variable.name, bare.shape, value.dtype, line, (bare,), Work(_moved(value)))
+        return made.view(*value.shape)
 
     def named(self, name: str, value: Value) -> Value:
         """Give the variable behind a value another name, unless it is an operand's."""
@@ -146,7 +208,9 @@ class Builder(Chunks):
         return value
 
     def cast(self, value: Value, dtype: str) -> Value:
-        """A contiguous copy of another element type."""
+        """The value with another element type: a contiguous copy, unless it has that."""
+        if dtype == value.dtype:
+            return value
         line = "{0}" + f".to(torch.{dtype})" + ("" if value.is_contiguous() else ".contiguous()")
         return self._make(value.variable.name, value.shape, dtype, line, (value,), Work(_moved(value)))
 
@@ -164,7 +228,9 @@ class Builder(Chunks):
             shape = (*value.shape[:lead], *grown)
             line = f"torch.constant_pad_nd({{0}}, {_text(flat)})"
             work = Work(Copied(math.prod(shape) + value.numel(), shape[-1]))
-            value = self._make(name, shape, value.dtype, line, (_plain(value),), work)
+            bare = _plain(_bare(value, lead + first))
+            padded = (*bare.shape[: bare.dim() - len(grown[first:])], *grown[first:])
+            value = self._make(name, padded, value.dtype, line, (bare,), work).view(*shape)
         if not crops:
             return value
         parts = (slice(max(0, -lo), size - max(0, -hi)) for size, (lo, hi) in zip(grown, amounts, strict=True))
@@ -196,10 +262,10 @@ class Builder(Chunks):
         return self._make(name, shape, values[0].dtype, f"torch.cat(({places}), {axis})", operands, Work(work))
 
     def einsum(self, equation: str, first: Value, second: Value, shape: Ints, product: Product) -> Value:
-        """`opt_einsum.contract` of two operands."""
+        """`torch.einsum` of two operands."""
         moved = Copied(2 * (first.numel() + second.numel() + math.prod(shape)), 1)
-        line = f'contract("{equation}", {{0}}, {{1}}).contiguous()'
-        return self._make("product", shape, first.dtype, line, (first, second), Work(moved, product))
+        line = f'torch.einsum("{equation}", {{0}}, {{1}}).contiguous()'
+        return self._make("product", shape, first.dtype, line, (first, second), Work(moved, product, _EINSUM))
 
     # Changing tensors.
 
@@ -209,12 +275,37 @@ class Builder(Chunks):
 
     def written(self, target: Value, source: Value) -> None:
         """Copy a value to where another is."""
-        self.change("{0}.copy_({1})", target, source, work=Work(_moved(source, target)))
+        source = source.expand(*target.shape)
+        if self._is_product_in_place(target, source):
+            return
+        work = Work(_moved(source, target))
+        self.change("{0}.copy_({1})", *_slim(target, source), work=work)
+
+    def _is_product_in_place(self, target: Value, source: Value) -> bool:
+        """Have the product that was just computed, if it was one, written to where it is wanted; or say no."""
+        steps, made = self._open[-1], source.variable
+        last = steps[-1] if steps else None
+        if not isinstance(last, Make) or last.target is not made or last.line not in _OUT:
+            return False
+        place = view_strides(target.shape, target.strides, made.shape)
+        whole = source.numel() == made.elements and source.is_contiguous() and target.dtype == source.dtype
+        if not whole or place != contiguous_strides(made.shape):
+            return False
+        steps.pop()
+        out = Value(self, target.variable, made.shape, place, target.offset, ("", ""))
+        self.change(_OUT[last.line], out, *last.operands, work=last.work)
+        return True
+
+    def zeroed(self, target: Value) -> None:
+        """Fill with zeros."""
+        self.change("{0}.zero_()", target, work=Work(Copied(target.numel(), target.shape[-1])))
 
     def added(self, target: Value, source: Value) -> None:
         """Add a value to another."""
+        source = source.expand(*target.shape)
         moved = _moved(source, target)
-        self.change("{0}.add_({1})", target, source, work=Work(moved._replace(elements=moved.elements * 3 // 2)))
+        work = Work(moved._replace(elements=moved.elements * 3 // 2))
+        self.change("{0}.add_({1})", *_slim(target, source), work=work)
 
     # Matrix products.
 
@@ -243,15 +334,15 @@ class Builder(Chunks):
             for index in self.each(number, "g"):
                 self.added(total[index], self._linear(first[index], second[index], "product"))
         elif number == 1:
-            self.change(f"{{0}}.addmm_({{1}}, {{2}}{beta})", total[0], first[0], second[0], work=Work(None, product))
+            self.change(f"{{0}}.addmm_({{1}}, {{2}}{beta})", total[0], first[0], second[0], work=Work(None, product, again=True))
         else:
-            self.change(f"{{0}}.baddbmm_({{1}}, {{2}}{beta})", total, first, second, work=Work(None, product))
+            self.change(f"{{0}}.baddbmm_({{1}}, {{2}}{beta})", total, first, second, work=Work(None, product, again=True))
 
     def _suits(self, first: Value, second: Value) -> bool:
         """Whether oneDNN takes these operands, and takes less time."""
         rows, (inner, columns) = first.shape[-2], second.shape[-2:]
         return (
-            self.onednn
+            self.target.onednn
             and first.dtype == "float32"
             and rows * inner * columns >= _LEAST_MULTIPLY_ADDS
             and (inner >= _LEAST_SUM or math.prod(second.shape[:-2]) == 1)
@@ -264,7 +355,7 @@ class Builder(Chunks):
             product = self._linear(first[0], second[(0,) * len(lead)], name)
             return product[(None,) * len(lead)]
         first = first.contiguous()
-        result = self.allocated((*lead, rows, columns), first.dtype, "empty", name)
+        result = self.allocated(first, (*lead, rows, columns), first.dtype, "empty", name)
         self._each_product(lead, (), first, second, result)
         return result
 
@@ -277,6 +368,7 @@ class Builder(Chunks):
 
     def _linear(self, first: Value, second: Value, name: str) -> Value:
         """``first @ second`` by oneDNN, as a view of its transpose if that is quicker."""
+        self._constant("linear", "torch.ops.mkldnn._linear_pointwise  # x @ w.T by oneDNN")
         (rows, inner), columns = first.shape, second.shape[1]
         work = Work(None, Product(1, rows, inner, columns))
         if rows < columns and inner >= _LONG_SUM and second.mT.is_contiguous():
@@ -322,10 +414,11 @@ class Builder(Chunks):
 
     def unless_finite(self, watched: Sequence[Value], result: Value, otherwise: Callable[[], Value]) -> Value:
         """A result, or another one unless the elements of the smallest of some values are all finite."""
-        if not self.looks:
-            return result
+        if self.kind == "meta":
+            return result  # there are no numbers to look at
         result = result.contiguous()
-        steps = Unless(min(watched, key=Value.numel))
+        smallest = min(watched, key=Value.numel)
+        steps = Unless(_bare(smallest, smallest.dim()))
         self._open[-1].append(steps)
         with self._inside(steps.steps):
             result.copy_(otherwise())
@@ -382,6 +475,43 @@ def _moved(source: Value, target: Value | None = None) -> Copied:
             break
     distinct = min(source.numel(), source.variable.elements)
     return Copied(source.numel() + distinct, row, apart)
+
+
+def _bare(value: Value, lead: int) -> Value:
+    """The value without axes of one element among the first so many; as the variable is, if only such axes differ."""
+    whole = value.variable
+    kept = [(size, step) for size, step in zip(value.shape[:lead], value.strides[:lead], strict=True) if size != 1]
+    kept += zip(value.shape[lead:], value.strides[lead:], strict=True)
+    same = [(size, step) for size, step in zip(whole.shape, whole.strides, strict=True) if size != 1]
+    if kept == same and value.offset == Place() and not whole.malleable:
+        return value.builder._whole(whole)
+    for axis in reversed(range(lead)):
+        value = value.squeeze(axis)
+    return value
+
+
+def _slim(target: Value, source: Value) -> tuple[Value, Value]:
+    """Two values of one shape without axes of one element, and with those merged that lie one inside the other."""
+    if target.variable.opaque or source.variable.opaque:
+        return target, source
+    axes: list[tuple[int, int, int]] = []
+    for size, step, other in zip(target.shape, target.strides, source.strides, strict=True):
+        if size == 1:
+            continue
+        if axes and axes[-1][1:] == (size * step, size * other):
+            axes[-1] = axes[-1][0] * size, step, other
+        else:
+            axes.append((size, step, other))
+    shape, steps, others = zip(*axes, strict=True) if axes else ((), (), ())
+    for wanted in (source.variable.shape, target.variable.shape, target.variable.shape[1:]):
+        found = view_strides(shape, steps, wanted), view_strides(shape, others, wanted)
+        if math.prod(wanted) == math.prod(shape) and None not in found:
+            shape, (steps, others) = wanted, found
+            break
+    return (
+        Value(target.builder, target.variable, shape, steps, target.offset, ("", "")),
+        Value(source.builder, source.variable, shape, others, source.offset, ("", "")),
+    )
 
 
 def _plain(value: Value) -> Value:

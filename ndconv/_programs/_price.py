@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ndconv._programs._builder import Builder
 from ndconv._programs._source import last_uses
-from ndconv._programs._steps import Make, Product, Repeat, Step, Unless, Work, operands, walk
+from ndconv._programs._steps import Change, Make, Product, Repeat, Step, Unless, walk
 from ndconv._programs._values import Value, Variable
 
 # Elements that could be copied in the time that starting on a row takes, and bytes in the time that an element takes that
@@ -17,58 +17,95 @@ _ROW, _APART = 18, 12
 
 
 @dataclass(frozen=True)
+class Rates:
+    """How fast things go.
+
+    Args:
+        multiply_adds: In a nanosecond, of dense matrices and of others, by the bytes of an element.
+        moved: Bytes moved in a nanosecond.
+        cached: Bytes taken from a cache in a nanosecond.
+        call: Nanoseconds that starting an operation takes.
+        large: From so many bytes on, buffers come from the system at every call.
+        page: Nanoseconds that this takes, a byte.
+    """
+
+    multiply_adds: Mapping[int, tuple[float, float]]
+    moved: float
+    cached: float
+    call: float
+    large: int
+    page: float
+
+
+@dataclass(frozen=True)
 class Cost:
     """What a program spends.
 
     Args:
         multiply_adds: Products it computes, those it throws away included.
-        elements_moved: Elements read from and written to memory, short rows and gaps counted as more.
-        elements_cached: Elements that products which add to what is there read and rewrite while they lie in a cache.
+        bytes_moved: Read from and written to memory, short rows and gaps counted as more.
+        bytes_cached: What products that add to what is there read and rewrite while it lies in a cache.
         workspace: Bytes of the largest buffers alive at one time beside operands and result.
         matmuls: Number of matrix products and their shapes, e.g. ``9 x (64, 64) @ (64, 3364)``, largest part first.
         calls: Number of tensor operations started.
-        dense: Whether the matrices have no gaps between their rows, so that oneDNN might multiply them.
+        nanoseconds: All this together, at some rates.
     """
 
     multiply_adds: int
-    elements_moved: int
-    elements_cached: int
+    bytes_moved: int
+    bytes_cached: int
     workspace: int
     matmuls: str
     calls: int
-    dense: bool = True
+    nanoseconds: float
 
 
-def price(builder: Builder, result: Value) -> Cost:
+def price(builder: Builder, result: Value, rates: Rates) -> Cost:
     """The cost of what a builder has recorded."""
-    moved = cached = adds = calls = 0
+    moved = computing = 0.0
+    cached = adds = calls = 0
     products: Counter[Product] = Counter()
     for times, step in walk(builder.steps):
-        if isinstance(step, Make) or not isinstance(step, Repeat | Unless):
-            work = step.work
-            calls += times * work.calls
-            moved += times * _moved(step, work)
-            if work.product:
-                adds += times * work.product.multiply_adds
-                products[work.product._replace(number=1)] += times * work.product.number
-                cached += times * (0 if isinstance(step, Make) else sum(each.numel() for each in step.operands))
-    largest = sorted(products, key=lambda each: -products[each] * each.multiply_adds)
-    matmuls = ", ".join(
-        f"{products[each]} x ({each.rows}, {each.terms}) @ ({each.terms}, {each.columns})" for each in largest
-    )
-    return Cost(adds, round(moved), cached, workspace(builder, result), matmuls, calls, all(p.dense for p in products))
+        if not isinstance(step, Make | Change):
+            continue
+        work, itemsize = step.work, (step.operands[0] if step.operands else result).itemsize
+        calls += times * work.calls
+        moved += times * _moved(step, itemsize)
+        if work.product:
+            number = times * work.product.multiply_adds
+            adds += number
+            computing += number / rates.multiply_adds[itemsize][not work.product.dense]
+            products[work.product._replace(number=1)] += times * work.product.number
+            if work.again:
+                cached += times * itemsize * sum(each.numel() for each in step.operands)
+    most = workspace(builder, result)
+    nanoseconds = computing + moved / rates.moved + cached / rates.cached + calls * rates.call
+    nanoseconds += most * rates.page if most >= rates.large else 0.0
+    return Cost(adds, round(moved), cached, most, _text(products), calls, nanoseconds)
 
 
-def _moved(step: Step, work: Work) -> float:
-    """Elements that a step moves, what a product makes and what it reads of the operands included."""
-    copied, moved = work.copied, 0.0
+def _text(products: Mapping[Product, int]) -> str:
+    shapes: Counter[str] = Counter()
+    largest: Counter[str] = Counter()
+    for each, number in products.items():
+        text = f"({each.rows}, {each.terms}) @ ({each.terms}, {each.columns})"
+        shapes[text] += number
+        largest[text] += number * each.multiply_adds
+    return ", ".join(f"{shapes[text]} x {text}" for text, _ in largest.most_common())
+
+
+def _moved(step: Make | Change, itemsize: int) -> float:
+    """Bytes that a step moves, what a product makes and what it reads of the operands included."""
+    copied, elements = step.work.copied, 0.0
     if copied is not None:
-        itemsize = step.operands[0].itemsize if step.operands else 4
         longer = max(1.0, _APART / itemsize) if copied.apart else 1.0
-        moved += copied.elements * ((1 + longer) / 2 + _ROW / (2 * max(1, copied.row)))
-    elif work.product is not None and isinstance(step, Make):
-        moved += step.target.elements + sum(each.numel() for each in step.operands if not each.variable.owned)
-    return moved
+        elements += copied.elements * ((1 + longer) / 2 + _ROW / (2 * max(1, copied.row)))
+    elif step.work.product is not None and not step.work.again:
+        made, given = (step.target.elements, step.operands) if isinstance(step, Make) else (
+            step.operands[0].numel(), step.operands[1:]
+        )
+        elements += made + sum(each.numel() for each in given if not each.variable.owned)
+    return elements * itemsize
 
 
 def workspace(builder: Builder, result: Value) -> int:
@@ -110,6 +147,3 @@ class _Alive:
             if isinstance(step, Repeat | Unless):
                 self._skip(step.steps)
                 self.position += 1
-
-
-_ = operands

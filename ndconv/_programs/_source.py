@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from ndconv._programs._builder import Builder
 from ndconv._programs._steps import COPY, Make, Repeat, Step, Unless, operands
-from ndconv._programs._values import Ints, Place, Value, Variable, view_strides
+from ndconv._programs._values import Ints, Place, Span, Value, Variable, view_strides
 
 _WIDTH = 120
 _END = 10**9
@@ -27,7 +27,6 @@ def source(name: str, builder: Builder, result: Value) -> str:
     lines += body
     lines += _wrapped("return ", writer.text(result), str(result.shape), 1)
     imports = ["from math import isfinite", ""] * any("isfinite(" in line for line in lines) + ["import torch"]
-    imports += ["from opt_einsum import contract"] * any("contract(" in line for line in lines)
     imports += [""] * bool(constants) + [f"{name} = {text}" for name, text in constants.items()]
     return "\n".join([*imports, "", "", *lines, ""])
 
@@ -106,33 +105,102 @@ class _Writer:
         axes = [(size, stride) for size, stride in zip(value.shape, value.strides, strict=True) if size != 1]
         places = {axis: place for place, axis in enumerate(zip(whole.shape, whole.strides, strict=True))}
         if value.root == whole.shape and (len(value.chain) <= 1 or whole.opaque):
-            text, seen = self.text(value), value.shape
+            text, view = self.text(value), value
         elif sorted(axes) == sorted(places) and len(axes) == len(places):
             order = [places[axis] for axis in axes]
             view = Value(value.builder, whole, whole.shape, whole.strides, root=whole.shape).permute(order)
-            text, seen = name + "".join(view.chain), view.shape
+            text = name + "".join(view.chain)
         else:
             merged = _merged(axes)
             view = replace(value, shape=tuple(size for size, _ in merged), strides=tuple(step for _, step in merged))
-            text, seen = self.text(replace(view, chain=("", ""))), view.shape
-        return f"{text}.contiguous()" if seen == shape else f"{text}.reshape({', '.join(map(str, shape))})"
+            text = self.text(replace(view, chain=("", "")))
+        if view_strides(view.shape, view.strides, shape) is None:
+            return f"{text}.reshape({', '.join(map(str, shape)) or '()'})"
+        # To torch a view would do.
+        return f"{text}.contiguous()" + (_view(shape) if view.shape != shape else "")
 
     def text(self, value: Value) -> str:
         """An expression for a view of a variable."""
-        name = self.names[value.variable]
-        whole = value.variable
-        if whole.opaque or (len(value.chain) <= 1 and value.root == whole.shape):
+        whole, name = value.variable, self.names[value.variable]
+        if whole.opaque and value.is_view:
             return name + "".join(value.chain)
-        if (value.shape, value.strides, value.offset) == (whole.shape, whole.strides, Place()):
-            return name
-        if not value.offset.factors and not value.offset.constant:
-            if (value.shape, value.strides) == (whole.shape[::-1], whole.strides[::-1]) and len(whole.shape) == 2:
-                return f"{name}.T"
-            if view_strides(whole.shape, whole.strides, value.shape) == value.strides:
-                return f"{name}.view({', '.join(map(str, value.shape))})"
-            return f"{name}.as_strided({_tuple(value.shape)}, {_tuple(value.strides)})"
-        start = str(value.offset) if whole.owned else f"{name}.storage_offset() + {value.offset}"
-        return f"{name}.as_strided({_tuple(value.shape)}, {_tuple(value.strides)}, {start})"
+        return _expression(name, value, whole.shape, whole.strides, Place(), whole.owned)
+
+
+def _expression(name: str, value: Value, shape: Ints, strides: Ints, start: Place, owned: bool) -> str:
+    """A short expression for a view of what has a name, a shape and strides, and begins at some place."""
+    if (value.shape, value.strides, value.offset) == (shape, strides, start):
+        return name
+    if len(value.chain) == 1 and value.root == shape and start == Place():
+        return name + value.chain[0]
+    if value.offset == start:
+        if (value.shape, value.strides) == (shape[::-1], strides[::-1]) and len(shape) == 2:
+            return f"{name}.T"
+        if len(shape) > 2 and (value.shape, value.strides) == (_swapped(shape), _swapped(strides)):
+            return f"{name}.mT"
+        if view_strides(shape, strides, value.shape) == value.strides:
+            return name + _view(value.shape)
+    sliced = _sliced(value, shape, strides, start)
+    if sliced is not None:
+        return name + sliced
+    index = _index(value, shape, strides, start)
+    if index is not None:
+        part = _expression(f"{name}[{index}]", value, shape[1:], strides[1:], start.plus(index.times(strides[0])), False)
+        if ".as_strided" not in part:
+            return part
+    text = f"{name}.as_strided({_tuple(value.shape)}, {_tuple(value.strides)}"
+    offset = value.offset.plus(start.times(-1))
+    if offset == Place():
+        return f"{text})"
+    return f"{text}, {offset})" if owned else f"{text}, {name}.storage_offset() + {offset})"
+
+
+def _index(value: Value, shape: Ints, strides: Ints, start: Place) -> Place | None:
+    """The one index of the first axis that a view lies within, if there is one."""
+    if not shape or shape[0] == 1:
+        return None
+    offset, inside = value.offset.plus(start.times(-1)), sum((size - 1) * step for size, step in zip(shape[1:], strides[1:], strict=True))
+    reach = sum((size - 1) * step for size, step in zip(value.shape, value.strides, strict=True))
+    step = strides[0]
+    if step <= inside or any(factor % step for _, factor in offset.factors):
+        return None
+    place, rest = divmod(offset.constant, step)
+    if rest + reach > inside:
+        return None
+    return Place(place, tuple((each, factor // step) for each, factor in offset.factors))
+
+
+def _sliced(value: Value, shape: Ints, strides: Ints, start: Place) -> str | None:
+    """The slices that make a view, if it is made of slices."""
+    if len(shape) != len(value.shape) or any(has % step for has, step in zip(value.strides, strides, strict=True) if step):
+        return None
+    left, texts = value.offset.plus(start.times(-1)), []
+    for size, step, length, has in zip(shape, strides, value.shape, value.strides, strict=True):
+        if not step or (has == 0 and length > 1):
+            return None
+        mine = tuple((each, factor // step) for each, factor in left.factors if factor % step == 0)
+        place = Place(left.constant // step, mine)
+        left = Place(left.constant % step, tuple(pair for pair in left.factors if pair[1] % step))
+        by, last = has // step, place.constant + (length - 1) * (has // step)
+        if last >= size or place.constant < 0:
+            return None
+        if (place, length, by) == (Place(), size, 1):
+            texts.append(":")
+        elif mine:
+            texts.append(str(Span(place, length)) if by == 1 else "")
+        else:
+            stop = last + 1 if last + by < size else size
+            first, end = str(place.constant) if place.constant else "", str(stop) if stop < size else ""
+            texts.append(f"{first}:{end}" + (f":{by}" if by > 1 else ""))
+    if left != Place() or "" in texts:
+        return None
+    while texts and texts[-1] == ":":
+        texts.pop()
+    return f"[{', '.join(texts)}]" if texts else ""
+
+
+def _swapped(values: Ints) -> Ints:
+    return (*values[:-2], values[-1], values[-2])
 
 
 def last_uses(steps: Sequence[Step]) -> tuple[dict[Variable, int], int]:
@@ -194,17 +262,32 @@ def _commented(line: str, comment: str) -> str:
     return f"{line}  # {comment}" if comment and len(line) + len(comment) + 4 <= _WIDTH else line
 
 
+def _view(shape: Ints) -> str:
+    return f".view({', '.join(map(str, shape)) or '()'})"
+
+
 def _wrapped(start: str, text: str, comment: str, depth: int, end: str = "") -> list[str]:
     """A statement, in several lines if it is too long for one."""
     indent = "    " * depth
     line = f"{indent}{start}{text}{end}"
     if len(line) <= _WIDTH:
         return [_commented(line, comment)]
-    if not start.strip() and not end:  # a call, which may be broken inside its parentheses
-        first, rest = text.split("(", 1)
-        inner = textwrap.wrap(rest[:-1], _WIDTH - len(indent) - 4, break_long_words=False, break_on_hyphens=False)
-        return [f"{indent}{first}(", *(f"{indent}    {each}" for each in inner), f"{indent})"]
-    if end:
-        return [line]
-    inner = textwrap.wrap(text, _WIDTH - len(indent) - 4, break_long_words=False, break_on_hyphens=False)
-    return [f"{indent}{start}(", *(f"{indent}    {each}" for each in inner), _commented(f"{indent})", comment)]
+    if start.strip() and not end:
+        inner = textwrap.wrap(text, _WIDTH - len(indent) - 4, break_long_words=False, break_on_hyphens=False)
+        return [f"{indent}{start}(", *(f"{indent}    {each}" for each in inner), _commented(f"{indent})", comment)]
+    return _broken(line.strip(), indent)
+
+
+def _broken(line: str, indent: str) -> list[str]:
+    """A line broken where that is inside of brackets."""
+    first, *words = line.split(" ")
+    lines, current = [], indent + first
+    level = sum(first.count(each) for each in "([") - sum(first.count(each) for each in ")]")
+    for word in words:
+        if level > 0 and len(current) + len(word) >= _WIDTH:
+            lines.append(current)
+            current = f"{indent}    {word}"
+        else:
+            current = f"{current} {word}"
+        level += sum(word.count(each) for each in "([") - sum(word.count(each) for each in ")]")
+    return [*lines, current]

@@ -54,11 +54,13 @@ class Work:
         copied: Elements it moves.
         product: Matrix products it computes.
         calls: Operations it starts.
+        again: Whether its products add to what is there, and so read and rewrite everything in a cache.
     """
 
     copied: Copied | None = None
     product: Product | None = None
     calls: int = 1
+    again: bool = False
 
 
 @dataclass(eq=False)

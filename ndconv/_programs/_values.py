@@ -105,6 +105,37 @@ def contiguous_strides(shape: Ints) -> Ints:
     return tuple(reversed(strides))
 
 
+def is_channels_last(shape: Ints, stride: Ints) -> bool:
+    """Whether torch calls such a tensor channels-last rather than contiguous; strides decide, also of single elements.
+
+    Example:
+        >>> is_channels_last((2, 3, 4, 4), (48, 16, 4, 1)), is_channels_last((2, 3, 4, 4), (48, 1, 12, 3))
+        (False, True)
+    """
+    if len(shape) not in (4, 5) or stride[1] != 1 or 0 in shape:
+        return False
+    least = shape[1]
+    for axis in range(len(shape) - 1, 1, -1):
+        if stride[axis] < least:
+            return False
+        least = stride[axis] * shape[axis]
+    # Where only channels have more than one element the two formats are one, and torch says contiguous.
+    return stride[0] >= least != 1
+
+
+def layout_strides(shape: Ints, channels_last: bool) -> Ints:
+    """Strides of a tensor that is contiguous, or channels-last where torch has that.
+
+    Example:
+        >>> layout_strides((2, 3, 4, 5), False), layout_strides((2, 3, 4, 5), True)
+        ((60, 20, 5, 1), (60, 1, 15, 3))
+    """
+    if not channels_last or len(shape) not in (4, 5):
+        return contiguous_strides(shape)
+    batch, *space, channels = contiguous_strides((shape[0], *shape[2:], shape[1]))
+    return (batch, channels, *space)
+
+
 @dataclass(frozen=True, eq=False)
 class Value:
     """A view of a variable, or all of it.
@@ -136,6 +167,12 @@ class Value:
     def itemsize(self) -> int:
         """Bytes of an element."""
         return ITEMSIZES[self.dtype]
+
+    @property
+    def is_view(self) -> bool:
+        """Whether it is not the whole variable as it stands."""
+        whole = self.variable
+        return (self.shape, self.strides, self.offset) != (whole.shape, whole.strides, Place()) or not whole.owned
 
     def dim(self) -> int:
         """Number of axes."""
@@ -244,7 +281,7 @@ class Value:
 
     def __getitem__(self, index: Any) -> Value:
         """As with a tensor: slices, spans, integers, leading None and one ellipsis."""
-        parts = list(index) if isinstance(index, tuple) and not isinstance(index, Span) else [index]
+        parts = list(index) if isinstance(index, tuple) and not isinstance(index, Span | Place) else [index]
         if None in parts:
             place = parts.index(None)
             before = sum(not isinstance(each, int | Place) for each in parts[:place])
@@ -261,7 +298,7 @@ class Value:
                 continue
             if isinstance(part, Span):
                 offset, length, step = offset.plus(part.start.times(stride)), part.length, 1
-                texts.append(str(part))
+                texts.append(":" if (part.start, length) == (Place(), size) else str(part))
             else:
                 start, stop, step = part.indices(size)
                 length = len(range(start, stop, step))
@@ -292,7 +329,7 @@ class Value:
         strides = view_strides(self.shape, self.strides, sizes)
         if strides is None:
             raise ValueError(f"no view of {self.shape} with strides {self.strides} has the shape {sizes}")
-        return self._viewed(sizes, strides, f".view({', '.join(map(str, sizes))})")
+        return self._viewed(sizes, strides, f".view({', '.join(map(str, sizes)) or '()'})")
 
     def reshape(self, *shape: Any) -> Value:
         """As `torch.Tensor.reshape`: a view, or a copy if there is none."""
@@ -305,14 +342,15 @@ class Value:
         sizes = tuple(shape[0]) if len(shape) == 1 and not isinstance(shape[0], int) else tuple(shape)
         if -1 in sizes:
             known = -math.prod(sizes)
-            sizes = tuple(self.numel() // known if size == -1 else size for size in sizes)
+            sizes = tuple((self.numel() // known if known else 0) if size == -1 else size for size in sizes)
         return sizes
 
     # What is recorded.
 
     def flip(self, axes: Sequence[int]) -> Value:
         """As `torch.Tensor.flip`, of what lies side by side."""
-        return self.builder.flipped(self.contiguous(), tuple(axes)) if axes else self
+        turned = tuple(axis for axis in axes if self.shape[axis] > 1)
+        return self.builder.flipped(self.contiguous(), turned) if turned else self
 
     def contiguous(self) -> Value:
         """As `torch.Tensor.contiguous`."""
@@ -320,15 +358,20 @@ class Value:
 
     def new_empty(self, *shape: Any) -> Value:
         """As `torch.Tensor.new_empty`."""
-        return self.builder.allocated(self._sizes(shape), self.dtype, "empty")
+        return self.builder.allocated(self, self._sizes(shape), self.dtype, "empty")
 
     def new_zeros(self, *shape: Any) -> Value:
         """As `torch.Tensor.new_zeros`."""
-        return self.builder.allocated(self._sizes(shape), self.dtype, "zeros")
+        return self.builder.allocated(self, self._sizes(shape), self.dtype, "zeros")
 
     def copy_(self, source: Value) -> Value:
         """As `torch.Tensor.copy_`."""
         self.builder.written(self, source)
+        return self
+
+    def zero_(self) -> Value:
+        """As `torch.Tensor.zero_`."""
+        self.builder.zeroed(self)
         return self
 
     def __setitem__(self, index: Any, source: Value) -> None:
@@ -345,9 +388,6 @@ class Value:
         self.builder.conjugated(self)
         return self
 
-    def to(self, dtype: str) -> Value:
-        """As `torch.Tensor.to`."""
-        return self if dtype == self.dtype else self.builder.cast(self, dtype)
 
 
 ITEMSIZES = {
@@ -374,6 +414,8 @@ def view_strides(shape: Ints, strides: Ints, wanted: Ints) -> Ints | None:
     """
     if 0 in shape:
         return contiguous_strides(wanted)
+    if math.prod(shape) != math.prod(wanted):
+        return None
     # Axes that lie one inside the other make one run; a wanted axis is cut from one run.
     runs: list[tuple[int, int]] = []
     for size, stride in zip(shape, strides, strict=True):

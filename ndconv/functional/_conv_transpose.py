@@ -9,7 +9,7 @@ from torch import Tensor
 from ndconv import _rules
 from ndconv._autocast import autocast_device, cast
 from ndconv._convolution import compute_input
-from ndconv._plan import resolve
+from ndconv._selection import resolve
 from ndconv._rules import IntOrInts, Padding
 from ndconv._tracing import shape
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ndconv import _rules
 from ndconv._convolution import compute_input, compute_weight
-from ndconv._plan import resolve
+from ndconv._selection import resolve
 from ndconv._rules import IntOrInts, Padding
 
 

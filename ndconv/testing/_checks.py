@@ -7,8 +7,8 @@ its tensors as often as it likes: they are made anew, so none sees what another 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from itertools import product
 from typing import Any
@@ -21,10 +21,11 @@ from torch.autograd import gradcheck
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ndconv import get_workspace_limit, set_workspace_limit
+from ndconv import _execute, get_workspace_limit, set_workspace_limit
 from ndconv._budget import Budget
-from ndconv._lowerings import LOWERINGS, Lowering
-from ndconv._plan import AUTO, FASTEST
+from ndconv._choice import AUTO, FASTEST
+from ndconv._execute import program_of
+from ndconv._lowerings import LOWERINGS
 from ndconv.testing._cases import Case
 from ndconv.testing._compare import (
     NotApplicableError,
@@ -185,13 +186,26 @@ def named_lowering(subject: Subject) -> None:
     if case.batch == 0:
         raise NotApplicableError("an empty sum is computed by none")
     tensors, chosen = differentiated(subject)
-    with patch.object(Lowering, "run", autospec=True, side_effect=Lowering.run) as run:
+    with ran_lowerings() as ran:
         result = subject.call(*tensors)
         if chosen:
             torch.autograd.grad(result, chosen, outer(subject)[1])
-    ran = {call.args[0].name for call in run.call_args_list}
     if ran != {wanted}:
         raise UnmetError(f"{wanted} was asked for, but what ran was {', '.join(sorted(ran)) or 'none'}")
+
+
+@contextmanager
+def ran_lowerings() -> Iterator[set[str]]:
+    """The names of the lowerings that compute inside the block, as they come."""
+    ran: set[str] = set()
+
+    def found(*operands: Any) -> Any:
+        program = program_of(*operands)
+        ran.update(program.lowerings)
+        return program
+
+    with patch.object(_execute, "program_of", found):
+        yield ran
 
 
 def _ought_to_apply(subject: Subject) -> bool:
@@ -288,7 +302,7 @@ def torchs_operator(subject: Subject) -> None:
     if refusal is not None:
         raise NotApplicableError(refusal)
     other = subject.altered(lowering=FASTEST)
-    with patch("ndconv._plan.wins", return_value=True), patch("ndconv._timings._budget", Budget()):
+    with patch("ndconv._execute.wins", return_value=True), patch("ndconv._timings._budget", Budget()):
         tensors, chosen = differentiated(other)
         result = other.call(*tensors, other.bias())
         same("the result by torch's operator", result, other.grown(other.result()), other)
