@@ -14,21 +14,71 @@ from torch import Tensor
 from torch.compiler import is_compiling, is_dynamo_compiling
 
 from ndconv._geometry import Ints, Pairs
-from ndconv._dtypes import wide_dtype
+from ndconv._layout import is_channels_last, lay_out
+from ndconv._computed import WIDE
 
 
 class Direct:
-    """Computes what a `Builder` would write down."""
+    """Computes what a `Builder` would write down.
+
+    Args:
+        kind: The type of the device.
+        emulated: Half types that torch has no products of there.
+    """
 
     symbolic, prices = True, False
 
-    def is_half(self, tensor: Tensor) -> bool:
-        """Whether its dtype has half a float's bits."""
-        return tensor.dtype in (torch.float16, torch.bfloat16)
+    def __init__(self, kind: str, emulated: Sequence[str]) -> None:
+        self.kind, self.emulated = kind, emulated
+
+    def dtype(self, tensor: Tensor) -> str:
+        """Element type, by torch's name."""
+        return str(tensor.dtype).removeprefix("torch.")
+
+    def cast(self, tensor: Tensor, dtype: str) -> Tensor:
+        """The tensor with another element type."""
+        return tensor.to(getattr(torch, dtype))
 
     def wide(self, tensor: Tensor) -> Tensor:
         """A tensor in the dtype in which sums of its dtype are taken."""
-        return tensor.to(wide_dtype(tensor.dtype))
+        return self.cast(tensor, WIDE.get(self.dtype(tensor), self.dtype(tensor)))
+
+    def zeros(self, shape: Ints, dtype: str, like: Tensor) -> Tensor:
+        """A new tensor of zeros."""
+        return like.new_zeros(shape, dtype=getattr(torch, dtype))
+
+    def wide_zeros(self, shape: Ints, like: Tensor) -> Tensor:
+        """The same in the dtype in which sums of a tensor's dtype are taken."""
+        return self.zeros(shape, WIDE.get(self.dtype(like), self.dtype(like)), like)
+
+    def copied(self, tensor: Tensor) -> Tensor:
+        """A contiguous copy."""
+        return tensor.clone(memory_format=torch.contiguous_format)
+
+    def times_zero(self, tensor: Tensor) -> Tensor:
+        """Zeros, or NaN where a tensor is not finite."""
+        return tensor * 0
+
+    def summed(self, tensor: Tensor, axes: Sequence[int]) -> Tensor:
+        """Sum over axes, which are gone then."""
+        return tensor.sum(tuple(axes), dtype=tensor.dtype)
+
+    def digit(self, tensor: Tensor, place: int, count: int, bits: int, dtype: str) -> Tensor:
+        """So many bits of integers, in a float; all digits but the highest are non-negative."""
+        shifted = tensor >> (bits * place)
+        return self.cast(shifted & (2**bits - 1) if place < count - 1 else shifted, dtype)
+
+    def add_digit(self, total: Tensor, product: Tensor, shift: int) -> None:
+        """Add the product of digits, which stands so many bits further up."""
+        total += product.to(torch.int64) << shift
+
+    def is_channels_last(self, tensor: Tensor) -> bool:
+        """Whether torch calls it that."""
+        return is_channels_last(tensor)
+
+    def laid_out(self, tensor: Tensor, channels_last: bool) -> Tensor:
+        """Contiguous, or channels-last where torch has that."""
+        return lay_out(tensor, channels_last)
 
     def named(self, name: str, tensor: Tensor) -> Tensor:
         """The tensor."""
