@@ -46,7 +46,7 @@ def tiny_workspace() -> Iterator[None]:
 @pytest.fixture
 def inside(monkeypatch: pytest.MonkeyPatch) -> None:
     """A dispatch mode sees the operators of a lowering, which are one operator to everyone else."""
-    monkeypatch.setattr("ndconv._operator._is_watched", lambda first, second: False)
+    monkeypatch.setattr("ndconv._autograd.operator._is_watched", lambda first, second: False)
 
 
 @pytest.fixture(autouse=True)

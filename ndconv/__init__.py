@@ -13,11 +13,11 @@ from ndconv import functional as functional
 from ndconv import grad as grad
 from ndconv import nn as nn
 from ndconv._convert import Change, Conversion, convert, revert
-from ndconv._exact import get_exact, set_exact
 from ndconv._explain import ConvPlan, plan
-from ndconv._selection import get_lowering, lowering, set_lowering
-from ndconv._timings import load_timings, save_timings
-from ndconv._workspace import get_workspace_limit, set_workspace_limit
+from ndconv._machine.timings import load_timings, save_timings
+from ndconv._planner.exact import get_exact, set_exact
+from ndconv._planner.selection import get_lowering, lowering, set_lowering
+from ndconv._planner.workspace import get_workspace_limit, set_workspace_limit
 from ndconv.nn import (
     Conv1d,
     Conv2d,

@@ -16,7 +16,7 @@ from torch.nn.modules.conv import _ConvNd
 from torch.nn.utils.parametrize import is_parametrized
 
 from ndconv import nn
-from ndconv._selection import resolve
+from ndconv._planner.selection import resolve
 from ndconv.nn._layer import Layer
 
 Only = str | type[Module] | Callable[[str, Module], bool]

@@ -10,16 +10,16 @@ import torch
 from torch import Tensor
 
 from ndconv import _rules
-from ndconv._geometry import Convolution, Form, Geometry, Ints, Problem, Slot
+from ndconv._form.geometry import Convolution, Form, Geometry, Ints, Problem, Slot
+from ndconv._form.subscripts import equation
 from ndconv._lowerings import LOWERINGS
-from ndconv._choice import AUTO, FASTEST, Choice, choose
-from ndconv._dtypes import computed_in, wide_dtype
-from ndconv._execute import compiled, setting_of, torch_takes_over
+from ndconv._machine.timings import devices, recall
+from ndconv._planner.choice import AUTO, FASTEST, Choice, choose
+from ndconv._planner.selection import resolve
+from ndconv._planner.ties import ties
 from ndconv._rules import IntOrInts, Padding
-from ndconv._selection import resolve
-from ndconv._subscripts import equation
-from ndconv._ties import ties
-from ndconv._timings import devices, recall
+from ndconv._tensors.dtypes import computed_in, wide_dtype
+from ndconv._tensors.execute import compiled, setting_of, torch_takes_over
 
 
 @dataclass(frozen=True)

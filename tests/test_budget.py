@@ -11,8 +11,10 @@ import torch
 from torch import nn
 
 import ndconv
-from ndconv import _budget, _plan, _timings
-from ndconv._budget import Budget
+from ndconv import _plan
+from ndconv._machine import budget as _budget
+from ndconv._machine import timings as _timings
+from ndconv._machine.budget import Budget
 
 Measured = list[str]
 

@@ -14,15 +14,15 @@ from typing import Any
 
 import pytest
 import torch
+from ndconv._plan import choose
 
 import ndconv
-from ndconv import _cache
-from ndconv._cache import MEMORIES, cached
-from ndconv._geometry import Geometry, Problem, Slot
+from ndconv._form import cache as _cache
+from ndconv._form.cache import MEMORIES, cached
+from ndconv._form.geometry import Geometry, Problem, Slot
 from ndconv._lowerings._phases import kinds, phases
 from ndconv._lowerings._residues import count_residues, first_residue, residues
 from ndconv._lowerings._runs import count_runs, runs
-from ndconv._plan import choose
 from ndconv.testing import sample
 
 # Kernel, stride, dilation and size of every axis: small ones, and ones with very many of something.

@@ -8,16 +8,16 @@ from dataclasses import replace
 
 import pytest
 import torch
+from ndconv._plan import choose, estimate, problem_of
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from ndconv._geometry import Form, Geometry, Problem, Slot
+from ndconv._form.geometry import Form, Geometry, Problem, Slot
 from ndconv._lowerings import LOWERINGS, Cost, columns
 from ndconv._lowerings._phases import gathers
 from ndconv._lowerings._samples import samples_last
-from ndconv._plan import choose, estimate, problem_of
-from ndconv._windows import ungroup
-from ndconv._workspace import get_workspace_limit, set_workspace_limit
+from ndconv._planner.workspace import get_workspace_limit, set_workspace_limit
+from ndconv._programs.windows import ungroup
 from ndconv.testing import sample
 
 # Two groups of 3 channels to 4, five samples of 9x8. One geometry has windows that overlap, the other has not.

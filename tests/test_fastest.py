@@ -16,10 +16,11 @@ import torch
 from torch import Tensor, nn
 
 import ndconv
-from ndconv import _plan, _timings
-from ndconv._budget import Budget
-from ndconv._geometry import Slot
+from ndconv import _plan
+from ndconv._form.geometry import Slot
 from ndconv._lowerings import LOWERINGS, Lowering
+from ndconv._machine import timings as _timings
+from ndconv._machine.budget import Budget
 
 X, W = (2, 3, 9, 8), (4, 3, 3, 2)
 

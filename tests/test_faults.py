@@ -17,11 +17,17 @@ import torch
 import torch._dynamo  # the first derivative would; imported here, a process forked for a mutant need not
 from torch import Tensor
 
-from ndconv import _borders, _convolution, _function, _operator, _plan, _precision, _ties, _windows
-from ndconv._cache import MEMORIES
-from ndconv._geometry import Form, Geometry
+from ndconv import _plan, _precision
+from ndconv._autograd import convolution as _convolution
+from ndconv._autograd import function as _function
+from ndconv._autograd import operator as _operator
+from ndconv._form.cache import MEMORIES
+from ndconv._form.geometry import Form, Geometry
 from ndconv._lowerings import LOWERINGS, Lowering, _runs, _windowed, columns, fourier, reshape, taps, window
+from ndconv._planner import ties as _ties
+from ndconv._programs import windows as _windows
 from ndconv._rules import _arguments, _calls
+from ndconv._tensors import borders as _borders
 from ndconv.functional import _conv
 from ndconv.grad import _conv as grad_conv
 from ndconv.testing import Trial, examine, matrix

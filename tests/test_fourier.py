@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 import ndconv
-from ndconv._geometry import Geometry, Problem, Slot
+from ndconv._form.geometry import Geometry, Problem, Slot
 from ndconv._lowerings import LOWERINGS
 from ndconv._lowerings.fourier import Grid, _smooth, grid
 from ndconv.testing import Case, sample

@@ -6,8 +6,8 @@ import pytest
 import torch
 from opt_einsum import contract
 
-from ndconv._geometry import Geometry, Slot
-from ndconv._subscripts import equation, terms
+from ndconv._form.geometry import Geometry, Slot
+from ndconv._form.subscripts import equation, terms
 from ndconv.testing import sample
 
 EQUATIONS = {

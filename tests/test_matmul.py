@@ -12,9 +12,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from ndconv import _matmul
-from ndconv._geometry import Geometry, Problem, Slot
+from ndconv._form.geometry import Geometry, Problem, Slot
 from ndconv._lowerings import LOWERINGS
+from ndconv._machine import matmul as _matmul
 from ndconv.testing import sample
 
 CASES = [case for overlap in (True, False) for case in sample(12, (0, 1, 2, 3), seed=7, overlap=overlap)]

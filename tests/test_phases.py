@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from ndconv._geometry import Geometry, Problem, Slot
+from ndconv._form.geometry import Geometry, Problem, Slot
 from ndconv._lowerings import LOWERINGS
 from ndconv._lowerings._phases import phases
 from ndconv.testing import Case, sample

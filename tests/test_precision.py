@@ -12,7 +12,7 @@ import torch
 
 import ndconv
 from ndconv import _plan, _precision
-from ndconv._geometry import Geometry, Problem, Slot
+from ndconv._form.geometry import Geometry, Problem, Slot
 from ndconv._lowerings import LOWERINGS, Lowering
 
 MKLDNN: Any = torch.backends.mkldnn

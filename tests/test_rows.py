@@ -8,16 +8,16 @@ from typing import Any
 
 import pytest
 import torch
+from ndconv._precision import run
 
-from ndconv._geometry import Geometry, Problem, Slot
+from ndconv._form.geometry import Geometry, Problem, Slot
 from ndconv._lowerings import columns
 from ndconv._lowerings._phases import gathers
 from ndconv._lowerings._residues import by_residue, in_order, residues, windows_by_residue
 from ndconv._lowerings._samples import move_back, move_last, samples_last
 from ndconv._lowerings.window import Window
-from ndconv._precision import run
-from ndconv._windows import windows
-from ndconv._workspace import get_workspace_limit, set_workspace_limit
+from ndconv._planner.workspace import get_workspace_limit, set_workspace_limit
+from ndconv._programs.windows import windows
 from ndconv.testing import Case, sample
 
 CASES = [case for overlap in (True, False) for case in sample(60, (0, 1, 2, 3, 4), seed=9, overlap=overlap)]

@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import ndconv
-from ndconv._geometry import Form, Geometry, Slot
-from ndconv._ties import ties
+from ndconv._form.geometry import Form, Geometry, Slot
+from ndconv._planner.ties import ties
 
 FAR = 2**31
 # Input size, kernel, stride, padding, dilation.

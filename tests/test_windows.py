@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from ndconv._geometry import Geometry
-from ndconv._windows import fold, kernel_first, merge, pad, split, unpad, windows
+from ndconv._form.geometry import Geometry
+from ndconv._programs.windows import fold, kernel_first, merge, pad, split, unpad, windows
 from ndconv.testing import Case, sample
 
 OVERLAPPING = sample(40, (1, 2, 3, 4), seed=5)

@@ -11,7 +11,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 import ndconv
-from ndconv._geometry import Geometry, Problem, Slot
+from ndconv._form.geometry import Geometry, Problem, Slot
 from ndconv._lowerings import LOWERINGS
 from ndconv._lowerings._cook_toom import MOST, _built, growth, matrices, transforms
 from ndconv._lowerings._tiles import tiling

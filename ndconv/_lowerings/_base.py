@@ -5,12 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any
 
-from ndconv._geometry import Problem, Slot
+from ndconv._form.geometry import Problem, Slot
 
 Array = Any
-"""A `ndconv._programs._values.Value`, or a tensor where the steps are computed at once."""
+"""A `ndconv._programs.values.Value`, or a tensor where the steps are computed at once."""
 Steps = Any
-"""A `ndconv._programs._builder.Builder`, or what computes at once."""
+"""A `ndconv._programs.builder.Builder`, or what computes at once."""
 
 
 class Lowering(ABC):

@@ -15,7 +15,7 @@ import math
 from fractions import Fraction
 from functools import lru_cache
 
-from ndconv._geometry import Ints
+from ndconv._form.geometry import Ints
 
 # Small points and their negatives make for small numbers, and so for little rounding. Infinity is one point more.
 _POINTS = 0, 1, -1, 2, -2

@@ -13,8 +13,8 @@ from collections.abc import Callable
 from itertools import product
 from typing import NamedTuple
 
-from ndconv._cache import cached
-from ndconv._geometry import Geometry, Problem, Slot
+from ndconv._form.cache import cached
+from ndconv._form.geometry import Geometry, Problem, Slot
 from ndconv._lowerings._base import Array, Steps
 
 # How much longer it takes to add an element of a window up than to gather one, next to the last or with a gap, and

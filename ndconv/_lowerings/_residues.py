@@ -10,11 +10,11 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from ndconv._cache import cached
-from ndconv._geometry import Geometry
+from ndconv._form.cache import cached
+from ndconv._form.geometry import Geometry
 from ndconv._lowerings._base import Array, Steps
 from ndconv._lowerings._phases import taps_by_residue
-from ndconv._windows import windows
+from ndconv._programs.windows import windows
 
 
 class Residue(NamedTuple):

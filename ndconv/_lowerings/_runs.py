@@ -10,7 +10,7 @@ from collections import defaultdict
 from itertools import product
 from typing import NamedTuple
 
-from ndconv._geometry import Geometry, Ints
+from ndconv._form.geometry import Geometry, Ints
 
 
 class Runs(NamedTuple):

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ndconv._cache import cached
-from ndconv._geometry import Geometry, Problem, Slot
+from ndconv._form.cache import cached
+from ndconv._form.geometry import Geometry, Problem, Slot
 from ndconv._lowerings._base import Array
 
 

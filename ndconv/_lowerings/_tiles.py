@@ -11,11 +11,11 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
-from ndconv._cache import cached
-from ndconv._geometry import Geometry, Ints, Pairs, Problem
+from ndconv._form.cache import cached
+from ndconv._form.geometry import Geometry, Ints, Pairs, Problem
 from ndconv._lowerings._base import Array, Steps
 from ndconv._lowerings._cook_toom import MOST
-from ndconv._windows import split, windows
+from ndconv._programs.windows import split, windows
 
 # With more axes than this, transforms cost what the products save, and round more.
 _AXES = 2
@@ -139,7 +139,7 @@ def tiling(problem: Problem) -> Tiling:
     """The tiles that save the most multiplications, for an OUTPUT or WEIGHT.
 
     Example:
-        >>> from ndconv._geometry import Slot
+        >>> from ndconv._form.geometry import Slot
         >>> geometry = Geometry(kernel=(3, 3), stride=(1, 2), padding=((1, 1), (1, 1)), dilation=(1, 1))
         >>> found = tiling(Problem(Slot.OUTPUT, geometry, 1, 16, 16, (14, 14), (14, 7), 4))
         >>> found.m, found.k, found.counts, found.before, found.after

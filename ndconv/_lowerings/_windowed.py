@@ -6,10 +6,10 @@ import math
 from abc import abstractmethod
 from collections.abc import Iterator
 
-from ndconv._geometry import Problem, Slot
+from ndconv._form.geometry import Problem, Slot
 from ndconv._lowerings._base import Array, Lowering, Steps
-from ndconv._programs._values import Span
-from ndconv._windows import fold, windows
+from ndconv._programs.values import Span
+from ndconv._programs.windows import fold, windows
 
 Views = tuple[Array, ...]
 

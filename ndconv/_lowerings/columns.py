@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from ndconv._cache import cached
-from ndconv._geometry import Ints, Problem, Slot
+from ndconv._form.cache import cached
+from ndconv._form.geometry import Ints, Problem, Slot
 from ndconv._lowerings._base import Array, Steps
 from ndconv._lowerings._phases import gathered, gathers, kinds
 from ndconv._lowerings._products import input_product, is_short, output_product, weight_product
@@ -21,7 +21,7 @@ from ndconv._lowerings._residues import (
 )
 from ndconv._lowerings._samples import move_back, move_last, samples_last
 from ndconv._lowerings._windowed import Views, Windowed, framed, window_elements
-from ndconv._windows import kernel_first, unflatten
+from ndconv._programs.windows import kernel_first, unflatten
 
 # Elements that are copied, or not, in the time that a residue takes to be seen to.
 _RESIDUE = 60_000

@@ -23,11 +23,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ndconv._cache import cached
-from ndconv._geometry import Ints, Problem, Slot
+from ndconv._form.cache import cached
+from ndconv._form.geometry import Ints, Problem, Slot
 from ndconv._lowerings._base import Array, Lowering, Steps
-from ndconv._programs._steps import Copied, Product, Work
-from ndconv._programs._values import Span
+from ndconv._programs.steps import Copied, Product, Work
+from ndconv._programs.values import Span
 
 Slices = tuple[slice, ...]
 
@@ -44,6 +44,7 @@ _AXIS, _PASS, _LINE, _GAPS = 1.25, 0.25, 26.0, 5.0
 _AFAR = 2
 # How many axes one transform takes at most: MKL does not know how to do more.
 _AXES = 7
+
 
 @dataclass(frozen=True)
 class Grid:
@@ -79,7 +80,7 @@ def grid(problem: Problem) -> Grid:
     """The grid of a problem.
 
     Example:
-        >>> from ndconv._geometry import Geometry
+        >>> from ndconv._form.geometry import Geometry
         >>> geometry = Geometry(kernel=(7, 1), stride=(1, 1), padding=((3, 3), (0, 0)), dilation=(1, 1))
         >>> found = grid(Problem(Slot.OUTPUT, geometry, 1, 1, 1, (14, 5), (14, 5), 4))
         >>> found.axes, found.plain, found.length, found.places[Slot.INPUT]  # not 20, the padded input's length
@@ -271,9 +272,7 @@ def _transform(b: Steps, name: str, tensor: Array, dims: Ints, **how: Any) -> Ar
     for start in range(0, len(dims), _AXES):
         some = dims[start : start + _AXES]
         work = Work(Copied(4 * tensor.numel(), tensor.shape[-1]))
-        tensor = b.call(
-            f"fft.{name}", tensor.shape, tensor, dim=some, name="spectrum", work=work, plain=True, **how
-        )
+        tensor = b.call(f"fft.{name}", tensor.shape, tensor, dim=some, name="spectrum", work=work, plain=True, **how)
     return tensor
 
 

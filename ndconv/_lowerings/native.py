@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
-from ndconv._cache import cached
-from ndconv._geometry import Geometry, Ints, Pairs, Problem, Slot
+from ndconv._form.cache import cached
+from ndconv._form.geometry import Geometry, Ints, Pairs, Problem, Slot
 from ndconv._lowerings._base import Array, Lowering, Steps
-from ndconv._programs._steps import Copied, Product, Work
-from ndconv._windows import ungroup
+from ndconv._programs.steps import Copied, Product, Work
+from ndconv._programs.windows import ungroup
 
 
 class Native(Lowering):

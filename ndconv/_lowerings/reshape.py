@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
-from ndconv._geometry import Problem, Slot
+from ndconv._form.geometry import Problem, Slot
 from ndconv._lowerings._base import Array, Lowering, Steps
 from ndconv._lowerings._products import input_product, output_product, weight_product
-from ndconv._windows import fold, kernel_first, narrow, unflatten, windows
+from ndconv._programs.windows import fold, kernel_first, narrow, unflatten, windows
 
 
 class Reshape(Lowering):
@@ -73,7 +73,9 @@ def _flat(y: Array, problem: Problem) -> Array:
 def _fills(problem: Problem) -> bool:
     """Whether windows lie side by side and read all of the input."""
     geometry = problem.geometry
-    axes = zip(geometry.kernel, geometry.stride, geometry.dilation, problem.output_size, problem.input_size, strict=True)
+    axes = zip(
+        geometry.kernel, geometry.stride, geometry.dilation, problem.output_size, problem.input_size, strict=True
+    )
     return not any(map(any, geometry.padding)) and all(
         1 in (d, kernel) and (stride == kernel or positions == 1) and stride * (positions - 1) + kernel == size
         for kernel, stride, d, positions, size in axes

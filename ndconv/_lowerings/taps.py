@@ -22,13 +22,13 @@ from collections.abc import Iterator
 from itertools import groupby, pairwise
 from typing import NamedTuple
 
-from ndconv._cache import cached
-from ndconv._geometry import Geometry, Ints, Pairs, Problem, Slot
+from ndconv._form.cache import cached
+from ndconv._form.geometry import Geometry, Ints, Pairs, Problem, Slot
 from ndconv._lowerings._base import Array, Lowering, Steps
-from ndconv._lowerings._runs import Runs, count_runs, ravel, runs
+from ndconv._lowerings._runs import count_runs, ravel, runs
 from ndconv._lowerings.columns import COLUMNS
-from ndconv._programs._steps import Copied, Product, Work
-from ndconv._windows import merge, narrow, split, unflatten
+from ndconv._programs.steps import Product, Work
+from ndconv._programs.windows import merge, narrow, split, unflatten
 
 # Packed operands of about this size stay in a cache while the taps pass over them.
 _CACHE_BYTES = 8 * 2**20

@@ -9,7 +9,7 @@ from typing import NoReturn
 import torch
 from torch import Tensor
 
-from ndconv._geometry import Ints, Pairs
+from ndconv._form.geometry import Ints, Pairs
 
 IntOrInts = int | Sequence[int]
 Padding = str | int | Sequence[int] | Sequence[tuple[int, int]]

@@ -8,8 +8,8 @@ from typing import Any
 
 from torch import Tensor
 
-from ndconv._cache import recalled
-from ndconv._geometry import Convolution, Geometry, Ints, Pairs
+from ndconv._form.cache import recalled
+from ndconv._form.geometry import Convolution, Geometry, Ints, Pairs
 from ndconv._rules._arguments import (
     IntOrInts,
     Padding,

@@ -5,11 +5,11 @@ from __future__ import annotations
 from torch import Tensor
 
 from ndconv import _rules
-from ndconv._autocast import autocast_device, cast
-from ndconv._convolution import compute_output
-from ndconv._selection import resolve
+from ndconv._autograd.convolution import compute_output
+from ndconv._planner.selection import resolve
 from ndconv._rules import IntOrInts, Padding
-from ndconv._tracing import shape
+from ndconv._tensors.autocast import autocast_device, cast
+from ndconv._tensors.tracing import shape
 
 
 def convolve(

@@ -9,11 +9,11 @@ from functools import partial
 from torch import Tensor
 
 from ndconv import _rules
-from ndconv._geometry import Convolution
-from ndconv._linear import linear
+from ndconv._autograd.linear import linear
+from ndconv._form.geometry import Convolution
+from ndconv._programs.windows import fold, kernel_first, windows
 from ndconv._rules import IntOrInts, Padding
-from ndconv._direct import pad, unpad
-from ndconv._windows import fold, kernel_first, windows
+from ndconv._tensors.direct import pad, unpad
 
 
 def _columns(x: Tensor, convolution: Convolution) -> Tensor:

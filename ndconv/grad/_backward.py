@@ -7,8 +7,8 @@ from typing import NamedTuple
 from torch import Tensor
 
 from ndconv import _rules
-from ndconv._convolution import compute_input, compute_output, compute_weight
-from ndconv._selection import resolve
+from ndconv._autograd.convolution import compute_input, compute_output, compute_weight
+from ndconv._planner.selection import resolve
 from ndconv._rules import IntOrInts, Padding
 from ndconv.grad._bias import _bias
 

@@ -8,7 +8,7 @@ import torch
 from torch.nn.modules.conv import _ConvNd
 
 from ndconv import _rules
-from ndconv._selection import resolve
+from ndconv._planner.selection import resolve
 from ndconv._rules import IntOrInts, Padding
 
 

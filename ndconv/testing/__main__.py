@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from ndconv._choice import names
+from ndconv._planner.choice import names
 from ndconv.testing._matrix import LEVELS, Matrix, matrix
 from ndconv.testing._report import Report, write_json
 from ndconv.testing._runner import FAILED, PASSED, examine_all, unusable, workers_for

@@ -21,11 +21,12 @@ from torch.autograd import gradcheck
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ndconv import _execute, get_workspace_limit, set_workspace_limit
-from ndconv._budget import Budget
-from ndconv._choice import AUTO, FASTEST
-from ndconv._execute import program_of
+from ndconv import get_workspace_limit, set_workspace_limit
 from ndconv._lowerings import LOWERINGS
+from ndconv._machine.budget import Budget
+from ndconv._planner.choice import AUTO, FASTEST
+from ndconv._tensors import execute as _execute
+from ndconv._tensors.execute import program_of
 from ndconv.testing._cases import Case
 from ndconv.testing._compare import (
     NotApplicableError,
@@ -302,7 +303,7 @@ def torchs_operator(subject: Subject) -> None:
     if refusal is not None:
         raise NotApplicableError(refusal)
     other = subject.altered(lowering=FASTEST)
-    with patch("ndconv._execute.wins", return_value=True), patch("ndconv._timings._budget", Budget()):
+    with patch("ndconv._tensors.execute.wins", return_value=True), patch("ndconv._machine.timings._budget", Budget()):
         tensors, chosen = differentiated(other)
         result = other.call(*tensors, other.bias())
         same("the result by torch's operator", result, other.grown(other.result()), other)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ndconv._lowerings import LOWERINGS
-from ndconv._dtypes import wide_dtype
+from ndconv._tensors.dtypes import wide_dtype
 from ndconv.testing._oracle import Array
 from ndconv.testing._subject import Subject
 

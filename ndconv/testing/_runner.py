@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 
 from ndconv import get_exact, set_exact
-from ndconv._choice import FASTEST
+from ndconv._planner.choice import FASTEST
 from ndconv.testing._checks import ALWAYS
 from ndconv.testing._compare import NotApplicableError, UnmetError
 from ndconv.testing._space import Row

@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 
 import torch
 
-from ndconv._choice import names
+from ndconv._planner.choice import names
 from ndconv.testing._cases import EXACT, Case, Ints, Pairs
 from ndconv.testing._space import FLOATS, INTEGERS, VALUES, Row
 

@@ -12,9 +12,9 @@ from itertools import product
 
 import torch
 
-from ndconv._geometry import Slot
+from ndconv._form.geometry import Slot
 from ndconv._lowerings import LOWERINGS, Cost, Lowering
-from ndconv._windows import pad, unpad
+from ndconv._programs.windows import pad, unpad
 
 
 class Slices(Lowering):

@@ -90,7 +90,7 @@ print((w * ndconv.grad.convnd_weight(x, w.shape, g, **arguments)).sum().item())
 # the gradient of an operand is *the form with that operand's slot open instead*. The library has a single
 # ``autograd.Function``, and this is its backward:
 #
-# .. literalinclude:: ../../ndconv/_function.py
+# .. literalinclude:: ../../ndconv/_autograd/function.py
 #    :pyobject: Trilinear.backward
 #    :dedent:
 #

@@ -1,0 +1,106 @@
+"""The three operations on tensors as users hold them: with or without a batch axis, and with borders of every mode."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from ndconv._autograd import recorded as _recorded
+from ndconv._autograd.function import trilinear
+from ndconv._autograd.linear import Map, linear
+from ndconv._form.cache import cached
+from ndconv._form.geometry import Convolution, Form, Slot
+from ndconv._planner.choice import FASTEST
+from ndconv._programs.windows import unflatten
+from ndconv._tensors.borders import extend, retract
+from ndconv._tensors.execute import torchs_own
+from ndconv._tensors.layout import is_channels_last
+
+
+def _border(convolution: Convolution) -> tuple[Map, Map]:
+    """Adding the border, and its adjoint."""
+    border, mode = convolution.border, convolution.mode
+    return partial(extend, border=border, mode=mode), partial(retract, border=border, mode=mode)
+
+
+def _framed(convolution: Convolution, x: Tensor) -> Tensor:
+    """The input with its border."""
+    if convolution.mode == "zeros":
+        return x
+    add, remove = _border(convolution)
+    return linear(add, remove, x)
+
+
+def _unframed(convolution: Convolution, x: Tensor) -> Tensor:
+    """Adjoint of `_framed`."""
+    if convolution.mode == "zeros":
+        return x
+    add, remove = _border(convolution)
+    return linear(remove, add, x)
+
+
+@cached
+def _form(slot: Slot, convolution: Convolution, lowering: str, wide: bool, channels_last: bool | None) -> Form:
+    return Form(slot, convolution.geometry, convolution.framed_size, lowering, wide, channels_last)
+
+
+def _layout(convolution: Convolution, *operands: Tensor) -> bool | None:
+    """`Form.channels_last`: where a border may have changed an operand's layout, the operands before it tell."""
+    return None if convolution.mode == "zeros" else any(map(is_channels_last, operands))
+
+
+def compute_output(convolution: Convolution, lowering: str, x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Convolve ``(n, g*c, *I)`` or unbatched with ``(g*d, c, *K)``; add ``(g*d,)``."""
+    if x.dim() < w.dim():
+        return compute_output(convolution, lowering, x.unsqueeze(0), w, bias).squeeze(0)
+    if _recorded.records(convolution):
+        return _recorded.output(convolution, _framed(convolution, x), w, bias)
+    form = _form(Slot.OUTPUT, convolution, lowering, bias is not None, _layout(convolution, x, w))
+    if lowering == FASTEST and convolution.mode == "zeros" and (own := torchs_own(form, x, w, bias)):
+        return torch.convolution(x, w, bias, *own)
+    return _rounded(trilinear(form, _framed(convolution, x), w), bias, w.dtype)
+
+
+def compute_input(convolution: Convolution, lowering: str, w: Tensor, y: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Gradient of the input from ``(g*d, c, *K)`` and ``(n, g*d, *O)`` or unbatched; plus ``(g*c,)``."""
+    if y.dim() < w.dim():
+        return compute_input(convolution, lowering, w, y.unsqueeze(0), bias).squeeze(0)
+    if _recorded.records(convolution):
+        return _rounded(_unframed(convolution, _recorded.input(convolution, w, y)), bias, w.dtype)
+    wide = bias is not None or convolution.mode != "zeros"
+    form = _form(Slot.INPUT, convolution, lowering, wide, _layout(convolution, w, y))
+    if lowering == FASTEST and convolution.mode == "zeros" and (own := torchs_own(form, w, y, bias)):
+        return torch.convolution(y, w, bias, *own)
+    return _rounded(_unframed(convolution, trilinear(form, w, y)), bias, w.dtype)
+
+
+def _rounded(result: Tensor, bias: Tensor | None, dtype: torch.dtype) -> Tensor:
+    """Add one number per channel to a result that may be wide, and round the sum."""
+    if bias is not None:
+        result = result + bias.view(-1, *(1,) * (result.dim() - 2))
+    return result.to(dtype)
+
+
+def compute_weight(
+    convolution: Convolution, lowering: str, x: Tensor, y: Tensor, *, per_sample: bool = False
+) -> Tensor:
+    """Gradient of the weight from ``(n, g*c, *I)`` and ``(n, g*d, *O)``, both batched or not.
+
+    One gradient per sample is the gradient of one sample in which every sample is so many groups.
+    """
+    if x.dim() == convolution.geometry.ndim + 1:
+        return compute_weight(convolution, lowering, x.unsqueeze(0), y.unsqueeze(0))
+    form = _form(Slot.WEIGHT, convolution, lowering, False, _layout(convolution, x, y))
+    x = _framed(convolution, x)
+    if not per_sample:
+        return trilinear(form, x, y)
+    batch, geometry = x.shape[0], convolution.geometry
+    if batch == 0:
+        channels = x.shape[1] // geometry.groups
+        return x.new_zeros(0, y.shape[1], channels, *geometry.kernel)
+    apart = replace(form, geometry=geometry.grouped(batch * geometry.groups))
+    x, y = (tensor.flatten(0, 1).unsqueeze(0) for tensor in (x, y))
+    return unflatten(trilinear(apart, x, y), 0, (batch, -1))

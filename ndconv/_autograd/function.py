@@ -1,0 +1,210 @@
+"""The one autograd.Function, told which slot of the trilinear form is open.
+
+The form is linear in each operand, and its derivative with respect to an operand is the same form with that operand's
+slot open. So the backward is this Function itself with another slot, the forward-mode derivative is this Function
+twice, and derivatives of every order come with no further code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+from torch.autograd.function import Function
+from torch.compiler import is_compiling
+from torch.nn import functional as F
+
+from ndconv._autograd.operator import LIBRARY, NAME, compute, form_of
+from ndconv._form.cache import cached
+from ndconv._form.geometry import Form, Slot
+from ndconv._programs.windows import unflatten, ungroup
+from ndconv._tensors.layout import is_channels_last
+from ndconv._tensors.tracing import is_exporting
+
+
+def trilinear(form: Form, first: Tensor, second: Tensor) -> Tensor:
+    """Compute the open slot from its two operands, differentiably.
+
+    Args:
+        form: The form and its open slot.
+        first: Operand ``form.slot.operands[0]``, groups folded into channels.
+        second: Operand ``form.slot.operands[1]``, likewise.
+
+    Returns:
+        The tensor of the open slot.
+    """
+    apply: Callable[..., Tensor]
+    if is_compiling():
+        # A compiler takes the operator, which has a derivative of its own. An exporter, which takes the steps, refuses
+        # a Function with a jvp as soon as an operand requires grad; forward-mode AD needs the jvp.
+        apply = Trilinear.apply if is_exporting() else compute
+    elif torch._C._are_functorch_transforms_active():
+        apply = ForwardTrilinear.apply
+    elif _is_differentiated(first, second):
+        apply = _apply
+    else:
+        apply = compute
+    return apply(form, first, second)
+
+
+def _is_differentiated(first: Tensor, second: Tensor) -> bool:
+    """Whether anybody can ask for a derivative; if not, as in most backwards, a Function is a fifth of a small step."""
+    recorded = torch.is_grad_enabled() and (first.requires_grad or second.requires_grad)
+    return recorded or forward_ad._current_level >= 0
+
+
+class Trilinear(Function):
+    """Both gradients of an open slot are the form with the operand's slot open instead."""
+
+    @staticmethod
+    def forward(form: Form, first: Tensor, second: Tensor) -> Tensor:
+        return compute(form, first, second)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        _, *need = ctx.needs_input_grad
+        _save(ctx, *inputs, *need)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor | None) -> tuple[Tensor | None, ...]:
+        return None, *_gradients(ctx, grad)
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[Any, ...], form: Form, *operands: Any) -> tuple[Tensor, int]:
+        """Fold the mapped axis into the index that only one operand has, or into the groups if both are mapped.
+
+        With one operand mapped, its own index (n, c or d: the one it shares with the result alone) grows. With both
+        mapped, the problems of the batch are so many groups that know nothing of one another.
+        """
+        if info.batch_size == 0:
+            # Nothing cannot be shared out: one entry of zeros stands in, and is taken away again.
+            grown = [
+                operand if dim is None else F.pad(operand.movedim(dim, -1), (0, 1)).movedim(-1, 0)
+                for operand, dim in zip(operands, in_dims[1:], strict=True)
+            ]
+            dims = (None, *(None if dim is None else 0 for dim in in_dims[1:]))
+            result, _ = Trilinear.vmap(info._replace(batch_size=1), dims, form, *grown)
+            return result[:0], 0
+        slot, geometry = form.slot, form.geometry
+        mapped = [name for name, dim in zip(slot.operands, in_dims[1:], strict=True) if dim is not None]
+        own = next(i for i in mapped[0].indices if i != "g" and i in slot.indices)
+        index = "g" if len(mapped) == 2 else own
+        folded = [
+            operand if dim is None else _fold(operand.movedim(dim, 0), name, index, geometry.groups)
+            for name, operand, dim in zip(slot.operands, operands, in_dims[1:], strict=True)
+        ]
+        wider = geometry.grouped(geometry.groups * info.batch_size) if index == "g" else geometry
+        result = trilinear(replace(form, geometry=wider), *folded)
+        return _unfold(result, slot, index, wider.groups, info.batch_size), 0
+
+
+def _save(ctx: Any, form: Form, first: Tensor, second: Tensor, need_first: bool, need_second: bool) -> None:
+    """Keep what the gradients take: an operand only for the other one's, so that a frozen weight keeps no input."""
+    ctx.form = form
+    ctx.set_materialize_grads(False)
+    ctx.save_for_backward(first if need_second else None, second if need_first else None)
+    if need_first or need_second:
+        ctx.channels_last = _layouts(form, first, second)
+
+
+def _gradients(ctx: Any, grad: Tensor | None) -> list[Tensor | None]:
+    """Gradients of both operands, None where nobody needs one."""
+    form, slots, saved = ctx.form, ctx.form.slot.operands, ctx.saved_tensors
+    # An exporter traces a Function's backward with it, and this one has itself in its backward without end.
+    derive = compute if is_compiling() else trilinear
+    grads: list[Tensor | None] = [None, None]
+    both = None not in saved
+    for position, (wanted, other) in enumerate(zip(slots, reversed(saved), strict=True)):
+        if grad is not None and other is not None and not (both and _is_dropped(ctx, position)):
+            # A wide result was rounded later, and so its gradient fits the operands' dtype.
+            filled = grad.to(other.dtype), other.conj()
+            first, second = filled if wanted.operands[0] is form.slot else reversed(filled)
+            grads[position] = derive(_derivative(form, wanted, ctx.channels_last[position]), first, second)
+    return grads
+
+
+def _is_dropped(ctx: Any, position: int) -> bool:
+    """Whether the running backward has no use for an operand's gradient: `torch.autograd.grad` asked for others only.
+
+    A Function is told which gradients could be asked for. torch's own are told which are, by the question used here,
+    which is private and has no answer for a leaf that was asked for itself.
+    """
+    try:
+        return not torch._C._will_engine_execute_node(ctx.next_functions[position][0])
+    except (AttributeError, RuntimeError, TypeError):
+        return False
+
+
+def _save_for_operator(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    first, second, *arguments = inputs
+    _save(ctx, form_of(*arguments), first, second, *ctx.needs_input_grad[:2])
+    ctx.arguments = len(arguments)
+
+
+def _gradients_of_operator(ctx: Any, grad: Tensor | None) -> tuple[Tensor | None, ...]:
+    return *_gradients(ctx, grad), *(None,) * ctx.arguments
+
+
+def _map_operator(info: Any, in_dims: tuple[Any, ...], first: Tensor, second: Tensor, *arguments: Any) -> Any:
+    return Trilinear.vmap(info, (None, *in_dims[:2]), form_of(*arguments), first, second)
+
+
+torch.library.register_autograd(NAME, _gradients_of_operator, setup_context=_save_for_operator, lib=LIBRARY)
+torch.library.register_vmap(NAME, _map_operator, lib=LIBRARY)
+
+
+@cached
+def _derivative(form: Form, slot: Slot, channels_last: bool) -> Form:
+    return form.derivative(slot, channels_last)
+
+
+def _layouts(form: Form, first: Tensor, second: Tensor) -> tuple[bool, ...]:
+    """Whether the operands' gradients are to be channels-last; the result's gradient cannot tell, if it is expanded.
+
+    A weight's gradient is laid out as the weight, so that nobody has to copy it, and an input's as the result, which is
+    channels-last if an operand is.
+    """
+    own = is_channels_last(first), is_channels_last(second)
+    result = any(own) if form.channels_last is None else form.channels_last
+    return tuple(last if slot is Slot.WEIGHT else result for slot, last in zip(form.slot.operands, own, strict=True))
+
+
+def _fold(tensor: Tensor, slot: Slot, index: str, groups: int) -> Tensor:
+    """Merge the leading axis of a slot's tensor into one of its indices."""
+    axis, position = slot.group_axis, slot.indices.index(index)
+    apart = ungroup(tensor, axis + 1, groups)
+    return apart.movedim(0, position).flatten(position, position + 1).flatten(axis, axis + 1)
+
+
+def _unfold(tensor: Tensor, slot: Slot, index: str, groups: int, size: int) -> Tensor:
+    """Inverse of `_fold`: ``size`` problems out of an index, as a leading axis."""
+    axis, position = slot.group_axis, slot.indices.index(index)
+    apart = ungroup(tensor, axis, groups)
+    single = unflatten(apart, position, (size, apart.shape[position] // size)).movedim(position, 0)
+    return single.flatten(axis + 1, axis + 2)
+
+
+class ForwardTrilinear(Trilinear):
+    """`Trilinear` with forward-mode differentiation."""
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        Trilinear.setup_context(ctx, inputs, output)
+        ctx.save_for_forward(*inputs[1:])
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Tensor | None) -> Tensor | None:
+        first, second = ctx.saved_tensors
+        _, first_tangent, second_tangent = tangents
+        terms = [(first_tangent, second), (first, second_tangent)]
+        parts = [trilinear(ctx.form, a, b) for a, b in terms if a is not None and b is not None]
+        return sum(parts[1:], parts[0]) if parts else None
+
+
+# What Function.apply comes to outside of torch.func's transforms. Its look at signature and operands takes as long as a
+# small product.
+_apply = super(Function, ForwardTrilinear).apply

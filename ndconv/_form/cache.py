@@ -1,0 +1,125 @@
+"""Remember what a function of integers answered, except while a compiler traces: its symbols have no hash.
+
+Every function has a memory of its own, bounded in entries and in bytes: sizes that change with every call push one
+another out, the oldest first, and an answer that is larger than a whole memory is not kept at all.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Hashable, Iterable
+from functools import wraps
+from threading import Lock
+from typing import Any, ParamSpec, TypeVar
+
+Arguments = ParamSpec("Arguments")
+Answer = TypeVar("Answer")
+
+
+def _never() -> bool:
+    return False
+
+
+passed_by: Callable[[], bool] = _never
+"""Whether nothing is to be remembered, because a compiler traces; torch's own answer once there is torch."""
+
+_ENTRIES, _BYTES = 4096, 4 * 2**20
+# Bytes of an object with attributes, about: a problem, its geometry and their tuples.
+_OBJECT = 512
+
+
+class Memory:
+    """Answers by their arguments, each with the bytes that both take."""
+
+    def __init__(self) -> None:
+        self.answers: dict[Hashable, tuple[Any, int]] = {}
+        self.bytes = 0
+        self._lock = Lock()
+
+    def keep(self, arguments: Hashable, answer: object) -> None:
+        """Remember an answer and forget the oldest ones that it leaves no room for."""
+        size = _weigh(arguments) + _weigh(answer)
+        with self._lock:
+            if size > _BYTES or arguments in self.answers:
+                return
+            self.answers[arguments] = answer, size
+            self.bytes += size
+            while self.bytes > _BYTES or len(self.answers) > _ENTRIES:
+                _, forgotten = self.answers.pop(next(iter(self.answers)))
+                self.bytes -= forgotten
+
+    def clear(self) -> None:
+        """Forget everything."""
+        with self._lock:
+            self.answers.clear()
+            self.bytes = 0
+
+
+MEMORIES: list[Memory] = []
+"""That of every function below and elsewhere that is `cached` or `recalled`."""
+
+
+def cached(function: Callable[..., Answer]) -> Callable[..., Answer]:
+    """Remember what a function answered to hashable arguments; a compiler does not see it."""
+    store = memory()
+    answers = store.answers
+
+    @wraps(function)
+    def call(*arguments: Any) -> Answer:
+        if passed_by():
+            return function(*arguments)
+        try:
+            found = answers.get(arguments)
+        except TypeError:  # a symbol outside of a compiler, as in `make_fx`
+            return function(*arguments)
+        if found is not None:
+            answer: Answer = found[0]
+            return answer
+        answer = function(*arguments)
+        store.keep(arguments, answer)
+        return answer
+
+    call.cache_clear = store.clear  # type: ignore[attr-defined]
+    return call
+
+
+def recalled(function: Callable[Arguments, Answer]) -> Callable[Arguments, Answer]:
+    """`cached` for arguments that a user wrote: what is not plain is looked at anew, as 1, 1.0 and True are one key."""
+    store = memory()
+    answers = store.answers
+
+    @wraps(function)
+    def call(*arguments: Arguments.args, **keywords: Arguments.kwargs) -> Answer:
+        if passed_by() or not (_plain(arguments) and _plain(keywords.values())):
+            return function(*arguments, **keywords)
+        key = arguments, *keywords.items()
+        found = answers.get(key)
+        if found is not None:
+            answer: Answer = found[0]
+            return answer
+        answer = function(*arguments, **keywords)
+        store.keep(key, answer)
+        return answer
+
+    return call
+
+
+def memory() -> Memory:
+    """A new memory, cleared with the others."""
+    MEMORIES.append(Memory())
+    return MEMORIES[-1]
+
+
+def _plain(values: Iterable[object]) -> bool:
+    """Whether these are integers, strings, None, and tuples of them."""
+    return all(
+        type(value) is int or type(value) is str or value is None or (isinstance(value, tuple) and _plain(value))
+        for value in values
+    )
+
+
+def _weigh(value: object) -> int:
+    """Bytes of a value and of what it holds, about."""
+    if isinstance(value, tuple):
+        return sys.getsizeof(value) + sum(map(_weigh, value))
+    return _OBJECT if hasattr(value, "__dict__") else sys.getsizeof(value)

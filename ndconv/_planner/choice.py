@@ -1,0 +1,109 @@
+"""Which lowering computes a problem: what was asked for, or the cheapest by its program's price."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from ndconv._form.cache import cached
+from ndconv._form.geometry import Problem, Slot
+from ndconv._lowerings import LOWERINGS
+from ndconv._machine.rates import RATES
+from ndconv._planner.computed import widened
+from ndconv._programs.builder import Builder
+from ndconv._programs.price import Cost, price
+from ndconv._programs.target import Target
+
+AUTO, FASTEST = "auto", "fastest"
+NAMES = {Slot.INPUT: "x", Slot.WEIGHT: "w", Slot.OUTPUT: "y"}
+"""What a slot's tensor is called in a program."""
+
+
+class Setting(NamedTuple):
+    """What a choice depends on beside the problem.
+
+    Args:
+        dtype: Of the operands.
+        wide: Whether the result is wanted in the dtype of its sums.
+        exact: Whether only exact lowerings may run.
+        target: Where.
+    """
+
+    dtype: str
+    wide: bool
+    exact: bool
+    target: Target
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The planner's answer for one problem.
+
+    Args:
+        name: The lowering that runs.
+        wanted: The one that was asked for, ``"auto"`` or ``"fastest"``.
+        costs: What each lowering that applies would spend.
+        refusals: Why the others do not apply.
+        seconds: What each takes, if ``"fastest"`` has measured it.
+    """
+
+    name: str
+    wanted: str
+    costs: dict[str, Cost]
+    refusals: dict[str, str]
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def estimates(self) -> dict[str, float]:
+        """The nanoseconds that the planner expects of each lowering that applies."""
+        return {name: cost.nanoseconds for name, cost in self.costs.items()}
+
+
+def names() -> tuple[str, ...]:
+    """What a lowering may be called: "auto", "fastest" or by its name."""
+    return AUTO, FASTEST, *LOWERINGS
+
+
+def refusal(name: str, problem: Problem, exact: bool, *, symbolic: bool = False) -> str | None:
+    """Why a lowering does not apply, or may not."""
+    if symbolic and not LOWERINGS[name].symbolic:
+        return "its steps depend on sizes, and a compiler wants one graph for all"
+    if exact and not LOWERINGS[name].exact:
+        return "it rounds sums of integers, and only exact ones are asked for"
+    return LOWERINGS[name].refusal(problem)
+
+
+def automatic(names: Iterable[str]) -> Iterator[str]:
+    """Those that "auto" picks from: what computes as a direct sum does, and is ours."""
+    return (name for name in names if LOWERINGS[name].exact and LOWERINGS[name].automatic)
+
+
+@cached
+def cost(name: str, problem: Problem, setting: Setting) -> Cost:
+    """What a lowering would spend on a problem."""
+    builder = Builder(setting.target, prices=True)
+    one, other = (
+        builder.operand(NAMES[slot], problem.shape(slot), None, setting.dtype) for slot in problem.slot.operands
+    )
+    result = widened(builder, LOWERINGS[name], problem, one, other, wide=setting.wide)
+    return price(builder, result, RATES)
+
+
+def choose(problem: Problem, wanted: str, setting: Setting, seconds: Mapping[str, float] | None = None) -> Choice:
+    """Weigh the lowerings that apply; a wanted one that does not apply falls back to the cheapest exact one."""
+    refusals = {name: reason for name in LOWERINGS if (reason := refusal(name, problem, setting.exact))}
+    costs = {name: cost(name, problem, setting) for name in LOWERINGS if name not in refusals}
+    seconds = {name: taken for name, taken in (seconds or {}).items() if name in costs}
+    if wanted == FASTEST and seconds:
+        return Choice(min(seconds, key=seconds.__getitem__), wanted, costs, refusals, seconds)
+    cheapest = min(automatic(costs), key=lambda name: costs[name].nanoseconds)
+    return Choice(wanted if wanted in costs else cheapest, wanted, costs, refusals)
+
+
+def pick(problem: Problem, wanted: str, setting: Setting) -> str:
+    """The name that `choose` comes to."""
+    if wanted in LOWERINGS and refusal(wanted, problem, setting.exact) is None:
+        return wanted
+    applicable = (name for name in automatic(LOWERINGS) if refusal(name, problem, setting.exact) is None)
+    return min(applicable, key=lambda name: cost(name, problem, setting).nanoseconds)

@@ -1,0 +1,77 @@
+"""Which lowering was asked for: by name, for the process or for a block."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ndconv._planner.choice import AUTO, names
+
+_current = AUTO
+
+
+def set_lowering(name: str) -> None:
+    """Set the lowering of every convolution that is not given one, in all threads of the process.
+
+    Where it does not apply to an operation (`reshape` to windows that overlap), the cheapest that does runs instead;
+    `ndconv.plan` says so.
+
+    Args:
+        name: ``"auto"`` (picks the cheapest of the exact ones; the start), ``"window"``, ``"columns"``, ``"reshape"``,
+            ``"taps"``, ``"winograd"`` and ``"fourier"`` (whose sums are rounded, those of integers in floats too: see
+            `set_exact`), ``"native"`` (torch's own kernel) or ``"fastest"`` (measures all of them where sizes come
+            again, and keeps the quickest, exact or not; until then, and for an exporter, it is "auto").
+
+    Raises:
+        ValueError: If there is no such lowering.
+
+    Example:
+        >>> import ndconv
+        >>> ndconv.set_lowering("taps")
+        >>> ndconv.get_lowering()
+        'taps'
+        >>> ndconv.set_lowering("auto")
+    """
+    global _current
+    _current = resolve("set_lowering", str(name))
+
+
+def get_lowering() -> str:
+    """The name set by `set_lowering`."""
+    return _current
+
+
+@contextmanager
+def lowering(name: str) -> Iterator[None]:
+    """Use a lowering inside a ``with`` block; backward passes of what was computed inside use it too.
+
+    It sets the process's lowering and sets it back, so blocks in several threads must not overlap; give functions and
+    modules a ``lowering=`` there.
+
+    Args:
+        name: As in `set_lowering`.
+
+    Raises:
+        ValueError: If there is no such lowering.
+
+    Example:
+        >>> import ndconv
+        >>> with ndconv.lowering("window"):
+        ...     ndconv.get_lowering()
+        'window'
+    """
+    global _current
+    before, _current = _current, resolve("lowering", str(name))
+    try:
+        yield
+    finally:
+        _current = before
+
+
+def resolve(function: str, name: str | None) -> str:
+    """The lowering to use: the one named, or the current one if None."""
+    if name is None:
+        return _current
+    if name not in names():
+        raise ValueError(f"{function}: lowering must be one of {', '.join(map(repr, names()))}, but is {name!r}")
+    return name

@@ -1,0 +1,72 @@
+"""How work is cut so that buffers stay small: the same arithmetic for a program that is recorded and one that is priced."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+
+from ndconv._programs.values import Ints, Place, Span
+
+
+class Chunks(ABC):
+    """Cuts axes into spans.
+
+    Args:
+        limit: Bytes that buffers aim to stay under.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+
+    @abstractmethod
+    def ranged(self, start: int, stop: int, step: int, name: str) -> Iterator[Place]:
+        """Every ``step``-th number of a range, in a loop unless there is one only."""
+
+    def aim(self, target: int | None = None) -> int:
+        """The bytes that a chunk aims at: a target, or the limit if there is none or it is less."""
+        return self.limit if target is None else min(target, self.limit)
+
+    def per_chunk(self, length: int, bytes_each: int, target: int | None = None) -> int:
+        """How many of ``length`` items a chunk has: all are about as large, and none larger than it may be."""
+        most = max(1, min(length, self.aim(target) // max(1, bytes_each)))
+        return -(-length // -(-length // most)) if length else 1
+
+    def each(self, length: int, name: str, start: int = 0) -> Iterator[Place]:
+        """Every index of an axis from one on."""
+        return self.ranged(start, length, 1, name)
+
+    def chunks(
+        self, length: int, bytes_each: int, target: int | None = None, name: str = "n",
+        *, start: int = 0, apart: bool = False,
+    ) -> Iterator[Span]:  # fmt: skip
+        """Spans of `per_chunk` items, the last of what is left.
+
+        Args:
+            length: How many items there are.
+            bytes_each: Of an item.
+            target: Bytes to aim at; None for the limit.
+            name: Of a loop's variable.
+            start: The first item's index.
+            apart: Whether the first span is not to be part of a loop.
+        """
+        step = self.per_chunk(length, bytes_each, target)
+        whole = length // step * step
+        first = min(whole, step) if apart else 0
+        for begin, end in ((0, first), (first, whole)):
+            for place in self.ranged(start + begin, start + end, step, name):
+                yield Span(place, step)
+        if whole < length:
+            yield Span(Place(start + whole), length - whole)
+
+    def blocks(
+        self, sizes: Ints, each: int, target: int | None = None, names: str = "nopqrstuv"
+    ) -> Iterator[tuple[Span, ...]]:
+        """Spans that cut the first axis; where that leaves one index of it, the next one as well, and so on."""
+        size, *rest = sizes
+        for part in self.chunks(size, each * math.prod(rest), target, names[0]):
+            if rest and part.length == 1:
+                for behind in self.blocks(tuple(rest), each, target, names[1:]):
+                    yield (part, *behind)
+            else:
+                yield (part, *(Span(Place(), length) for length in rest))

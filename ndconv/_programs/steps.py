@@ -1,0 +1,116 @@
+"""Steps of a program, and what each takes.
+
+There are four kinds: making a tensor, changing one, repeating steps, and steps that run only if a number is not finite.
+What a step computes is a line of Python with places for its operands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from ndconv._programs.values import Value, Variable
+
+COPY = "{0}"
+"""The line of a contiguous copy, which may have another shape than what it copies."""
+
+
+class Copied(NamedTuple):
+    """Elements that a step moves.
+
+    Args:
+        elements: How many.
+        row: How many of them lie side by side where they come from and where they go to.
+        apart: Whether those of a row have gaps on either side.
+    """
+
+    elements: int
+    row: int
+    apart: bool = False
+
+
+class Product(NamedTuple):
+    """So many matrix products ``(rows, terms) @ (terms, columns)``; dense if their operands' rows have no gaps."""
+
+    number: int
+    rows: int
+    terms: int
+    columns: int
+    dense: bool = True
+
+    @property
+    def multiply_adds(self) -> int:
+        """Of all of them."""
+        return self.number * self.rows * self.terms * self.columns
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a step takes.
+
+    Args:
+        copied: Elements it moves.
+        product: Matrix products it computes.
+        calls: Operations it starts.
+        again: Whether its products add to what is there, and so read and rewrite everything in a cache.
+    """
+
+    copied: Copied | None = None
+    product: Product | None = None
+    calls: int = 1
+    again: bool = False
+
+
+@dataclass(eq=False)
+class Make:
+    """``target = line``."""
+
+    target: Variable
+    line: str
+    operands: tuple[Value, ...]
+    work: Work
+
+
+@dataclass(eq=False)
+class Change:
+    """A line that writes to the first operand."""
+
+    line: str
+    operands: tuple[Value, ...]
+    work: Work
+
+
+@dataclass(eq=False)
+class Repeat:
+    """Steps that are run ``count`` times, with ``head`` before the colon."""
+
+    head: str
+    count: int
+    steps: list[Step] = field(default_factory=list)
+
+
+@dataclass(eq=False)
+class Unless:
+    """Steps that are run unless a value has finite elements only."""
+
+    watched: Value
+    steps: list[Step] = field(default_factory=list)
+
+
+Step = Make | Change | Repeat | Unless
+
+
+def operands(step: Step) -> tuple[Value, ...]:
+    """What a step itself reads or writes to, not the steps inside it."""
+    if isinstance(step, Make | Change):
+        return step.operands
+    return (step.watched,) if isinstance(step, Unless) else ()
+
+
+def walk(steps: Sequence[Step], times: int = 1) -> Iterator[tuple[int, Step]]:
+    """All steps in order, those inside others too, with how often each is run; what is run seldom is left out."""
+    for step in steps:
+        yield times, step
+        if isinstance(step, Repeat):
+            yield from walk(step.steps, times * step.count)

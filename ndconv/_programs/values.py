@@ -1,0 +1,440 @@
+"""A tensor of which everything but its numbers is known: shape, strides, and where its memory is.
+
+`Value` has torch's methods for views, which are arithmetic on these integers. Methods that compute, or copy because no
+view would do, ask the `Builder` to record a step.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from ndconv._programs.builder import Builder
+
+Ints = tuple[int, ...]
+
+
+class Place(NamedTuple):
+    """A number that is known up to loop variables: ``constant + sum of factor * variable``."""
+
+    constant: int = 0
+    factors: tuple[tuple[str, int], ...] = ()
+
+    def plus(self, other: Place | int) -> Place:
+        """The sum."""
+        if isinstance(other, int):
+            return Place(self.constant + other, self.factors)
+        factors = dict(self.factors)
+        for name, factor in other.factors:
+            factors[name] = factors.get(name, 0) + factor
+        kept = tuple((name, factor) for name, factor in factors.items() if factor)
+        return Place(self.constant + other.constant, kept)
+
+    def times(self, factor: int) -> Place:
+        """The product with an integer."""
+        return Place(self.constant * factor, tuple((name, each * factor) for name, each in self.factors if factor))
+
+    def __str__(self) -> str:
+        terms = [name if factor == 1 else f"{factor} * {name}" for name, factor in self.factors]
+        if self.constant or not terms:
+            terms.append(str(self.constant))
+        return " + ".join(terms).replace("+ -", "- ")
+
+
+class Span(NamedTuple):
+    """So many elements of an axis from a place on."""
+
+    start: Place
+    length: int
+
+    def scaled(self, factor: int, length: int) -> Span:
+        """So many elements from ``factor`` times as far on."""
+        return Span(self.start.times(factor), length)
+
+    def __str__(self) -> str:
+        return f"{self.start}:{self.start.plus(self.length)}"
+
+
+@dataclass(eq=False)
+class Variable:
+    """A tensor that a program has a name for.
+
+    Args:
+        name: What to call it, if nothing else that is needed later has the name.
+        shape: Its shape.
+        strides: Its strides in elements.
+        dtype: Element type, by torch's name.
+        owned: Whether its memory starts with its first element, as that of a tensor does which the program has made.
+        opaque: Whether the strides are not to be relied on.
+        malleable: Whether it is a copy made by ``reshape``, which could as well have another shape of as many elements.
+    """
+
+    name: str
+    shape: Ints
+    strides: Ints
+    dtype: str
+    owned: bool = True
+    opaque: bool = False
+    malleable: bool = False
+
+    @property
+    def elements(self) -> int:
+        """Number of elements."""
+        return math.prod(self.shape)
+
+    @property
+    def bytes(self) -> int:
+        """Their size."""
+        return self.elements * ITEMSIZES[self.dtype]
+
+
+def contiguous_strides(shape: Ints) -> Ints:
+    """Strides of a contiguous tensor.
+
+    Example:
+        >>> contiguous_strides((2, 3, 4))
+        (12, 4, 1)
+    """
+    strides, length = [], 1
+    for size in reversed(shape):
+        strides.append(length)
+        length *= max(size, 1)
+    return tuple(reversed(strides))
+
+
+def is_channels_last(shape: Ints, stride: Ints) -> bool:
+    """Whether torch calls such a tensor channels-last rather than contiguous; strides decide, also of single elements.
+
+    Example:
+        >>> is_channels_last((2, 3, 4, 4), (48, 16, 4, 1)), is_channels_last((2, 3, 4, 4), (48, 1, 12, 3))
+        (False, True)
+    """
+    if len(shape) not in (4, 5) or stride[1] != 1 or 0 in shape:
+        return False
+    least = shape[1]
+    for axis in range(len(shape) - 1, 1, -1):
+        if stride[axis] < least:
+            return False
+        least = stride[axis] * shape[axis]
+    # Where only channels have more than one element the two formats are one, and torch says contiguous.
+    return stride[0] >= least != 1
+
+
+def layout_strides(shape: Ints, channels_last: bool) -> Ints:
+    """Strides of a tensor that is contiguous, or channels-last where torch has that.
+
+    Example:
+        >>> layout_strides((2, 3, 4, 5), False), layout_strides((2, 3, 4, 5), True)
+        ((60, 20, 5, 1), (60, 1, 15, 3))
+    """
+    if not channels_last or len(shape) not in (4, 5):
+        return contiguous_strides(shape)
+    batch, *space, channels = contiguous_strides((shape[0], *shape[2:], shape[1]))
+    return (batch, channels, *space)
+
+
+@dataclass(frozen=True, eq=False)
+class Value:
+    """A view of a variable, or all of it.
+
+    Args:
+        builder: What records the steps.
+        variable: The tensor that has a name.
+        shape: Of the view.
+        strides: Likewise.
+        offset: Elements from the variable's first to the view's.
+        chain: The calls that would make the view of the variable.
+        root: The variable's shape when they were noted down; they hold while it is that.
+    """
+
+    builder: Builder
+    variable: Variable
+    shape: Ints
+    strides: Ints
+    offset: Place = field(default_factory=Place)
+    chain: tuple[str, ...] = ()
+    root: Ints = ()
+
+    @property
+    def dtype(self) -> str:
+        """Element type, by torch's name."""
+        return self.variable.dtype
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of an element."""
+        return ITEMSIZES[self.dtype]
+
+    @property
+    def is_view(self) -> bool:
+        """Whether it is not the whole variable as it stands."""
+        whole = self.variable
+        return (self.shape, self.strides, self.offset) != (whole.shape, whole.strides, Place()) or not whole.owned
+
+    def dim(self) -> int:
+        """Number of axes."""
+        return len(self.shape)
+
+    def numel(self) -> int:
+        """Number of elements."""
+        return math.prod(self.shape)
+
+    def stride(self) -> Ints:
+        """Strides in elements."""
+        return self.strides
+
+    def is_complex(self) -> bool:
+        """Whether its numbers are complex."""
+        return self.dtype.startswith("complex")
+
+    def is_contiguous(self) -> bool:
+        """Whether its elements lie side by side, in order; axes of one element have no say."""
+        length = 1
+        for size, stride in zip(reversed(self.shape), reversed(self.strides), strict=True):
+            if size != 1 and stride != length:
+                return 0 in self.shape
+            length *= size
+        return True
+
+    def shows(self, other: Value) -> bool:
+        """Whether both are the same elements."""
+        mine, its = ((each.variable, each.shape, each.strides, each.offset) for each in (self, other))
+        return mine == its
+
+    # Views.
+
+    def _viewed(self, shape: Sequence[int], strides: Sequence[int], call: str, offset: Place | None = None) -> Value:
+        shape, strides = tuple(shape), tuple(strides)
+        offset = self.offset if offset is None else offset
+        if (shape, strides, offset) == (self.shape, self.strides, self.offset):
+            return self
+        return Value(self.builder, self.variable, shape, strides, offset, (*self.chain, call), self.root)
+
+    def permute(self, *order: Any) -> Value:
+        """As `torch.Tensor.permute`."""
+        order = [axis % self.dim() for axis in (order[0] if order and not isinstance(order[0], int) else order)]
+        text = ", ".join(map(str, order))
+        moved = [axis for axis, source in enumerate(order) if axis != source]
+        call = f".permute({text})"
+        if len(moved) == 2:
+            first, second = (axis - self.dim() if self.dim() > 2 and axis > 1 else axis for axis in moved)
+            call = (
+                ".T" if self.dim() == 2 else ".mT" if (first, second) == (-2, -1) else f".transpose({first}, {second})"
+            )
+        return self._viewed([self.shape[axis] for axis in order], [self.strides[axis] for axis in order], call)
+
+    def transpose(self, first: int, second: int) -> Value:
+        """As `torch.Tensor.transpose`."""
+        order = list(range(self.dim()))
+        order[first], order[second] = order[second], order[first]
+        return self.permute(order)
+
+    @property
+    def mT(self) -> Value:  # noqa: N802  # torch's name
+        """The transposed matrices of the last two axes."""
+        return self.transpose(-2, -1)
+
+    def movedim(self, source: int, destination: int) -> Value:
+        """As `torch.Tensor.movedim`, of one axis."""
+        order = list(range(self.dim()))
+        order.insert(destination % self.dim(), order.pop(source % self.dim()))
+        return self.permute(order)
+
+    def unsqueeze(self, axis: int) -> Value:
+        """As `torch.Tensor.unsqueeze`."""
+        axis %= self.dim() + 1
+        stride = self.shape[axis] * self.strides[axis] if axis < self.dim() else 1
+        shape, strides = list(self.shape), list(self.strides)
+        shape.insert(axis, 1)
+        strides.insert(axis, stride)
+        return self._viewed(shape, strides, f".unsqueeze({axis})")
+
+    def squeeze(self, axis: int) -> Value:
+        """As `torch.Tensor.squeeze`, of one axis."""
+        axis %= self.dim()
+        if self.shape[axis] != 1:
+            return self
+        return self._viewed(_without(self.shape, axis), _without(self.strides, axis), f".squeeze({axis})")
+
+    def expand(self, *shape: int) -> Value:
+        """As `torch.Tensor.expand`; -1 keeps an axis."""
+        extra = len(shape) - self.dim()
+        old = (*(1,) * extra, *self.shape), (*(0,) * extra, *self.strides)
+        sizes = tuple(had if size == -1 else size for size, had in zip(shape, old[0], strict=True))
+        strides = [0 if had == 1 != size else step for size, had, step in zip(sizes, *old, strict=True)]
+        return self._viewed(sizes, strides, f".expand({', '.join(map(str, sizes))})")
+
+    def unfold(self, axis: int, size: int, step: int) -> Value:
+        """As `torch.Tensor.unfold`."""
+        axis %= self.dim()
+        shape, strides = list(self.shape), list(self.strides)
+        shape[axis] = (shape[axis] - size) // step + 1
+        strides[axis] *= step
+        call = f".unfold({axis}, {size}, {step})"
+        return self._viewed([*shape, size], [*strides, self.strides[axis]], call)
+
+    def narrow(self, axis: int, start: int, length: int) -> Value:
+        """As `torch.Tensor.narrow`."""
+        axis %= self.dim()
+        return self[(*(slice(None),) * axis, slice(start, start + length))]
+
+    def __getitem__(self, index: Any) -> Value:
+        """As with a tensor: slices, spans, integers, leading None and one ellipsis."""
+        parts = list(index) if isinstance(index, tuple) and not isinstance(index, Span | Place) else [index]
+        if None in parts:
+            place = parts.index(None)
+            before = sum(not isinstance(each, int | Place) for each in parts[:place])
+            return self[(*parts[:place], *parts[place + 1 :])].unsqueeze(before)
+        if Ellipsis in parts:
+            place = parts.index(Ellipsis)
+            parts[place : place + 1] = [slice(None)] * (self.dim() - len(parts) + 1)
+        shape, strides, offset, texts = [], [], self.offset, []
+        for part, size, stride in zip(parts, self.shape, self.strides, strict=False):
+            if isinstance(part, int | Place):
+                place = part if isinstance(part, Place) else Place(part % max(size, 1))
+                offset = offset.plus(place.times(stride))
+                texts.append(str(place))
+                continue
+            if isinstance(part, Span):
+                offset, length, step = offset.plus(part.start.times(stride)), part.length, 1
+                texts.append(":" if (part.start, length) == (Place(), size) else str(part))
+            else:
+                start, stop, step = part.indices(size)
+                length = len(range(start, stop, step))
+                offset = offset.plus(start * stride)
+                texts.append(_slice_text(start, stop, step, size))
+            shape.append(length)
+            strides.append(stride * step)
+        rest = len(parts)
+        while texts and texts[-1] == ":":
+            texts.pop()
+        call = f"[{', '.join(texts)}]"
+        return self._viewed([*shape, *self.shape[rest:]], [*strides, *self.strides[rest:]], call, offset)
+
+    def unbind(self, axis: int) -> list[Value]:
+        """As `torch.Tensor.unbind`."""
+        axis %= self.dim()
+        return [self[(*(slice(None),) * axis, index)] for index in range(self.shape[axis])]
+
+    def flatten(self, first: int = 0, last: int = -1) -> Value:
+        """As `torch.Tensor.flatten`: a view, or a copy if there is none."""
+        first, last = first % max(1, self.dim()), last % max(1, self.dim())
+        merged = math.prod(self.shape[first : last + 1])
+        return self.reshape(*self.shape[:first], merged, *self.shape[last + 1 :])
+
+    def view(self, *shape: Any) -> Value:
+        """As `torch.Tensor.view`."""
+        sizes = self._sizes(shape)
+        strides = view_strides(self.shape, self.strides, sizes)
+        if strides is None:
+            raise ValueError(f"no view of {self.shape} with strides {self.strides} has the shape {sizes}")
+        return self._viewed(sizes, strides, f".view({', '.join(map(str, sizes)) or '()'})")
+
+    def reshape(self, *shape: Any) -> Value:
+        """As `torch.Tensor.reshape`: a view, or a copy if there is none."""
+        sizes = self._sizes(shape)
+        if view_strides(self.shape, self.strides, sizes) is not None:
+            return self.view(*sizes)
+        return self.builder.reshaped(self, sizes)
+
+    def _sizes(self, shape: tuple[Any, ...]) -> Ints:
+        sizes = tuple(shape[0]) if len(shape) == 1 and not isinstance(shape[0], int) else tuple(shape)
+        if -1 in sizes:
+            known = -math.prod(sizes)
+            sizes = tuple((self.numel() // known if known else 0) if size == -1 else size for size in sizes)
+        return sizes
+
+    # What is recorded.
+
+    def flip(self, axes: Sequence[int]) -> Value:
+        """As `torch.Tensor.flip`, of what lies side by side."""
+        turned = tuple(axis for axis in axes if self.shape[axis] > 1)
+        return self.builder.flipped(self.contiguous(), turned) if turned else self
+
+    def contiguous(self) -> Value:
+        """As `torch.Tensor.contiguous`."""
+        return self if self.is_contiguous() and not self.variable.opaque else self.builder.reshaped(self, self.shape)
+
+    def new_empty(self, *shape: Any) -> Value:
+        """As `torch.Tensor.new_empty`."""
+        return self.builder.allocated(self, self._sizes(shape), self.dtype, "empty")
+
+    def new_zeros(self, *shape: Any) -> Value:
+        """As `torch.Tensor.new_zeros`."""
+        return self.builder.allocated(self, self._sizes(shape), self.dtype, "zeros")
+
+    def copy_(self, source: Value) -> Value:
+        """As `torch.Tensor.copy_`."""
+        self.builder.written(self, source)
+        return self
+
+    def zero_(self) -> Value:
+        """As `torch.Tensor.zero_`."""
+        self.builder.zeroed(self)
+        return self
+
+    def __setitem__(self, index: Any, source: Value) -> None:
+        part = self[index]
+        if not part.shows(source):  # as after `part += other`, which Python ends so
+            part.copy_(source)
+
+    def __iadd__(self, source: Value) -> Value:
+        self.builder.added(self, source)
+        return self
+
+    def conj_physical_(self) -> Value:
+        """As `torch.Tensor.conj_physical_`."""
+        self.builder.conjugated(self)
+        return self
+
+
+ITEMSIZES = {
+    "float64": 8, "float32": 4, "float16": 2, "bfloat16": 2, "complex128": 16, "complex64": 8, "complex32": 4,
+    "int64": 8, "int32": 4, "int16": 2, "int8": 1, "uint8": 1, "bool": 1,
+}  # fmt: skip
+
+
+def _without(values: Ints, axis: int) -> Ints:
+    return (*values[:axis], *values[axis + 1 :])
+
+
+def _slice_text(start: int, stop: int, step: int, size: int) -> str:
+    first, last = "" if start == 0 else str(start), "" if stop == size else str(stop)
+    return f"{first}:{last}" + (f":{step}" if step > 1 else "")
+
+
+def view_strides(shape: Ints, strides: Ints, wanted: Ints) -> Ints | None:
+    """Strides with which a tensor shows another shape, None if none do: the rule of `torch.Tensor.view`.
+
+    Example:
+        >>> view_strides((4, 6), (6, 1), (2, 2, 6)), view_strides((6, 4), (1, 6), (24,))
+        ((12, 6, 1), None)
+    """
+    if 0 in shape:
+        return contiguous_strides(wanted)
+    if math.prod(shape) != math.prod(wanted):
+        return None
+    # Axes that lie one inside the other make one run; a wanted axis is cut from one run.
+    runs: list[tuple[int, int]] = []
+    for size, stride in zip(shape, strides, strict=True):
+        if size == 1:
+            continue
+        if runs and runs[-1][1] == size * stride:
+            runs[-1] = runs[-1][0] * size, stride
+        else:
+            runs.append((size, stride))
+    found: list[int] = []
+    left, step = runs.pop() if runs else (1, 1)
+    for size in reversed(wanted):
+        if left == 1 and size != 1:
+            if not runs:
+                return None
+            left, step = runs.pop()
+        if left % size:
+            return None
+        found.append(step)
+        left, step = left // size, step * size
+    return None if left != 1 or runs else tuple(reversed(found))

@@ -1,0 +1,258 @@
+"""The one way from a form and two operands to a result: look a program up, or compile it, and run it."""
+
+from __future__ import annotations
+
+import itertools
+import linecache
+import weakref
+from collections.abc import Callable, Iterable
+from dataclasses import fields, replace
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.compiler import is_compiling, is_dynamo_compiling
+from torch.nn import Parameter
+
+from ndconv._form.cache import cached, memory
+from ndconv._form.geometry import Form, Geometry, Ints, Problem, Slot
+from ndconv._lowerings import LOWERINGS
+from ndconv._lowerings.native import arguments
+from ndconv._machine.target import target_of
+from ndconv._machine.timings import key_of, lookup, may_measure, measure, wins
+from ndconv._planner.choice import AUTO, FASTEST, NAMES, Setting, automatic, choose, cost, pick, refusal
+from ndconv._planner.computed import computed, problem_of
+from ndconv._planner.exact import get_exact
+from ndconv._planner.workspace import get_workspace_limit
+from ndconv._programs.builder import Builder
+from ndconv._programs.source import source
+from ndconv._tensors.autocast import autocast_device
+from ndconv._tensors.direct import Direct
+from ndconv._tensors.dtypes import computed_in, is_emulated, name_of, wide_dtype
+from ndconv._tensors.layout import is_channels_last
+
+# How many times the least estimate one must be for "fastest" not to try a lowering that may take seconds.
+_HOPELESS = 20.0
+# What holds numbers and does nothing else.
+_PLAIN = {Tensor, Parameter}
+_TITLES = {Slot.INPUT: "grad_input", Slot.WEIGHT: "grad_weight", Slot.OUTPUT: "output"}
+
+_counter = itertools.count()
+_programs = memory()
+
+
+class Program(NamedTuple):
+    """A form compiled for operands of one kind.
+
+    Args:
+        run: The function.
+        source: Its text.
+        is_view: Whether what it returns is a view of another tensor.
+        lowerings: What computes in it.
+    """
+
+    run: Callable[[Tensor, Tensor], Tensor]
+    source: str
+    is_view: bool
+    lowerings: tuple[str, ...]
+
+
+def wants_exact(dtype: torch.dtype) -> bool:
+    """Whether a convolution of this dtype is for exact lowerings only: integers are, whatever `set_exact` says."""
+    return get_exact() or not (dtype.is_floating_point or dtype.is_complex)
+
+
+def execute(form: Form, first: Tensor, second: Tensor) -> Tensor:
+    """Compute the open slot from its two operands; groups are folded into channels, as torch lays tensors out.
+
+    Args:
+        form: The form and its open slot.
+        first: Operand ``form.slot.operands[0]``.
+        second: Operand ``form.slot.operands[1]``.
+
+    Returns:
+        The tensor of the open slot, channels-last if an operand is: ``(n, g*c, *I)``, ``(g*d, c, *K)`` or
+        ``(n, g*d, *O)``.
+
+    Raises:
+        NotImplementedError: If the device can neither multiply such integers nor hold their sums in a float.
+    """
+    kind = autocast_device(first)
+    if kind is not None:
+        with torch.autocast(kind, enabled=False):
+            return execute(form, first, second)
+    first, second = first.resolve_conj().resolve_neg(), second.resolve_conj().resolve_neg()
+    if is_compiling() or type(first) not in _PLAIN or type(second) not in _PLAIN:
+        return _at_once(form, first, second)
+    if form.lowering == FASTEST:
+        form = _fastest(form, first, second)
+    program = program_of(form, first, second)
+    try:
+        result = program.run(first, second)
+    except RuntimeError as error:
+        if first.is_floating_point() or first.is_complex():
+            raise
+        raise NotImplementedError(
+            f"convolution of {first.dtype} on {first.device.type}: its matrix product lacks the dtype, and no float "
+            f"there holds such sums exactly"
+        ) from error
+    # A view made inside a Function cannot be written to; detached from the tensor that it shows, it is none.
+    return result.detach() if program.is_view else result
+
+
+def program_of(form: Form, first: Tensor, second: Tensor) -> Program:
+    """The program for such operands, compiled now if it was not before."""
+    key = (
+        form, first.shape, first.stride(), second.shape, second.stride(), first.dtype, first.device,
+        get_exact(), get_workspace_limit(), torch.backends.mkldnn.enabled,
+    )  # fmt: skip
+    found = _programs.answers.get(key)
+    if found is not None:
+        program: Program = found[0]
+        return program
+    operands = [(tuple(tensor.shape), tensor.stride()) for tensor in (first, second)]
+    program = compiled(form, *operands, first.dtype, first.device)
+    _programs.keep(key, program)
+    return program
+
+
+def compiled(
+    form: Form, first: tuple[Ints, Ints | None], second: tuple[Ints, Ints | None], dtype: torch.dtype, device: torch.device,
+    name: str = "",
+) -> Program:  # fmt: skip
+    """Compile a form for operands of these shapes and strides."""
+    setting = setting_of(dtype, form.wide, device)
+    builder, used = Builder(setting.target), []
+
+    def chosen(problem: Problem) -> str:
+        used.append(pick(problem, form.lowering, setting))
+        return used[-1]
+
+    operands = (
+        builder.operand(NAMES[slot], shape, strides, setting.dtype)
+        for slot, (shape, strides) in zip(form.slot.operands, (first, second), strict=True)
+    )
+    result = computed(builder, form, chosen, *operands)
+    text = source(name or f"conv{form.geometry.ndim}d_{_TITLES[form.slot]}", builder, result)
+    return Program(_load(text), text, result.is_view, tuple(dict.fromkeys(used)))
+
+
+def setting_of(dtype: torch.dtype, wide: bool, device: torch.device) -> Setting:
+    return Setting(name_of(dtype), wide, wants_exact(dtype), target_of(device))
+
+
+def _load(text: str) -> Callable[[Tensor, Tensor], Tensor]:
+    """The function that a program's text defines; a traceback shows its lines."""
+    file = f"<ndconv program {next(_counter)}>"
+    namespace: dict[str, Any] = {}
+    exec(compile(text, file, "exec"), namespace)
+    run: Callable[[Tensor, Tensor], Tensor] = [*namespace.values()][-1]
+    linecache.cache[file] = len(text), None, text.splitlines(keepends=True), file
+    weakref.finalize(run, linecache.cache.pop, file, None)
+    return run
+
+
+def _at_once(form: Form, first: Tensor, second: Tensor) -> Tensor:
+    """The steps on the tensors themselves, which may be symbolic, or of a class that does more than hold numbers."""
+    setting = setting_of(first.dtype, form.wide, first.device)
+    wanted = AUTO if form.lowering == FASTEST else form.lowering
+    result: Tensor = computed(
+        Direct(setting.target.kind, setting.target.emulated), form, lambda problem: _traced(problem, wanted, setting),
+        first, second,
+    )  # fmt: skip
+    return result if is_compiling() else result.detach()
+
+
+def _traced(problem: Problem, wanted: str, setting: Setting) -> str:
+    """A choice that holds for every size that an exported program serves, weighed by those that it is exported with."""
+    names = [*automatic(LOWERINGS)]
+    if not is_dynamo_compiling():  # which has no numbers for its symbols
+        example = _with_hints(problem)
+        costs = {
+            name: cost(name, example, setting).nanoseconds
+            for name in names
+            if refusal(name, example, setting.exact, symbolic=True) is None
+        }
+        names = sorted(costs, key=costs.__getitem__)
+    names = names if wanted == AUTO else [wanted, *names]
+    return next(name for name in names if refusal(name, problem, setting.exact, symbolic=True) is None)
+
+
+def _with_hints(value: Any) -> Any:
+    """A problem with the numbers that its symbols stand for at the moment; no guard is made."""
+    if isinstance(value, torch.SymInt):
+        return value.node.hint if value.node.has_hint() else 1
+    if isinstance(value, tuple):
+        return tuple(map(_with_hints, value))
+    if isinstance(value, Problem | Geometry):
+        return type(value)(*(_with_hints(getattr(value, each.name)) for each in fields(value)))
+    return value
+
+
+@cached
+def _problem(form: Form, first: Ints, second: Ints, itemsize: int) -> Problem:
+    return problem_of(form, first, second, itemsize)
+
+
+def problem_for(form: Form, first: Tensor, second: Tensor) -> Problem:
+    """The problem that operands pose, in the dtype that it is computed in."""
+    itemsize = computed_in(first.dtype, first.is_cpu, form.wide).itemsize
+    return _problem(form, first.shape, second.shape, itemsize)
+
+
+def _fastest(form: Form, first: Tensor, second: Tensor) -> Form:
+    """The form by what took the least time, all measured now if they were not before and it is worth the while."""
+    if first.is_meta or first.numel() == 0 or second.numel() == 0:
+        return _named(form, AUTO)  # computing without numbers takes no time
+    last = form.channels_last
+    if last is None:
+        last = is_channels_last(first) or is_channels_last(second)
+    problem, exact = problem_for(form, first, second), wants_exact(first.dtype)
+    key = key_of(problem, first, last)
+    seconds = lookup(key)
+    if not seconds and may_measure(key):
+        choice = choose(problem, FASTEST, setting_of(first.dtype, form.wide, first.device))
+        least = min(choice.estimates.values())
+        hopeful = [name for name, each in choice.estimates.items() if each < _HOPELESS * least or LOWERINGS[name].exact]
+        calls = {name: partial(execute, _named(form, name), first, second) for name in hopeful}
+        seconds = measure(key, calls)
+    contenders = (name for name in seconds if LOWERINGS[name].exact or not exact)
+    return _named(form, min(contenders, key=seconds.__getitem__, default=AUTO))
+
+
+@cached
+def _named(form: Form, lowering: str) -> Form:
+    return replace(form, lowering=lowering)
+
+
+def torch_takes_over(problem: Problem, slots: Iterable[Slot], dtype: torch.dtype, device: str) -> bool:
+    """Whether torch's operator had better take the place of the Function, and so differentiate itself.
+
+    That is where ``"fastest"`` has measured the slots and torch's kernel wins them all, unless torch lacks the dtype or
+    rounds partial sums.
+    """
+    if not dtype.is_floating_point or is_emulated(dtype, device == "cpu"):
+        return False
+    return wins("native", problem, tuple(slots), dtype, device, torch.get_num_threads())
+
+
+def torchs_own(form: Form, first: Tensor, second: Tensor, bias: Tensor | None) -> tuple[Any, ...] | None:
+    """Arguments of ``torch.convolution`` after the bias where `torch_takes_over` an OUTPUT or INPUT; None elsewhere.
+
+    torch's operator keeps both operands for whichever gradient is needed, so it is only for those that need both.
+    """
+    if is_compiling() or not {type(first), type(second)} <= _PLAIN or torch._C._are_functorch_transforms_active():
+        return None
+    if is_channels_last(first) or is_channels_last(second):
+        return None
+    if form.wide and wide_dtype(first.dtype) != first.dtype:
+        return None  # torch may round before the bias
+    problem = _problem(form, first.shape, second.shape, computed_in(first.dtype, first.is_cpu).itemsize)
+    slots = [form.slot]
+    if torch.is_grad_enabled():
+        if first.requires_grad and second.requires_grad:
+            slots += form.slot.operands
+        elif any(tensor is not None and tensor.requires_grad for tensor in (first, second, bias)):
+            return None
+    return arguments(problem) if torch_takes_over(problem, slots, first.dtype, first.device.type) else None
