@@ -81,7 +81,7 @@ def _rounded(result: Tensor, bias: Tensor | None, dtype: torch.dtype) -> Tensor:
     """Add one number per channel to a result that may be wide, and round the sum."""
     if bias is not None:
         result = result + bias.view(-1, *(1,) * (result.dim() - 2))
-    return result.to(dtype)
+    return result if result.dtype == dtype else result.to(dtype)
 
 
 def compute_weight(

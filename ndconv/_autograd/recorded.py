@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.compiler import is_compiling
 
 from ndconv._form.geometry import Convolution, Pairs
 from ndconv._lowerings.native import Call, call_of
@@ -17,7 +18,7 @@ def records(convolution: Convolution) -> bool:
     Raises:
         NotImplementedError: If `torch.jit.trace` records what torch has no operator for.
     """
-    if not wants_torchs_own():
+    if torch._C._get_tracing_state() is None and not (is_compiling() and wants_torchs_own()):
         return False
     axes = convolution.geometry.ndim
     if 1 <= axes <= 3:

@@ -293,7 +293,7 @@ def _product(b: Steps, first: Array, second: Array) -> Array:
     shape = groups, rows, columns, frequencies
     elements = math.prod(shape)
     # A complex product is four.
-    work = Work(None, Product(groups * frequencies, 2 * rows, 1, 2 * columns, dense=False), again=True)
+    work = Work(None, Product(1, 4 * groups * rows, 1, columns * frequencies, dense=False), again=True)
     total = b.call("mul", shape, first[:, :, 0, None], second[:, None, 0], name="product", work=work)
     some = max(1, _PRODUCTS // elements)
     for part in b.chunks(terms - 1, 1, some, "term", start=1):

@@ -183,7 +183,7 @@ def _accumulate(b: Steps, target: Array, first: Array, second: Array, *, fresh: 
         return
     # A product of a column and a row is one operation for all groups, where baddbmm calls a product for each.
     (groups, rows, terms), columns = first.shape, target.shape[2]
-    work = Work(None, Product(groups, rows, 1, columns), again=True)
+    work = Work(None, Product(1, groups * rows, 1, columns), again=True)
     if fresh:
         b.change("torch.mul({1}, {2}, out={0})", target, first[:, :, :1], second[:, :1], work=work)
     for term in b.each(terms, "term", start=int(fresh)):

@@ -14,6 +14,10 @@ from ndconv._programs.values import Value, Variable
 # Elements that could be copied in the time that starting on a row takes, and bytes in the time that an element takes that
 # has gaps on either side.
 _ROW, _APART = 18, 12
+# Up to so many rows or columns a product takes as long as reading its operands.
+_THIN = 4
+# What a further product of a batch takes, in operations started, and one that adds to what is there.
+_EACH, _EACH_AGAIN = 1 / 40, 1 / 4
 
 
 @dataclass(frozen=True)
@@ -76,8 +80,11 @@ def price(builder: Builder, result: Value, rates: Rates) -> Cost:
             adds += number
             computing += number / rates.multiply_adds[itemsize][not work.product.dense]
             products[work.product._replace(number=1)] += times * work.product.number
-            if work.again:
-                cached += times * itemsize * sum(each.numel() for each in step.operands)
+            # Products of a few rows are bound by what they read.
+            thin = min(work.product.rows, work.product.columns) <= _THIN
+            read = sum(each.numel() for each in step.operands if work.again or each.variable.owned)
+            cached += times * itemsize * read * (1 + (work.again and thin))
+            calls += times * (work.product.number - 1) * (_EACH_AGAIN if work.again else _EACH)
     most = workspace(builder, result)
     nanoseconds = computing + moved / rates.moved + cached / rates.cached + calls * rates.call
     nanoseconds += most * rates.page if most >= rates.large else 0.0

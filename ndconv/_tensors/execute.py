@@ -78,13 +78,13 @@ def execute(form: Form, first: Tensor, second: Tensor) -> Tensor:
     Raises:
         NotImplementedError: If the device can neither multiply such integers nor hold their sums in a float.
     """
-    kind = autocast_device(first)
-    if kind is not None:
+    if (kind := autocast_device(first)) is not None:
         with torch.autocast(kind, enabled=False):
             return execute(form, first, second)
-    first, second = first.resolve_conj().resolve_neg(), second.resolve_conj().resolve_neg()
     if is_compiling() or type(first) not in _PLAIN or type(second) not in _PLAIN:
-        return _at_once(form, first, second)
+        return _at_once(form, first.resolve_conj().resolve_neg(), second.resolve_conj().resolve_neg())
+    if first.is_conj() or first.is_neg() or second.is_conj() or second.is_neg():
+        first, second = first.resolve_conj().resolve_neg(), second.resolve_conj().resolve_neg()
     if form.lowering == FASTEST:
         form = _fastest(form, first, second)
     program = program_of(form, first, second)
@@ -105,7 +105,7 @@ def program_of(form: Form, first: Tensor, second: Tensor) -> Program:
     """The program for such operands, compiled now if it was not before."""
     key = (
         form, first.shape, first.stride(), second.shape, second.stride(), first.dtype, first.device,
-        get_exact(), get_workspace_limit(), torch.backends.mkldnn.enabled,
+        get_exact(), get_workspace_limit(), torch._C._get_mkldnn_enabled(),
     )  # fmt: skip
     found = _programs.answers.get(key)
     if found is not None:
