@@ -64,7 +64,7 @@ class SlotPlan:
         """
         sizes = ((tuple(shape), None) for shape in self._shapes)
         device = torch.device(self.device)
-        return compiled(self.form, *sizes, getattr(torch, self.dtype), device, self.function).source
+        return compiled(self.form, sizes, getattr(torch, self.dtype), device, self.function).source
 
     @property
     def _shapes(self) -> tuple[Ints, Ints]:

@@ -176,7 +176,7 @@ def _layouts(form: Form, first: Tensor, second: Tensor) -> tuple[bool, ...]:
 def _fold(tensor: Tensor, slot: Slot, index: str, groups: int) -> Tensor:
     """Merge the leading axis of a slot's tensor into one of its indices."""
     axis, position = slot.group_axis, slot.indices.index(index)
-    apart = ungroup(tensor, axis + 1, groups)
+    apart: Tensor = ungroup(tensor, axis + 1, groups)
     return apart.movedim(0, position).flatten(position, position + 1).flatten(axis, axis + 1)
 
 
@@ -184,7 +184,7 @@ def _unfold(tensor: Tensor, slot: Slot, index: str, groups: int, size: int) -> T
     """Inverse of `_fold`: ``size`` problems out of an index, as a leading axis."""
     axis, position = slot.group_axis, slot.indices.index(index)
     apart = ungroup(tensor, axis, groups)
-    single = unflatten(apart, position, (size, apart.shape[position] // size)).movedim(position, 0)
+    single: Tensor = unflatten(apart, position, (size, apart.shape[position] // size)).movedim(position, 0)
     return single.flatten(axis + 1, axis + 2)
 
 

@@ -5,13 +5,18 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Iterator
+from typing import Any
 
 from ndconv._form.geometry import Problem, Slot
 from ndconv._lowerings._base import Array, Lowering, Steps
+from ndconv._lowerings._products import is_short
 from ndconv._programs.values import Span
 from ndconv._programs.windows import fold, windows
 
 Views = tuple[Array, ...]
+
+# Bytes of a sample's windows from which on samples are computed one by one.
+_ALONE = 2 * 2**20
 
 
 class Windowed(Lowering):
@@ -54,7 +59,7 @@ class Windowed(Lowering):
             padded = y.new_zeros((*problem.shape(Slot.INPUT)[:3], *reach))
             for part in self._parts(b, problem):
                 folded = fold(self.product_input(b, w, y[part]), geometry)
-                axes = zip(geometry.stride, part[3:], folded.shape[3:], strict=True)
+                axes: Any = zip(geometry.stride, part[3:], folded.shape[3:], strict=True)
                 padded[part[:3] + tuple(cut.scaled(stride, size) for stride, cut, size in axes)] += folded
         return b.unpad(padded, geometry.fit(problem.input_size, reach))
 
@@ -62,15 +67,19 @@ class Windowed(Lowering):
         views = self.views(b, problem, x)
         if not self.is_cut(b, problem):
             return self.product_weight(b, views, y)
-        w = x.new_zeros(problem.shape(Slot.WEIGHT))
+        total = b.total(x)
         for part in self._parts(b, problem):
-            w += self.product_weight(b, _at(views, part), y[part])
-        return w
+            total.add(self.product_weight(b, _at(views, part), y[part]))
+        return total.value
 
     def _parts(self, b: Steps, problem: Problem) -> Iterator[tuple[slice | Span, ...]]:
         """Spans ``[n, g, c or d, *o]`` of windows or outputs that make the chunks: samples, then rows of one, ..."""
         each, sizes = problem.itemsize * elements_per_window(problem), (problem.batch, *problem.output_size)
-        for samples, *part in b.blocks(sizes, each, self.chunk(problem)):
+        target = self.chunk(problem)
+        if not is_short(b, problem.output_size):
+            # A sample has matrices of its own, and large ones need no company.
+            target = min(b.aim(target), max(_ALONE, each * math.prod(problem.output_size)))
+        for samples, *part in b.blocks(sizes, each, target):
             yield (samples, slice(None), slice(None), *part)
 
     def is_cut(self, b: Steps, problem: Problem) -> bool:

@@ -188,7 +188,7 @@ class Fourier(Lowering):
 
 def _groups(b: Steps, problem: Problem, found: Grid) -> Iterator[slice | Span]:
     """Groups of which a sample fits a chunk with their kernels."""
-    return b.chunks(problem.geometry.groups, sum(_bytes(problem, found)), _CACHE_BYTES, "g")
+    yield from b.chunks(problem.geometry.groups, sum(_bytes(problem, found)), _CACHE_BYTES, "g")
 
 
 def _samples(b: Steps, problem: Problem, found: Grid, groups: int, *, apart: bool = False) -> Iterator[slice | Span]:
@@ -196,7 +196,7 @@ def _samples(b: Steps, problem: Problem, found: Grid, groups: int, *, apart: boo
     kernel, sample = _bytes(problem, found)
     # No less than the kernels have, whose spectra every chunk of samples reads again.
     beside = max(1, b.aim(max(_CACHE_BYTES, 2 * groups * kernel)) - groups * kernel)
-    return b.chunks(problem.batch, groups * sample, beside, "n", apart=apart)
+    yield from b.chunks(problem.batch, groups * sample, beside, "n", apart=apart)
 
 
 def _bytes(problem: Problem, found: Grid) -> tuple[int, int]:

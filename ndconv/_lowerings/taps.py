@@ -151,7 +151,7 @@ class Taps(Lowering):
 def _tied(
     b: Steps, problem: Problem, plan: Layout, taps: Array, packed: Array, *, apart: bool = False
 ) -> Iterator[tuple[Array, Array]]:
-    """Views ``W[t]`` of the packed weight and ``X[rows, s : s+L]`` of the packed input, for each run; one first, or all."""
+    """Views ``W[t]`` of the packed weight and ``X[rows, s : s+L]`` of the packed input, run by run."""
     length, channels = packed.shape[2] - plan.lead - plan.tail, problem.channels
 
     def views(size: int, start: object, row: object, place: object) -> tuple[Array, Array]:
@@ -202,7 +202,7 @@ def _elements_per_sample(problem: Problem, plan: Layout) -> int:
 
 
 def _parts(b: Steps, problem: Problem, plan: Layout) -> Iterator[Array]:
-    return b.chunks(problem.batch, problem.itemsize * _elements_per_sample(problem, plan), _CACHE_BYTES)
+    yield from b.chunks(problem.batch, problem.itemsize * _elements_per_sample(problem, plan), _CACHE_BYTES)
 
 
 def _cells(packed: Array, problem: Problem, plan: Layout) -> Array:

@@ -144,6 +144,10 @@ class Builder(Chunks):
         whole = (self._whole(like.variable),)
         return self._make(name, bare, dtype, line, whole, Work(Copied(elements, elements))).view(*shape)
 
+    def total(self, like: Value) -> Total:
+        """A sum of what a loop that follows computes."""
+        return Total(self, like, self._open[-1])
+
     def zeros(self, shape: Ints, dtype: str, like: Value) -> Value:
         """A new tensor of zeros."""
         return self.allocated(like, shape, dtype, "zeros")
@@ -443,6 +447,34 @@ class Builder(Chunks):
         return result
 
 
+class Total:
+    """A sum that is laid out as what is added to it, so that nothing is transposed again and again.
+
+    Args:
+        builder: What records the steps.
+        like: A value of the dtype.
+        steps: Where the sum begins with zeros, before the loop.
+    """
+
+    def __init__(self, builder: Builder, like: Value, steps: list[Step]) -> None:
+        self._builder, self._like, self._steps, self._place = builder, like, steps, len(steps)
+        self._value: Value | None = None
+
+    @property
+    def value(self) -> Value:
+        """The sum; something must have been added."""
+        assert self._value is not None
+        return self._value
+
+    def add(self, other: Value) -> None:
+        """Add a value, all of one shape and layout."""
+        if self._value is None:
+            begin = self._builder.zeros(other.variable.shape, other.dtype, self._like).view(*other.variable.shape)
+            self._steps.insert(self._place, self._builder._open[-1].pop())
+            self._value = Value(self._builder, begin.variable, other.shape, other.strides, other.offset, ("", ""))
+        self._builder.added(self._value, other)
+
+
 def _text(numbers: Sequence[int]) -> str:
     return f"({numbers[0]},)" if len(numbers) == 1 else f"({', '.join(map(str, numbers))})"
 
@@ -513,18 +545,18 @@ def _slim(target: Value, source: Value) -> tuple[Value, Value]:
     if target.variable.opaque or source.variable.opaque:
         return target, source
     axes: list[tuple[int, int, int]] = []
-    for size, step, other in zip(target.shape, target.strides, source.strides, strict=True):
+    for size, step, between in zip(target.shape, target.strides, source.strides, strict=True):
         if size == 1:
             continue
-        if axes and axes[-1][1:] == (size * step, size * other):
-            axes[-1] = axes[-1][0] * size, step, other
+        if axes and axes[-1][1:] == (size * step, size * between):
+            axes[-1] = axes[-1][0] * size, step, between
         else:
-            axes.append((size, step, other))
-    shape, steps, others = zip(*axes, strict=True) if axes else ((), (), ())
+            axes.append((size, step, between))
+    shape, steps, others = (tuple(each) for each in zip(*axes, strict=True)) if axes else ((), (), ())
     for wanted in (source.variable.shape, target.variable.shape, target.variable.shape[1:]):
-        found = view_strides(shape, steps, wanted), view_strides(shape, others, wanted)
-        if math.prod(wanted) == math.prod(shape) and None not in found:
-            shape, (steps, others) = wanted, found
+        one, other = view_strides(shape, steps, wanted), view_strides(shape, others, wanted)
+        if one is not None and other is not None:
+            shape, steps, others = wanted, one, other
             break
     return (
         Value(target.builder, target.variable, shape, steps, target.offset, ("", "")),

@@ -11,13 +11,13 @@ from ndconv._programs.source import last_uses
 from ndconv._programs.steps import Change, Make, Product, Repeat, Step, Unless, walk
 from ndconv._programs.values import Value, Variable
 
-# Elements that could be copied in the time that starting on a row takes, and bytes in the time that an element takes that
-# has gaps on either side.
+# Elements that could be copied in the time that starting on a row takes, and bytes in the time that an element takes
+# that has gaps on either side.
 _ROW, _APART = 18, 12
 # Up to so many rows or columns a product takes as long as reading its operands.
 _THIN = 4
 # What a further product of a batch takes, in operations started, and one that adds to what is there.
-_EACH, _EACH_AGAIN = 1 / 40, 1 / 4
+_EACH, _EACH_AGAIN = 1 / 10, 1 / 4
 
 
 @dataclass(frozen=True)
@@ -66,8 +66,8 @@ class Cost:
 
 def price(builder: Builder, result: Value, rates: Rates) -> Cost:
     """The cost of what a builder has recorded."""
-    moved = computing = 0.0
-    cached = adds = calls = 0
+    moved = computing = calls = 0.0
+    cached = adds = 0
     products: Counter[Product] = Counter()
     for times, step in walk(builder.steps):
         if not isinstance(step, Make | Change):
@@ -83,12 +83,12 @@ def price(builder: Builder, result: Value, rates: Rates) -> Cost:
             # Products of a few rows are bound by what they read.
             thin = min(work.product.rows, work.product.columns) <= _THIN
             read = sum(each.numel() for each in step.operands if work.again or each.variable.owned)
-            cached += times * itemsize * read * (1 + (work.again and thin))
+            cached += times * itemsize * read * (1 + 2 * thin)
             calls += times * (work.product.number - 1) * (_EACH_AGAIN if work.again else _EACH)
     most = workspace(builder, result)
     nanoseconds = computing + moved / rates.moved + cached / rates.cached + calls * rates.call
     nanoseconds += most * rates.page if most >= rates.large else 0.0
-    return Cost(adds, round(moved), cached, most, _text(products), calls, nanoseconds)
+    return Cost(adds, round(moved), cached, most, _text(products), round(calls), nanoseconds)
 
 
 def _text(products: Mapping[Product, int]) -> str:

@@ -215,16 +215,15 @@ class Value:
 
     def permute(self, *order: Any) -> Value:
         """As `torch.Tensor.permute`."""
-        order = [axis % self.dim() for axis in (order[0] if order and not isinstance(order[0], int) else order)]
-        text = ", ".join(map(str, order))
-        moved = [axis for axis, source in enumerate(order) if axis != source]
-        call = f".permute({text})"
+        places: Sequence[int] = order[0] if order and not isinstance(order[0], int) else order
+        axes = [axis % self.dim() for axis in places]
+        moved = [axis for axis, source in enumerate(axes) if axis != source]
+        call = f".permute({', '.join(map(str, axes))})"
         if len(moved) == 2:
             first, second = (axis - self.dim() if self.dim() > 2 and axis > 1 else axis for axis in moved)
-            call = (
-                ".T" if self.dim() == 2 else ".mT" if (first, second) == (-2, -1) else f".transpose({first}, {second})"
-            )
-        return self._viewed([self.shape[axis] for axis in order], [self.strides[axis] for axis in order], call)
+            turned = ".T" if self.dim() == 2 else ".mT" if (first, second) == (-2, -1) else ""
+            call = turned or f".transpose({first}, {second})"
+        return self._viewed([self.shape[axis] for axis in axes], [self.strides[axis] for axis in axes], call)
 
     def transpose(self, first: int, second: int) -> Value:
         """As `torch.Tensor.transpose`."""
@@ -294,18 +293,18 @@ class Value:
         shape, strides, offset, texts = [], [], self.offset, []
         for part, size, stride in zip(parts, self.shape, self.strides, strict=False):
             if isinstance(part, int | Place):
-                place = part if isinstance(part, Place) else Place(part % max(size, 1))
-                offset = offset.plus(place.times(stride))
-                texts.append(str(place))
+                start = part if isinstance(part, Place) else Place(part % max(size, 1))
+                offset = offset.plus(start.times(stride))
+                texts.append(str(start))
                 continue
             if isinstance(part, Span):
                 offset, length, step = offset.plus(part.start.times(stride)), part.length, 1
                 texts.append(":" if (part.start, length) == (Place(), size) else str(part))
             else:
-                start, stop, step = part.indices(size)
-                length = len(range(start, stop, step))
-                offset = offset.plus(start * stride)
-                texts.append(_slice_text(start, stop, step, size))
+                first, stop, step = part.indices(size)
+                length = len(range(first, stop, step))
+                offset = offset.plus(first * stride)
+                texts.append(_slice_text(first, stop, step, size))
             shape.append(length)
             strides.append(stride * step)
         rest = len(parts)

@@ -112,16 +112,15 @@ def program_of(form: Form, first: Tensor, second: Tensor) -> Program:
         program: Program = found[0]
         return program
     operands = [(tuple(tensor.shape), tensor.stride()) for tensor in (first, second)]
-    program = compiled(form, *operands, first.dtype, first.device)
+    program = compiled(form, operands, first.dtype, first.device)
     _programs.keep(key, program)
     return program
 
 
 def compiled(
-    form: Form, first: tuple[Ints, Ints | None], second: tuple[Ints, Ints | None], dtype: torch.dtype, device: torch.device,
-    name: str = "",
-) -> Program:  # fmt: skip
-    """Compile a form for operands of these shapes and strides."""
+    form: Form, operands: Iterable[tuple[Ints, Ints | None]], dtype: torch.dtype, device: torch.device, name: str = ""
+) -> Program:
+    """Compile a form for operands of these shapes and strides; None for contiguous ones."""
     setting = setting_of(dtype, form.wide, device)
     builder, used = Builder(setting.target), []
 
@@ -129,11 +128,11 @@ def compiled(
         used.append(pick(problem, form.lowering, setting))
         return used[-1]
 
-    operands = (
+    first, second = (
         builder.operand(NAMES[slot], shape, strides, setting.dtype)
-        for slot, (shape, strides) in zip(form.slot.operands, (first, second), strict=True)
+        for slot, (shape, strides) in zip(form.slot.operands, operands, strict=True)
     )
-    result = computed(builder, form, chosen, *operands)
+    result = computed(builder, form, chosen, first, second)
     text = source(name or f"conv{form.geometry.ndim}d_{_TITLES[form.slot]}", builder, result)
     return Program(_load(text), text, result.is_view, tuple(dict.fromkeys(used)))
 

@@ -20,7 +20,7 @@ def _columns(x: Tensor, convolution: Convolution) -> Tensor:
     """``(n, c, *I) -> (n, c * prod(K), prod(O))``."""
     geometry, positions = convolution.geometry, convolution.output_size
     padded = pad(x, geometry.fit(convolution.input_size, geometry.reach(positions)))
-    view = kernel_first(windows(padded.unsqueeze(1), geometry), geometry.ndim)
+    view: Tensor = kernel_first(windows(padded.unsqueeze(1), geometry), geometry.ndim)
     return view.reshape(x.shape[0], x.shape[1] * math.prod(geometry.kernel), math.prod(positions))
 
 
