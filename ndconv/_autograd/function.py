@@ -117,11 +117,12 @@ def _gradients(ctx: Any, grad: Tensor | None) -> list[Tensor | None]:
     # An exporter traces a Function's backward with it, and this one has itself in its backward without end.
     derive = compute if is_compiling() else trilinear
     grads: list[Tensor | None] = [None, None]
-    both = None not in saved
+    both = all(operand is not None for operand in saved)
     for position, (wanted, other) in enumerate(zip(slots, reversed(saved), strict=True)):
         if grad is not None and other is not None and not (both and _is_dropped(ctx, position)):
             # A wide result was rounded later, and so its gradient fits the operands' dtype.
-            filled = grad.to(other.dtype), other.conj()
+            cast = grad if grad.dtype == other.dtype else grad.to(other.dtype)
+            filled = cast, other.conj() if other.is_complex() else other
             first, second = filled if wanted.operands[0] is form.slot else reversed(filled)
             grads[position] = derive(_derivative(form, wanted, ctx.channels_last[position]), first, second)
     return grads
