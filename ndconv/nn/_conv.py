@@ -79,10 +79,10 @@ class ConvNd(Layer):
         )  # fmt: skip
 
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        name, ndim = type(self).__name__, len(self.kernel_size)
-        arguments: Any = self.stride, self.padding, self.dilation, self.groups
-        how: Any = {"padding_mode": self.padding_mode, "lowering": self.lowering}
-        return convolve(name, ndim, input, weight, bias, *arguments, **how)
+        return convolve(
+            type(self).__name__, len(self.kernel_size), input, weight, bias, self.stride, self.padding, self.dilation,
+            self.groups, padding_mode=self.padding_mode, lowering=self.lowering,
+        )  # fmt: skip
 
     def forward(self, input: Tensor) -> Tensor:
         """Convolve ``(batch, in_channels, *I)`` or ``(in_channels, *I)``."""

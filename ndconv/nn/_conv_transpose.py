@@ -92,10 +92,10 @@ class ConvTransposeNd(Layer, _ConvTransposeNd):
             ValueError: If no output padding less than the stride gives this size.
         """
         extra = self.output_padding if output_size is None else 0
-        arguments: Any = self.stride, self.padding, extra, self.groups, self.dilation
-        how: Any = {"padding_mode": self.padding_mode, "lowering": self.lowering}
-        name, ndim = type(self).__name__, len(self.kernel_size)
-        return convolve_transposed(name, ndim, output_size, input, self.weight, self.bias, *arguments, **how)
+        return convolve_transposed(
+            type(self).__name__, len(self.kernel_size), output_size, input, self.weight, self.bias, self.stride,
+            self.padding, extra, self.groups, self.dilation, padding_mode=self.padding_mode, lowering=self.lowering,
+        )  # fmt: skip
 
     def plan(self, input: Tensor | Sequence[int]) -> ConvPlan:
         """What this layer will run on an input or an input of that shape: see `ndconv.plan`."""
