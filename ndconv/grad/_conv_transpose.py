@@ -28,15 +28,13 @@ def _input(
     padding_mode: str = "zeros",
     lowering: str | None = None,
 ) -> Tensor:
+    names = "input_size", "weight"
     _rules.tensors(function, weight=weight, grad_output=grad_output)
-    shape, names = _rules.sizes(function, "input_size", input_size), ("input_size", "weight")
-    arguments = stride, padding, output_padding, groups, dilation
+    shapes = _rules.sizes(function, "input_size", input_size), tuple(weight.shape)
     convolution = _rules.transposed(
-        function, shape, weight.shape, *arguments, mode=padding_mode, ndim=ndim, names=names
+        function, *shapes, stride, padding, output_padding, groups, dilation, mode=padding_mode, ndim=ndim, names=names
     )
-    _rules.grad_output(
-        function, names, (shape, weight.shape), convolution.input_shape(shape, weight.shape), grad_output.shape
-    )
+    _rules.grad_output(function, names, shapes, convolution.input_shape(*shapes), grad_output.shape)
     return compute_output(convolution, resolve(function, lowering), grad_output, weight)
 
 
@@ -56,14 +54,14 @@ def _weight(
     padding_mode: str = "zeros",
     lowering: str | None = None,
 ) -> Tensor:
+    names = "input", "weight_size"
     _rules.tensors(function, input=input, grad_output=grad_output)
-    shape, names = _rules.sizes(function, "weight_size", weight_size), ("input", "weight_size")
-    arguments = stride, padding, output_padding, groups, dilation
-    convolution = _rules.transposed(function, input.shape, shape, *arguments, mode=padding_mode, ndim=ndim, names=names)
-    _rules.grad_output(
-        function, names, (input.shape, shape), convolution.input_shape(input.shape, shape), grad_output.shape
+    shapes = tuple(input.shape), _rules.sizes(function, "weight_size", weight_size)
+    convolution = _rules.transposed(
+        function, *shapes, stride, padding, output_padding, groups, dilation, mode=padding_mode, ndim=ndim, names=names
     )
-    _rules.per_sample(function, per_sample, input.shape, shape)
+    _rules.grad_output(function, names, shapes, convolution.input_shape(*shapes), grad_output.shape)
+    _rules.per_sample(function, per_sample, *shapes)
     return compute_weight(convolution, resolve(function, lowering), grad_output, input, per_sample=per_sample)
 
 
