@@ -6,6 +6,7 @@ from torch import Tensor
 
 from ndconv import _rules
 from ndconv._autograd.convolution import compute_output
+from ndconv._fixed import over
 from ndconv._planner.selection import resolve
 from ndconv._rules import IntOrInts, Padding
 from ndconv._tensors.autocast import autocast_device, cast
@@ -17,13 +18,14 @@ def convolve(
     ndim: int | None,
     input: Tensor,
     weight: Tensor,
-    bias: Tensor | None,
-    stride: IntOrInts,
-    padding: Padding,
-    dilation: IntOrInts,
-    groups: int,
-    padding_mode: str,
-    lowering: str | None,
+    bias: Tensor | None = None,
+    stride: IntOrInts = 1,
+    padding: Padding = 0,
+    dilation: IntOrInts = 1,
+    groups: int = 1,
+    *,
+    padding_mode: str = "zeros",
+    lowering: str | None = None,
 ) -> Tensor:
     """`convnd` under the name of a function or module, for N axes or as many as the weight has."""
     if (kind := autocast_device(input)) is not None:
@@ -37,18 +39,8 @@ def convolve(
     return compute_output(convolution, resolve(function, lowering), input, weight, bias)
 
 
-def convnd(
-    input: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    stride: IntOrInts = 1,
-    padding: Padding = 0,
-    dilation: IntOrInts = 1,
-    groups: int = 1,
-    *,
-    padding_mode: str = "zeros",
-    lowering: str | None = None,
-) -> Tensor:
+@over(None, convolve)
+def convnd() -> None:
     """Convolve over ``N = weight.dim() - 2`` axes.
 
     ``output[n, d, o] = bias[d] + sum over c, k of weight[d, c, k] * input[n, c, S*o + D*k - lo]`` in each group, with
@@ -80,22 +72,10 @@ def convnd(
         >>> convnd(light_field, weight, stride=(1, 1, 2, 2), padding="same").shape
         torch.Size([1, 4, 5, 5, 4, 4])
     """
-    arguments = stride, padding, dilation, groups, padding_mode
-    return convolve("convnd", None, input, weight, bias, *arguments, lowering)
 
 
-def conv1d(
-    input: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    stride: IntOrInts = 1,
-    padding: Padding = 0,
-    dilation: IntOrInts = 1,
-    groups: int = 1,
-    *,
-    padding_mode: str = "zeros",
-    lowering: str | None = None,
-) -> Tensor:
+@over(1, convolve)
+def conv1d() -> None:
     """As `convnd` with N = 1; drop-in for `torch.nn.functional.conv1d`.
 
     Example:
@@ -104,22 +84,10 @@ def conv1d(
         >>> conv1d(torch.tensor([[[1.0, 2.0, 4.0, 8.0]]]), torch.tensor([[[1.0, -1.0]]]), padding="causal")
         tensor([[[-1., -1., -2., -4.]]])
     """
-    arguments = stride, padding, dilation, groups, padding_mode
-    return convolve("conv1d", 1, input, weight, bias, *arguments, lowering)
 
 
-def conv2d(
-    input: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    stride: IntOrInts = 1,
-    padding: Padding = 0,
-    dilation: IntOrInts = 1,
-    groups: int = 1,
-    *,
-    padding_mode: str = "zeros",
-    lowering: str | None = None,
-) -> Tensor:
+@over(2, convolve)
+def conv2d() -> None:
     """As `convnd` with N = 2; drop-in for `torch.nn.functional.conv2d`.
 
     Example:
@@ -130,22 +98,10 @@ def conv2d(
                   [6., 9., 6.],
                   [4., 6., 4.]]]])
     """
-    arguments = stride, padding, dilation, groups, padding_mode
-    return convolve("conv2d", 2, input, weight, bias, *arguments, lowering)
 
 
-def conv3d(
-    input: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    stride: IntOrInts = 1,
-    padding: Padding = 0,
-    dilation: IntOrInts = 1,
-    groups: int = 1,
-    *,
-    padding_mode: str = "zeros",
-    lowering: str | None = None,
-) -> Tensor:
+@over(3, convolve)
+def conv3d() -> None:
     """As `convnd` with N = 3; drop-in for `torch.nn.functional.conv3d`.
 
     Example:
@@ -154,5 +110,3 @@ def conv3d(
         >>> conv3d(torch.ones(2, 4, 8, 8, 8), torch.ones(6, 2, 3, 3, 3), stride=2, groups=2).shape
         torch.Size([2, 6, 3, 3, 3])
     """
-    arguments = stride, padding, dilation, groups, padding_mode
-    return convolve("conv3d", 3, input, weight, bias, *arguments, lowering)

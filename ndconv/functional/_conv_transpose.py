@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ndconv import _rules
 from ndconv._autograd.convolution import compute_input
+from ndconv._fixed import over
 from ndconv._planner.selection import resolve
 from ndconv._rules import IntOrInts, Padding
 from ndconv._tensors.autocast import autocast_device, cast
@@ -17,17 +18,18 @@ from ndconv._tensors.tracing import shape
 def convolve_transposed(
     function: str,
     ndim: int | None,
+    output_size: Sequence[int] | None,
     input: Tensor,
     weight: Tensor,
-    bias: Tensor | None,
-    stride: IntOrInts,
-    padding: Padding,
-    output_padding: IntOrInts,
-    groups: int,
-    dilation: IntOrInts,
-    padding_mode: str,
-    lowering: str | None,
-    output_size: Sequence[int] | None = None,
+    bias: Tensor | None = None,
+    stride: IntOrInts = 1,
+    padding: Padding = 0,
+    output_padding: IntOrInts = 0,
+    groups: int = 1,
+    dilation: IntOrInts = 1,
+    *,
+    padding_mode: str = "zeros",
+    lowering: str | None = None,
 ) -> Tensor:
     """`conv_transposend` under the name of a function or module, for N axes or as many as the weight has."""
     if (kind := autocast_device(input)) is not None:
@@ -42,19 +44,8 @@ def convolve_transposed(
     return compute_input(convolution, resolve(function, lowering), weight, input, bias)
 
 
-def conv_transposend(
-    input: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    stride: IntOrInts = 1,
-    padding: Padding = 0,
-    output_padding: IntOrInts = 0,
-    groups: int = 1,
-    dilation: IntOrInts = 1,
-    *,
-    padding_mode: str = "zeros",
-    lowering: str | None = None,
-) -> Tensor:
+@over(None, convolve_transposed, None)
+def conv_transposend() -> None:
     """Transposed convolution over ``N = weight.dim() - 2`` axes; note that ``groups`` comes before ``dilation``.
 
     ``output[n, c, i] = bias[c] + sum over d, k, o with i = S*o + D*k - lo of weight[d, c, k] * input[n, d, o]`` in each
@@ -91,23 +82,10 @@ def conv_transposend(
         >>> conv_transposend(torch.tensor([[[1.0, 10.0]]]), torch.tensor([[[1.0, 2.0, 3.0]]]), stride=2)
         tensor([[[ 1.,  2., 13., 20., 30.]]])
     """
-    arguments = stride, padding, output_padding, groups, dilation, padding_mode
-    return convolve_transposed("conv_transposend", None, input, weight, bias, *arguments, lowering)
 
 
-def conv_transpose1d(
-    input: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    stride: IntOrInts = 1,
-    padding: Padding = 0,
-    output_padding: IntOrInts = 0,
-    groups: int = 1,
-    dilation: IntOrInts = 1,
-    *,
-    padding_mode: str = "zeros",
-    lowering: str | None = None,
-) -> Tensor:
+@over(1, convolve_transposed, None)
+def conv_transpose1d() -> None:
     """As `conv_transposend` with N = 1; drop-in for `torch.nn.functional.conv_transpose1d`.
 
     Example:
@@ -116,23 +94,10 @@ def conv_transpose1d(
         >>> conv_transpose1d(torch.ones(1, 1, 3), torch.tensor([[[1.0, 2.0]]]), stride=3, padding="causal")
         tensor([[[1., 2., 0., 1., 2., 0., 1., 2., 0.]]])
     """
-    arguments = stride, padding, output_padding, groups, dilation, padding_mode
-    return convolve_transposed("conv_transpose1d", 1, input, weight, bias, *arguments, lowering)
 
 
-def conv_transpose2d(
-    input: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    stride: IntOrInts = 1,
-    padding: Padding = 0,
-    output_padding: IntOrInts = 0,
-    groups: int = 1,
-    dilation: IntOrInts = 1,
-    *,
-    padding_mode: str = "zeros",
-    lowering: str | None = None,
-) -> Tensor:
+@over(2, convolve_transposed, None)
+def conv_transpose2d() -> None:
     """As `conv_transposend` with N = 2; drop-in for `torch.nn.functional.conv_transpose2d`.
 
     Example:
@@ -143,23 +108,10 @@ def conv_transpose2d(
                   [2., 4., 2.],
                   [1., 2., 1.]]]])
     """
-    arguments = stride, padding, output_padding, groups, dilation, padding_mode
-    return convolve_transposed("conv_transpose2d", 2, input, weight, bias, *arguments, lowering)
 
 
-def conv_transpose3d(
-    input: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    stride: IntOrInts = 1,
-    padding: Padding = 0,
-    output_padding: IntOrInts = 0,
-    groups: int = 1,
-    dilation: IntOrInts = 1,
-    *,
-    padding_mode: str = "zeros",
-    lowering: str | None = None,
-) -> Tensor:
+@over(3, convolve_transposed, None)
+def conv_transpose3d() -> None:
     """As `conv_transposend` with N = 3; drop-in for `torch.nn.functional.conv_transpose3d`.
 
     Example:
@@ -170,5 +122,3 @@ def conv_transpose3d(
         ... ).shape
         torch.Size([2, 4, 7, 7, 7])
     """
-    arguments = stride, padding, output_padding, groups, dilation, padding_mode
-    return convolve_transposed("conv_transpose3d", 3, input, weight, bias, *arguments, lowering)

@@ -79,7 +79,7 @@ def convnd_backward(
     return Gradients(
         compute_input(convolution, lowering, weight, grad_output) if need_input else None,
         compute_weight(convolution, lowering, input, grad_output, per_sample=per_sample) if need_weight else None,
-        _bias(function, weight.dim() - 2, grad_output, per_sample) if need_bias else None,
+        _bias(function, weight.dim() - 2, grad_output, per_sample=per_sample) if need_bias else None,
     )
 
 
@@ -120,5 +120,5 @@ def conv_transposend_backward(
     return Gradients(
         compute_output(convolution, lowering, grad_output, weight) if need_input else None,
         compute_weight(convolution, lowering, grad_output, input, per_sample=per_sample) if need_weight else None,
-        _bias(function, weight.dim() - 2, grad_output, per_sample) if need_bias else None,
+        _bias(function, weight.dim() - 2, grad_output, per_sample=per_sample) if need_bias else None,
     )

@@ -5,9 +5,10 @@ from __future__ import annotations
 from torch import Tensor
 
 from ndconv import _rules
+from ndconv._fixed import over
 
 
-def _bias(function: str, ndim: int | None, grad_output: Tensor, per_sample: bool) -> Tensor:
+def _bias(function: str, ndim: int | None, grad_output: Tensor, *, per_sample: bool = False) -> Tensor:
     _rules.tensor(function, "grad_output", grad_output)
     _rules.biased(function, tuple(grad_output.shape), ndim, per_sample)
     batched = ndim is None or grad_output.dim() == ndim + 2
@@ -15,7 +16,8 @@ def _bias(function: str, ndim: int | None, grad_output: Tensor, per_sample: bool
     return apart.sum(-1) if per_sample or not batched else apart.sum((0, -1))
 
 
-def convnd_bias(grad_output: Tensor, *, per_sample: bool = False) -> Tensor:
+@over(None, _bias)
+def convnd_bias() -> None:
     """Gradient of a convolution, transposed or not, with respect to its bias.
 
     ``grad_bias[d] = sum over n, o of grad_output[n, d, o]``; no other argument of the convolution matters.
@@ -38,19 +40,18 @@ def convnd_bias(grad_output: Tensor, *, per_sample: bool = False) -> Tensor:
         >>> convnd_bias(torch.ones(2, 3, 4, 4, 4, 4))
         tensor([512., 512., 512.])
     """
-    return _bias("convnd_bias", None, grad_output, per_sample)
 
 
-def conv1d_bias(grad_output: Tensor, *, per_sample: bool = False) -> Tensor:
+@over(1, _bias)
+def conv1d_bias() -> None:
     """As `convnd_bias` with N = 1, unbatched too."""
-    return _bias("conv1d_bias", 1, grad_output, per_sample)
 
 
-def conv2d_bias(grad_output: Tensor, *, per_sample: bool = False) -> Tensor:
+@over(2, _bias)
+def conv2d_bias() -> None:
     """As `convnd_bias` with N = 2, unbatched too."""
-    return _bias("conv2d_bias", 2, grad_output, per_sample)
 
 
-def conv3d_bias(grad_output: Tensor, *, per_sample: bool = False) -> Tensor:
+@over(3, _bias)
+def conv3d_bias() -> None:
     """As `convnd_bias` with N = 3, unbatched too."""
-    return _bias("conv3d_bias", 3, grad_output, per_sample)

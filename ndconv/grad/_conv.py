@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ndconv import _rules
 from ndconv._autograd.convolution import compute_input, compute_weight
+from ndconv._fixed import over
 from ndconv._planner.selection import resolve
 from ndconv._rules import IntOrInts, Padding
 
@@ -15,56 +16,6 @@ from ndconv._rules import IntOrInts, Padding
 def _input(
     function: str,
     ndim: int | None,
-    input_size: Sequence[int],
-    weight: Tensor,
-    grad_output: Tensor,
-    stride: IntOrInts,
-    padding: Padding,
-    dilation: IntOrInts,
-    groups: int,
-    padding_mode: str,
-    lowering: str | None,
-) -> Tensor:
-    _rules.tensors(function, weight=weight, grad_output=grad_output)
-    shape, names = _rules.sizes(function, "input_size", input_size), ("input_size", "weight")
-    arguments = stride, padding, dilation, groups
-    convolution = _rules.convolution(
-        function, shape, weight.shape, *arguments, mode=padding_mode, ndim=ndim, names=names
-    )
-    _rules.grad_output(
-        function, names, (shape, weight.shape), convolution.output_shape(shape, weight.shape), grad_output.shape
-    )
-    return compute_input(convolution, resolve(function, lowering), weight, grad_output)
-
-
-def _weight(
-    function: str,
-    ndim: int | None,
-    input: Tensor,
-    weight_size: Sequence[int],
-    grad_output: Tensor,
-    stride: IntOrInts,
-    padding: Padding,
-    dilation: IntOrInts,
-    groups: int,
-    padding_mode: str,
-    lowering: str | None,
-    per_sample: bool,
-) -> Tensor:
-    _rules.tensors(function, input=input, grad_output=grad_output)
-    shape, names = _rules.sizes(function, "weight_size", weight_size), ("input", "weight_size")
-    arguments = stride, padding, dilation, groups
-    convolution = _rules.convolution(
-        function, input.shape, shape, *arguments, mode=padding_mode, ndim=ndim, names=names
-    )
-    _rules.grad_output(
-        function, names, (input.shape, shape), convolution.output_shape(input.shape, shape), grad_output.shape
-    )
-    _rules.per_sample(function, per_sample, input.shape, shape)
-    return compute_weight(convolution, resolve(function, lowering), input, grad_output, per_sample=per_sample)
-
-
-def convnd_input(
     input_size: Sequence[int],
     weight: Tensor,
     grad_output: Tensor,
@@ -76,6 +27,44 @@ def convnd_input(
     padding_mode: str = "zeros",
     lowering: str | None = None,
 ) -> Tensor:
+    names = "input_size", "weight"
+    _rules.tensors(function, weight=weight, grad_output=grad_output)
+    shapes = _rules.sizes(function, "input_size", input_size), tuple(weight.shape)
+    convolution = _rules.convolution(
+        function, *shapes, stride, padding, dilation, groups, mode=padding_mode, ndim=ndim, names=names
+    )
+    _rules.grad_output(function, names, shapes, convolution.output_shape(*shapes), grad_output.shape)
+    return compute_input(convolution, resolve(function, lowering), weight, grad_output)
+
+
+def _weight(
+    function: str,
+    ndim: int | None,
+    input: Tensor,
+    weight_size: Sequence[int],
+    grad_output: Tensor,
+    stride: IntOrInts = 1,
+    padding: Padding = 0,
+    dilation: IntOrInts = 1,
+    groups: int = 1,
+    *,
+    per_sample: bool = False,
+    padding_mode: str = "zeros",
+    lowering: str | None = None,
+) -> Tensor:
+    names = "input", "weight_size"
+    _rules.tensors(function, input=input, grad_output=grad_output)
+    shapes = tuple(input.shape), _rules.sizes(function, "weight_size", weight_size)
+    convolution = _rules.convolution(
+        function, *shapes, stride, padding, dilation, groups, mode=padding_mode, ndim=ndim, names=names
+    )
+    _rules.grad_output(function, names, shapes, convolution.output_shape(*shapes), grad_output.shape)
+    _rules.per_sample(function, per_sample, *shapes)
+    return compute_weight(convolution, resolve(function, lowering), input, grad_output, per_sample=per_sample)
+
+
+@over(None, _input)
+def convnd_input() -> None:
     """Gradient of a convolution with respect to its input, N = ``weight.dim() - 2``.
 
     ``grad_input[n, c, i] = sum over d, k, o with i = S*o + D*k - lo of weight[d, c, k] * grad_output[n, d, o]`` in each
@@ -106,23 +95,10 @@ def convnd_input(
         >>> convnd_input((1, 1, 6), torch.tensor([[[1.0, 2.0, 3.0]]]), torch.tensor([[[1.0, 10.0]]]), stride=2)
         tensor([[[ 1.,  2., 13., 20., 30.,  0.]]])
     """
-    arguments = stride, padding, dilation, groups, padding_mode
-    return _input("convnd_input", None, input_size, weight, grad_output, *arguments, lowering)
 
 
-def convnd_weight(
-    input: Tensor,
-    weight_size: Sequence[int],
-    grad_output: Tensor,
-    stride: IntOrInts = 1,
-    padding: Padding = 0,
-    dilation: IntOrInts = 1,
-    groups: int = 1,
-    *,
-    per_sample: bool = False,
-    padding_mode: str = "zeros",
-    lowering: str | None = None,
-) -> Tensor:
+@over(None, _weight)
+def convnd_weight() -> None:
     """Gradient of a convolution with respect to its weight, N = ``len(weight_size) - 2``.
 
     ``grad_weight[d, c, k] = sum over n, o of input[n, c, S*o + D*k - lo] * grad_output[n, d, o]`` in each group.
@@ -156,110 +132,33 @@ def convnd_weight(
         >>> convnd_weight(x, (4, 3, 3, 3), y, groups=2, per_sample=True).shape
         torch.Size([8, 4, 3, 3, 3])
     """
-    arguments = stride, padding, dilation, groups, padding_mode
-    return _weight("convnd_weight", None, input, weight_size, grad_output, *arguments, lowering, per_sample)
 
 
-def conv1d_input(
-    input_size: Sequence[int],
-    weight: Tensor,
-    grad_output: Tensor,
-    stride: IntOrInts = 1,
-    padding: Padding = 0,
-    dilation: IntOrInts = 1,
-    groups: int = 1,
-    *,
-    padding_mode: str = "zeros",
-    lowering: str | None = None,
-) -> Tensor:
+@over(1, _input)
+def conv1d_input() -> None:
     """As `convnd_input` with N = 1; drop-in for `torch.nn.grad.conv1d_input`."""
-    arguments = stride, padding, dilation, groups, padding_mode
-    return _input("conv1d_input", 1, input_size, weight, grad_output, *arguments, lowering)
 
 
-def conv1d_weight(
-    input: Tensor,
-    weight_size: Sequence[int],
-    grad_output: Tensor,
-    stride: IntOrInts = 1,
-    padding: Padding = 0,
-    dilation: IntOrInts = 1,
-    groups: int = 1,
-    *,
-    per_sample: bool = False,
-    padding_mode: str = "zeros",
-    lowering: str | None = None,
-) -> Tensor:
+@over(1, _weight)
+def conv1d_weight() -> None:
     """As `convnd_weight` with N = 1; drop-in for `torch.nn.grad.conv1d_weight`."""
-    arguments = stride, padding, dilation, groups, padding_mode
-    return _weight("conv1d_weight", 1, input, weight_size, grad_output, *arguments, lowering, per_sample)
 
 
-def conv2d_input(
-    input_size: Sequence[int],
-    weight: Tensor,
-    grad_output: Tensor,
-    stride: IntOrInts = 1,
-    padding: Padding = 0,
-    dilation: IntOrInts = 1,
-    groups: int = 1,
-    *,
-    padding_mode: str = "zeros",
-    lowering: str | None = None,
-) -> Tensor:
+@over(2, _input)
+def conv2d_input() -> None:
     """As `convnd_input` with N = 2; drop-in for `torch.nn.grad.conv2d_input`."""
-    arguments = stride, padding, dilation, groups, padding_mode
-    return _input("conv2d_input", 2, input_size, weight, grad_output, *arguments, lowering)
 
 
-def conv2d_weight(
-    input: Tensor,
-    weight_size: Sequence[int],
-    grad_output: Tensor,
-    stride: IntOrInts = 1,
-    padding: Padding = 0,
-    dilation: IntOrInts = 1,
-    groups: int = 1,
-    *,
-    per_sample: bool = False,
-    padding_mode: str = "zeros",
-    lowering: str | None = None,
-) -> Tensor:
+@over(2, _weight)
+def conv2d_weight() -> None:
     """As `convnd_weight` with N = 2; drop-in for `torch.nn.grad.conv2d_weight`."""
-    arguments = stride, padding, dilation, groups, padding_mode
-    return _weight("conv2d_weight", 2, input, weight_size, grad_output, *arguments, lowering, per_sample)
 
 
-def conv3d_input(
-    input_size: Sequence[int],
-    weight: Tensor,
-    grad_output: Tensor,
-    stride: IntOrInts = 1,
-    padding: Padding = 0,
-    dilation: IntOrInts = 1,
-    groups: int = 1,
-    *,
-    padding_mode: str = "zeros",
-    lowering: str | None = None,
-) -> Tensor:
+@over(3, _input)
+def conv3d_input() -> None:
     """As `convnd_input` with N = 3; drop-in for `torch.nn.grad.conv3d_input`."""
-    arguments = stride, padding, dilation, groups, padding_mode
-    return _input("conv3d_input", 3, input_size, weight, grad_output, *arguments, lowering)
 
 
-def conv3d_weight(
-    input: Tensor,
-    weight_size: Sequence[int],
-    grad_output: Tensor,
-    stride: IntOrInts = 1,
-    padding: Padding = 0,
-    dilation: IntOrInts = 1,
-    groups: int = 1,
-    *,
-    per_sample: bool = False,
-    padding_mode: str = "zeros",
-    lowering: str | None = None,
-) -> Tensor:
+@over(3, _weight)
+def conv3d_weight() -> None:
     """As `convnd_weight` with N = 3; drop-in for `torch.nn.grad.conv3d_weight`."""
-    arguments = stride, padding, dilation, groups, padding_mode
-    return _weight("conv3d_weight", 3, input, weight_size, grad_output, *arguments, lowering, per_sample)

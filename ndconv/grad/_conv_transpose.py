@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ndconv import _rules
 from ndconv._autograd.convolution import compute_output, compute_weight
+from ndconv._fixed import over
 from ndconv._planner.selection import resolve
 from ndconv._rules import IntOrInts, Padding
 
@@ -15,56 +16,6 @@ from ndconv._rules import IntOrInts, Padding
 def _input(
     function: str,
     ndim: int | None,
-    input_size: Sequence[int],
-    weight: Tensor,
-    grad_output: Tensor,
-    stride: IntOrInts,
-    padding: Padding,
-    output_padding: IntOrInts,
-    groups: int,
-    dilation: IntOrInts,
-    padding_mode: str,
-    lowering: str | None,
-) -> Tensor:
-    _rules.tensors(function, weight=weight, grad_output=grad_output)
-    shape, names = _rules.sizes(function, "input_size", input_size), ("input_size", "weight")
-    arguments = stride, padding, output_padding, groups, dilation
-    convolution = _rules.transposed(
-        function, shape, weight.shape, *arguments, mode=padding_mode, ndim=ndim, names=names
-    )
-    _rules.grad_output(
-        function, names, (shape, weight.shape), convolution.input_shape(shape, weight.shape), grad_output.shape
-    )
-    return compute_output(convolution, resolve(function, lowering), grad_output, weight)
-
-
-def _weight(
-    function: str,
-    ndim: int | None,
-    input: Tensor,
-    weight_size: Sequence[int],
-    grad_output: Tensor,
-    stride: IntOrInts,
-    padding: Padding,
-    output_padding: IntOrInts,
-    groups: int,
-    dilation: IntOrInts,
-    padding_mode: str,
-    lowering: str | None,
-    per_sample: bool,
-) -> Tensor:
-    _rules.tensors(function, input=input, grad_output=grad_output)
-    shape, names = _rules.sizes(function, "weight_size", weight_size), ("input", "weight_size")
-    arguments = stride, padding, output_padding, groups, dilation
-    convolution = _rules.transposed(function, input.shape, shape, *arguments, mode=padding_mode, ndim=ndim, names=names)
-    _rules.grad_output(
-        function, names, (input.shape, shape), convolution.input_shape(input.shape, shape), grad_output.shape
-    )
-    _rules.per_sample(function, per_sample, input.shape, shape)
-    return compute_weight(convolution, resolve(function, lowering), grad_output, input, per_sample=per_sample)
-
-
-def conv_transposend_input(
     input_size: Sequence[int],
     weight: Tensor,
     grad_output: Tensor,
@@ -77,6 +28,45 @@ def conv_transposend_input(
     padding_mode: str = "zeros",
     lowering: str | None = None,
 ) -> Tensor:
+    names = "input_size", "weight"
+    _rules.tensors(function, weight=weight, grad_output=grad_output)
+    shapes = _rules.sizes(function, "input_size", input_size), tuple(weight.shape)
+    convolution = _rules.transposed(
+        function, *shapes, stride, padding, output_padding, groups, dilation, mode=padding_mode, ndim=ndim, names=names
+    )
+    _rules.grad_output(function, names, shapes, convolution.input_shape(*shapes), grad_output.shape)
+    return compute_output(convolution, resolve(function, lowering), grad_output, weight)
+
+
+def _weight(
+    function: str,
+    ndim: int | None,
+    input: Tensor,
+    weight_size: Sequence[int],
+    grad_output: Tensor,
+    stride: IntOrInts = 1,
+    padding: Padding = 0,
+    output_padding: IntOrInts = 0,
+    groups: int = 1,
+    dilation: IntOrInts = 1,
+    *,
+    per_sample: bool = False,
+    padding_mode: str = "zeros",
+    lowering: str | None = None,
+) -> Tensor:
+    names = "input", "weight_size"
+    _rules.tensors(function, input=input, grad_output=grad_output)
+    shapes = tuple(input.shape), _rules.sizes(function, "weight_size", weight_size)
+    convolution = _rules.transposed(
+        function, *shapes, stride, padding, output_padding, groups, dilation, mode=padding_mode, ndim=ndim, names=names
+    )
+    _rules.grad_output(function, names, shapes, convolution.input_shape(*shapes), grad_output.shape)
+    _rules.per_sample(function, per_sample, *shapes)
+    return compute_weight(convolution, resolve(function, lowering), grad_output, input, per_sample=per_sample)
+
+
+@over(None, _input)
+def conv_transposend_input() -> None:
     """Gradient of a transposed convolution with respect to its input: a convolution; torch has no such function.
 
     ``grad_input[n, d, o] = sum over c, k of weight[d, c, k] * grad_output[n, c, S*o + D*k - lo]`` in each group.
@@ -108,24 +98,10 @@ def conv_transposend_input(
         >>> conv_transposend_input((1, 1, 2), weight, grad_output, stride=2)
         tensor([[[9., 7.]]])
     """
-    arguments = stride, padding, output_padding, groups, dilation, padding_mode
-    return _input("conv_transposend_input", None, input_size, weight, grad_output, *arguments, lowering)
 
 
-def conv_transposend_weight(
-    input: Tensor,
-    weight_size: Sequence[int],
-    grad_output: Tensor,
-    stride: IntOrInts = 1,
-    padding: Padding = 0,
-    output_padding: IntOrInts = 0,
-    groups: int = 1,
-    dilation: IntOrInts = 1,
-    *,
-    per_sample: bool = False,
-    padding_mode: str = "zeros",
-    lowering: str | None = None,
-) -> Tensor:
+@over(None, _weight)
+def conv_transposend_weight() -> None:
     """Gradient of a transposed convolution with respect to its weight; torch has no such function.
 
     ``grad_weight[d, c, k] = sum over n, o of input[n, d, o] * grad_output[n, c, S*o + D*k - lo]`` in each group.
@@ -158,116 +134,33 @@ def conv_transposend_weight(
         >>> conv_transposend_weight(input, (1, 1, 3), grad_output, stride=2)
         tensor([[[31., 42., 53.]]])
     """
-    arguments = stride, padding, output_padding, groups, dilation, padding_mode
-    return _weight("conv_transposend_weight", None, input, weight_size, grad_output, *arguments, lowering, per_sample)
 
 
-def conv_transpose1d_input(
-    input_size: Sequence[int],
-    weight: Tensor,
-    grad_output: Tensor,
-    stride: IntOrInts = 1,
-    padding: Padding = 0,
-    output_padding: IntOrInts = 0,
-    groups: int = 1,
-    dilation: IntOrInts = 1,
-    *,
-    padding_mode: str = "zeros",
-    lowering: str | None = None,
-) -> Tensor:
+@over(1, _input)
+def conv_transpose1d_input() -> None:
     """As `conv_transposend_input` with N = 1."""
-    arguments = stride, padding, output_padding, groups, dilation, padding_mode
-    return _input("conv_transpose1d_input", 1, input_size, weight, grad_output, *arguments, lowering)
 
 
-def conv_transpose1d_weight(
-    input: Tensor,
-    weight_size: Sequence[int],
-    grad_output: Tensor,
-    stride: IntOrInts = 1,
-    padding: Padding = 0,
-    output_padding: IntOrInts = 0,
-    groups: int = 1,
-    dilation: IntOrInts = 1,
-    *,
-    per_sample: bool = False,
-    padding_mode: str = "zeros",
-    lowering: str | None = None,
-) -> Tensor:
+@over(1, _weight)
+def conv_transpose1d_weight() -> None:
     """As `conv_transposend_weight` with N = 1."""
-    arguments = stride, padding, output_padding, groups, dilation, padding_mode
-    return _weight("conv_transpose1d_weight", 1, input, weight_size, grad_output, *arguments, lowering, per_sample)
 
 
-def conv_transpose2d_input(
-    input_size: Sequence[int],
-    weight: Tensor,
-    grad_output: Tensor,
-    stride: IntOrInts = 1,
-    padding: Padding = 0,
-    output_padding: IntOrInts = 0,
-    groups: int = 1,
-    dilation: IntOrInts = 1,
-    *,
-    padding_mode: str = "zeros",
-    lowering: str | None = None,
-) -> Tensor:
+@over(2, _input)
+def conv_transpose2d_input() -> None:
     """As `conv_transposend_input` with N = 2."""
-    arguments = stride, padding, output_padding, groups, dilation, padding_mode
-    return _input("conv_transpose2d_input", 2, input_size, weight, grad_output, *arguments, lowering)
 
 
-def conv_transpose2d_weight(
-    input: Tensor,
-    weight_size: Sequence[int],
-    grad_output: Tensor,
-    stride: IntOrInts = 1,
-    padding: Padding = 0,
-    output_padding: IntOrInts = 0,
-    groups: int = 1,
-    dilation: IntOrInts = 1,
-    *,
-    per_sample: bool = False,
-    padding_mode: str = "zeros",
-    lowering: str | None = None,
-) -> Tensor:
+@over(2, _weight)
+def conv_transpose2d_weight() -> None:
     """As `conv_transposend_weight` with N = 2."""
-    arguments = stride, padding, output_padding, groups, dilation, padding_mode
-    return _weight("conv_transpose2d_weight", 2, input, weight_size, grad_output, *arguments, lowering, per_sample)
 
 
-def conv_transpose3d_input(
-    input_size: Sequence[int],
-    weight: Tensor,
-    grad_output: Tensor,
-    stride: IntOrInts = 1,
-    padding: Padding = 0,
-    output_padding: IntOrInts = 0,
-    groups: int = 1,
-    dilation: IntOrInts = 1,
-    *,
-    padding_mode: str = "zeros",
-    lowering: str | None = None,
-) -> Tensor:
+@over(3, _input)
+def conv_transpose3d_input() -> None:
     """As `conv_transposend_input` with N = 3."""
-    arguments = stride, padding, output_padding, groups, dilation, padding_mode
-    return _input("conv_transpose3d_input", 3, input_size, weight, grad_output, *arguments, lowering)
 
 
-def conv_transpose3d_weight(
-    input: Tensor,
-    weight_size: Sequence[int],
-    grad_output: Tensor,
-    stride: IntOrInts = 1,
-    padding: Padding = 0,
-    output_padding: IntOrInts = 0,
-    groups: int = 1,
-    dilation: IntOrInts = 1,
-    *,
-    per_sample: bool = False,
-    padding_mode: str = "zeros",
-    lowering: str | None = None,
-) -> Tensor:
+@over(3, _weight)
+def conv_transpose3d_weight() -> None:
     """As `conv_transposend_weight` with N = 3."""
-    arguments = stride, padding, output_padding, groups, dilation, padding_mode
-    return _weight("conv_transpose3d_weight", 3, input, weight_size, grad_output, *arguments, lowering, per_sample)

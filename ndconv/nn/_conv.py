@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ndconv._explain import ConvPlan
 from ndconv._explain import plan as _plan
+from ndconv._fixed import constructor_over
 from ndconv._rules import IntOrInts, Padding
 from ndconv.functional._conv import convolve
 from ndconv.nn._layer import Layer
@@ -78,9 +79,10 @@ class ConvNd(Layer):
         )  # fmt: skip
 
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        name, ndim = type(self).__name__, len(self.kernel_size)
-        arguments: Any = self.stride, self.padding, self.dilation, self.groups, self.padding_mode, self.lowering
-        return convolve(name, ndim, input, weight, bias, *arguments)
+        return convolve(
+            type(self).__name__, len(self.kernel_size), input, weight, bias, self.stride, self.padding, self.dilation,
+            self.groups, padding_mode=self.padding_mode, lowering=self.lowering,
+        )  # fmt: skip
 
     def forward(self, input: Tensor) -> Tensor:
         """Convolve ``(batch, in_channels, *I)`` or ``(in_channels, *I)``."""
@@ -101,26 +103,8 @@ class Conv1d(ConvNd, torch.nn.Conv1d):
         torch.Size([2, 8, 4])
     """
 
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: IntOrInts,
-        stride: IntOrInts = 1,
-        padding: Padding = 0,
-        dilation: IntOrInts = 1,
-        groups: int = 1,
-        bias: bool = True,
-        padding_mode: str = "zeros",
-        device: Any = None,
-        dtype: torch.dtype | None = None,
-        *,
-        lowering: str | None = None,
-    ) -> None:
-        super().__init__(
-            1, in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode, device,
-            dtype, lowering=lowering,
-        )  # fmt: skip
+    @constructor_over(1, ConvNd.__init__)
+    def __init__(self) -> None: ...
 
 
 class Conv2d(ConvNd, torch.nn.Conv2d):
@@ -132,26 +116,8 @@ class Conv2d(ConvNd, torch.nn.Conv2d):
         torch.Size([2, 8, 4, 4])
     """
 
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: IntOrInts,
-        stride: IntOrInts = 1,
-        padding: Padding = 0,
-        dilation: IntOrInts = 1,
-        groups: int = 1,
-        bias: bool = True,
-        padding_mode: str = "zeros",
-        device: Any = None,
-        dtype: torch.dtype | None = None,
-        *,
-        lowering: str | None = None,
-    ) -> None:
-        super().__init__(
-            2, in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode, device,
-            dtype, lowering=lowering,
-        )  # fmt: skip
+    @constructor_over(2, ConvNd.__init__)
+    def __init__(self) -> None: ...
 
 
 class Conv3d(ConvNd, torch.nn.Conv3d):
@@ -163,23 +129,5 @@ class Conv3d(ConvNd, torch.nn.Conv3d):
         torch.Size([2, 8, 4, 4, 4])
     """
 
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: IntOrInts,
-        stride: IntOrInts = 1,
-        padding: Padding = 0,
-        dilation: IntOrInts = 1,
-        groups: int = 1,
-        bias: bool = True,
-        padding_mode: str = "zeros",
-        device: Any = None,
-        dtype: torch.dtype | None = None,
-        *,
-        lowering: str | None = None,
-    ) -> None:
-        super().__init__(
-            3, in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode, device,
-            dtype, lowering=lowering,
-        )  # fmt: skip
+    @constructor_over(3, ConvNd.__init__)
+    def __init__(self) -> None: ...

@@ -12,6 +12,7 @@ from torch.nn.modules.conv import _ConvTransposeNd
 
 from ndconv._explain import ConvPlan
 from ndconv._explain import plan as _plan
+from ndconv._fixed import constructor_over
 from ndconv._rules import IntOrInts, Padding
 from ndconv.functional._conv_transpose import convolve_transposed
 from ndconv.nn._layer import Layer
@@ -90,12 +91,11 @@ class ConvTransposeNd(Layer, _ConvTransposeNd):
         Raises:
             ValueError: If no output padding less than the stride gives this size.
         """
-        arguments: Any = (
-            *(self.stride, self.padding, self.output_padding if output_size is None else 0),
-            *(self.groups, self.dilation, self.padding_mode, self.lowering, output_size),
-        )
-        name, ndim = type(self).__name__, len(self.kernel_size)
-        return convolve_transposed(name, ndim, input, self.weight, self.bias, *arguments)
+        extra = self.output_padding if output_size is None else 0
+        return convolve_transposed(
+            type(self).__name__, len(self.kernel_size), output_size, input, self.weight, self.bias, self.stride,
+            self.padding, extra, self.groups, self.dilation, padding_mode=self.padding_mode, lowering=self.lowering,
+        )  # fmt: skip
 
     def plan(self, input: Tensor | Sequence[int]) -> ConvPlan:
         """What this layer will run on an input or an input of that shape: see `ndconv.plan`."""
@@ -113,27 +113,8 @@ class ConvTranspose1d(ConvTransposeNd, torch.nn.ConvTranspose1d):
         torch.Size([2, 8, 19])
     """
 
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: IntOrInts,
-        stride: IntOrInts = 1,
-        padding: Padding = 0,
-        output_padding: IntOrInts = 0,
-        groups: int = 1,
-        bias: bool = True,
-        dilation: IntOrInts = 1,
-        padding_mode: str = "zeros",
-        device: Any = None,
-        dtype: torch.dtype | None = None,
-        *,
-        lowering: str | None = None,
-    ) -> None:
-        super().__init__(
-            1, in_channels, out_channels, kernel_size, stride, padding, output_padding, groups, bias, dilation,
-            padding_mode, device, dtype, lowering=lowering,
-        )  # fmt: skip
+    @constructor_over(1, ConvTransposeNd.__init__)
+    def __init__(self) -> None: ...
 
 
 class ConvTranspose2d(ConvTransposeNd, torch.nn.ConvTranspose2d):
@@ -145,27 +126,8 @@ class ConvTranspose2d(ConvTransposeNd, torch.nn.ConvTranspose2d):
         torch.Size([2, 8, 19, 19])
     """
 
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: IntOrInts,
-        stride: IntOrInts = 1,
-        padding: Padding = 0,
-        output_padding: IntOrInts = 0,
-        groups: int = 1,
-        bias: bool = True,
-        dilation: IntOrInts = 1,
-        padding_mode: str = "zeros",
-        device: Any = None,
-        dtype: torch.dtype | None = None,
-        *,
-        lowering: str | None = None,
-    ) -> None:
-        super().__init__(
-            2, in_channels, out_channels, kernel_size, stride, padding, output_padding, groups, bias, dilation,
-            padding_mode, device, dtype, lowering=lowering,
-        )  # fmt: skip
+    @constructor_over(2, ConvTransposeNd.__init__)
+    def __init__(self) -> None: ...
 
 
 class ConvTranspose3d(ConvTransposeNd, torch.nn.ConvTranspose3d):
@@ -177,24 +139,5 @@ class ConvTranspose3d(ConvTransposeNd, torch.nn.ConvTranspose3d):
         torch.Size([2, 8, 19, 19, 19])
     """
 
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: IntOrInts,
-        stride: IntOrInts = 1,
-        padding: Padding = 0,
-        output_padding: IntOrInts = 0,
-        groups: int = 1,
-        bias: bool = True,
-        dilation: IntOrInts = 1,
-        padding_mode: str = "zeros",
-        device: Any = None,
-        dtype: torch.dtype | None = None,
-        *,
-        lowering: str | None = None,
-    ) -> None:
-        super().__init__(
-            3, in_channels, out_channels, kernel_size, stride, padding, output_padding, groups, bias, dilation,
-            padding_mode, device, dtype, lowering=lowering,
-        )  # fmt: skip
+    @constructor_over(3, ConvTransposeNd.__init__)
+    def __init__(self) -> None: ...

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -10,12 +11,20 @@ from torch.nn.modules.conv import _LazyConvXdMixin
 from torch.nn.parameter import UninitializedParameter
 
 from ndconv import _rules
+from ndconv._fixed import constructor_over
 from ndconv._rules import IntOrInts, Padding
 from ndconv.nn._conv import Conv1d, Conv2d, Conv3d, ConvNd
 from ndconv.nn._conv_transpose import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d, ConvTransposeNd
 
 
-class _Lazy(_LazyConvXdMixin):
+class _Chosen:
+    """What torch's mixin passes its arguments on to: the first of them is the constructor to use."""
+
+    def __init__(self, constructor: Callable[..., None], *arguments: Any, **further: Any) -> None:
+        constructor(self, *arguments, **further)
+
+
+class _Lazy(_LazyConvXdMixin, _Chosen):
     """Parameters that the first input completes; the module then becomes ``cls_to_become``."""
 
     def _postpone(self, out_channels: int, bias: bool, device: Any, dtype: torch.dtype | None) -> None:
@@ -71,8 +80,8 @@ class LazyConvNd(_Lazy, ConvNd):  # type: ignore[misc]
         *,
         lowering: str | None = None,
     ) -> None:
-        super().__init__(
-            ndim, 0, 0, kernel_size, stride, padding, dilation, groups, False, padding_mode,
+        _Lazy.__init__(
+            self, ConvNd.__init__, ndim, 0, 0, kernel_size, stride, padding, dilation, groups, False, padding_mode,
             device, dtype, lowering=lowering,
         )  # fmt: skip
         self._postpone(out_channels, bias, device, dtype)
@@ -83,26 +92,8 @@ class LazyConv1d(_Lazy, Conv1d):  # type: ignore[misc]
 
     cls_to_become = Conv1d
 
-    def __init__(
-        self,
-        out_channels: int,
-        kernel_size: IntOrInts,
-        stride: IntOrInts = 1,
-        padding: Padding = 0,
-        dilation: IntOrInts = 1,
-        groups: int = 1,
-        bias: bool = True,
-        padding_mode: str = "zeros",
-        device: Any = None,
-        dtype: torch.dtype | None = None,
-        *,
-        lowering: str | None = None,
-    ) -> None:
-        super().__init__(
-            0, 0, kernel_size, stride, padding, dilation, groups, False, padding_mode,
-            device, dtype, lowering=lowering,
-        )  # fmt: skip
-        self._postpone(out_channels, bias, device, dtype)
+    @constructor_over(1, LazyConvNd.__init__)
+    def __init__(self) -> None: ...
 
 
 class LazyConv2d(_Lazy, Conv2d):  # type: ignore[misc]
@@ -110,26 +101,8 @@ class LazyConv2d(_Lazy, Conv2d):  # type: ignore[misc]
 
     cls_to_become = Conv2d
 
-    def __init__(
-        self,
-        out_channels: int,
-        kernel_size: IntOrInts,
-        stride: IntOrInts = 1,
-        padding: Padding = 0,
-        dilation: IntOrInts = 1,
-        groups: int = 1,
-        bias: bool = True,
-        padding_mode: str = "zeros",
-        device: Any = None,
-        dtype: torch.dtype | None = None,
-        *,
-        lowering: str | None = None,
-    ) -> None:
-        super().__init__(
-            0, 0, kernel_size, stride, padding, dilation, groups, False, padding_mode,
-            device, dtype, lowering=lowering,
-        )  # fmt: skip
-        self._postpone(out_channels, bias, device, dtype)
+    @constructor_over(2, LazyConvNd.__init__)
+    def __init__(self) -> None: ...
 
 
 class LazyConv3d(_Lazy, Conv3d):  # type: ignore[misc]
@@ -137,26 +110,8 @@ class LazyConv3d(_Lazy, Conv3d):  # type: ignore[misc]
 
     cls_to_become = Conv3d
 
-    def __init__(
-        self,
-        out_channels: int,
-        kernel_size: IntOrInts,
-        stride: IntOrInts = 1,
-        padding: Padding = 0,
-        dilation: IntOrInts = 1,
-        groups: int = 1,
-        bias: bool = True,
-        padding_mode: str = "zeros",
-        device: Any = None,
-        dtype: torch.dtype | None = None,
-        *,
-        lowering: str | None = None,
-    ) -> None:
-        super().__init__(
-            0, 0, kernel_size, stride, padding, dilation, groups, False, padding_mode,
-            device, dtype, lowering=lowering,
-        )  # fmt: skip
-        self._postpone(out_channels, bias, device, dtype)
+    @constructor_over(3, LazyConvNd.__init__)
+    def __init__(self) -> None: ...
 
 
 class LazyConvTransposeNd(_Lazy, ConvTransposeNd):  # type: ignore[misc]
@@ -188,9 +143,9 @@ class LazyConvTransposeNd(_Lazy, ConvTransposeNd):  # type: ignore[misc]
         *,
         lowering: str | None = None,
     ) -> None:
-        super().__init__(
-            ndim, 0, 0, kernel_size, stride, padding, output_padding, groups, False, dilation, padding_mode,
-            device, dtype, lowering=lowering,
+        _Lazy.__init__(
+            self, ConvTransposeNd.__init__, ndim, 0, 0, kernel_size, stride, padding, output_padding, groups, False,
+            dilation, padding_mode, device, dtype, lowering=lowering,
         )  # fmt: skip
         self._postpone(out_channels, bias, device, dtype)
 
@@ -200,27 +155,8 @@ class LazyConvTranspose1d(_Lazy, ConvTranspose1d):  # type: ignore[misc]
 
     cls_to_become = ConvTranspose1d
 
-    def __init__(
-        self,
-        out_channels: int,
-        kernel_size: IntOrInts,
-        stride: IntOrInts = 1,
-        padding: Padding = 0,
-        output_padding: IntOrInts = 0,
-        groups: int = 1,
-        bias: bool = True,
-        dilation: IntOrInts = 1,
-        padding_mode: str = "zeros",
-        device: Any = None,
-        dtype: torch.dtype | None = None,
-        *,
-        lowering: str | None = None,
-    ) -> None:
-        super().__init__(
-            0, 0, kernel_size, stride, padding, output_padding, groups, False, dilation, padding_mode,
-            device, dtype, lowering=lowering,
-        )  # fmt: skip
-        self._postpone(out_channels, bias, device, dtype)
+    @constructor_over(1, LazyConvTransposeNd.__init__)
+    def __init__(self) -> None: ...
 
 
 class LazyConvTranspose2d(_Lazy, ConvTranspose2d):  # type: ignore[misc]
@@ -228,27 +164,8 @@ class LazyConvTranspose2d(_Lazy, ConvTranspose2d):  # type: ignore[misc]
 
     cls_to_become = ConvTranspose2d
 
-    def __init__(
-        self,
-        out_channels: int,
-        kernel_size: IntOrInts,
-        stride: IntOrInts = 1,
-        padding: Padding = 0,
-        output_padding: IntOrInts = 0,
-        groups: int = 1,
-        bias: bool = True,
-        dilation: IntOrInts = 1,
-        padding_mode: str = "zeros",
-        device: Any = None,
-        dtype: torch.dtype | None = None,
-        *,
-        lowering: str | None = None,
-    ) -> None:
-        super().__init__(
-            0, 0, kernel_size, stride, padding, output_padding, groups, False, dilation, padding_mode,
-            device, dtype, lowering=lowering,
-        )  # fmt: skip
-        self._postpone(out_channels, bias, device, dtype)
+    @constructor_over(2, LazyConvTransposeNd.__init__)
+    def __init__(self) -> None: ...
 
 
 class LazyConvTranspose3d(_Lazy, ConvTranspose3d):  # type: ignore[misc]
@@ -256,24 +173,5 @@ class LazyConvTranspose3d(_Lazy, ConvTranspose3d):  # type: ignore[misc]
 
     cls_to_become = ConvTranspose3d
 
-    def __init__(
-        self,
-        out_channels: int,
-        kernel_size: IntOrInts,
-        stride: IntOrInts = 1,
-        padding: Padding = 0,
-        output_padding: IntOrInts = 0,
-        groups: int = 1,
-        bias: bool = True,
-        dilation: IntOrInts = 1,
-        padding_mode: str = "zeros",
-        device: Any = None,
-        dtype: torch.dtype | None = None,
-        *,
-        lowering: str | None = None,
-    ) -> None:
-        super().__init__(
-            0, 0, kernel_size, stride, padding, output_padding, groups, False, dilation, padding_mode,
-            device, dtype, lowering=lowering,
-        )  # fmt: skip
-        self._postpone(out_channels, bias, device, dtype)
+    @constructor_over(3, LazyConvTransposeNd.__init__)
+    def __init__(self) -> None: ...
