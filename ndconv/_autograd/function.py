@@ -44,17 +44,13 @@ def trilinear(form: Form, first: Tensor, second: Tensor) -> Tensor:
         apply = Trilinear.apply if is_exporting() else compute
     elif torch._C._are_functorch_transforms_active():
         apply = ForwardTrilinear.apply
-    elif _is_differentiated(first, second):
+    elif forward_ad._current_level >= 0:
+        apply = _apply_forward
+    elif torch.is_grad_enabled() and (first.requires_grad or second.requires_grad):
         apply = _apply
     else:
-        apply = compute
+        apply = compute  # as in most backwards; a Function is a fifth of a small step
     return apply(form, first, second)
-
-
-def _is_differentiated(first: Tensor, second: Tensor) -> bool:
-    """Whether anybody can ask for a derivative; if not, as in most backwards, a Function is a fifth of a small step."""
-    recorded = torch.is_grad_enabled() and (first.requires_grad or second.requires_grad)
-    return recorded or forward_ad._current_level >= 0
 
 
 class Trilinear(Function):
@@ -170,6 +166,8 @@ def _layouts(form: Form, first: Tensor, second: Tensor) -> tuple[bool, ...]:
     channels-last if an operand is.
     """
     own = is_channels_last(first), is_channels_last(second)
+    if not (form.channels_last or own[0] or own[1]):
+        return own
     result = any(own) if form.channels_last is None else form.channels_last
     return tuple(last if slot is Slot.WEIGHT else result for slot, last in zip(form.slot.operands, own, strict=True))
 
@@ -208,4 +206,4 @@ class ForwardTrilinear(Trilinear):
 
 # What Function.apply comes to outside of torch.func's transforms. Its look at signature and operands takes as long as a
 # small product.
-_apply = super(Function, ForwardTrilinear).apply
+_apply, _apply_forward = (super(Function, each).apply for each in (Trilinear, ForwardTrilinear))

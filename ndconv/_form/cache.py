@@ -24,6 +24,7 @@ passed_by: Callable[[], bool] = _never
 """Whether nothing is to be remembered, because a compiler traces; torch's own answer once there is torch."""
 
 _ENTRIES, _BYTES = 4096, 4 * 2**20
+_ATOMS = {int, str, type(None)}
 # Bytes of an object with attributes, about: a problem, its geometry and their tuples.
 _OBJECT = 512
 
@@ -90,9 +91,10 @@ def recalled(function: Callable[Arguments, Answer]) -> Callable[Arguments, Answe
 
     @wraps(function)
     def call(*arguments: Arguments.args, **keywords: Arguments.kwargs) -> Answer:
-        if passed_by() or not (_plain(arguments) and _plain(keywords.values())):
+        key = (*arguments, *keywords.values()) if keywords else arguments
+        if passed_by() or not _plain(key):
             return function(*arguments, **keywords)
-        key = arguments, *keywords.items()
+        key = key, *keywords
         found = answers.get(key)
         if found is not None:
             answer: Answer = found[0]
@@ -112,10 +114,11 @@ def memory() -> Memory:
 
 def _plain(values: Iterable[object]) -> bool:
     """Whether these are integers, strings, None, and tuples of them."""
-    return all(
-        type(value) is int or type(value) is str or value is None or (isinstance(value, tuple) and _plain(value))
-        for value in values
-    )
+    for value in values:
+        kind = type(value)
+        if kind not in _ATOMS and not (issubclass(kind, tuple) and _plain(value)):  # type: ignore[arg-type]
+            return False
+    return True
 
 
 def _weigh(value: object) -> int:

@@ -169,7 +169,7 @@ class Form(_Key):
 
 
 @dataclass(frozen=True)
-class Convolution:
+class Convolution(_Key):
     """A convolution of inputs of one size: a geometry, and the border that a padding mode fills first.
 
     Args:
@@ -183,6 +183,8 @@ class Convolution:
     input_size: Ints
     border: Pairs
     mode: str
+
+    __hash__ = _Key._remembered
 
     @classmethod
     def of(cls, geometry: Geometry, input_size: Ints, sides: Pairs, mode: str) -> Convolution:

@@ -41,7 +41,7 @@ class Phase(NamedTuple):
 
     def weight(self, w: Array) -> Array:
         """The weight of `problem`: ``w[g,d,c,*k] -> [g,c,d,*k]``."""
-        return w[_LEAD + self.taps].transpose(1, 2).flip([*range(3, w.dim())])
+        return w[_LEAD + self.taps].flip([*range(3, w.dim())]).transpose(1, 2)
 
     def of(self, x: Array) -> Array:
         """View of these elements of the input: ``x[n,g,c,*i]``."""
@@ -54,10 +54,10 @@ def gathered(
     """The gradient of the input, each phase by what computes convolutions."""
     parts = phases(problem)
     if len(parts) == math.prod(problem.geometry.stride) == 1:
-        return output(b, parts[0].problem, y, b.named("w", parts[0].weight(w)))
+        return output(b, parts[0].problem, y, b.named("flipped", parts[0].weight(w)))
     x = b.named("x", y.new_zeros(problem.shape(Slot.INPUT)))
     for part in parts:
-        part.of(x).copy_(output(b, part.problem, y, b.named("w", part.weight(w))))
+        part.of(x).copy_(output(b, part.problem, y, b.named("flipped", part.weight(w))))
     return x
 
 

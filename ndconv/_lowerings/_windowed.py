@@ -54,11 +54,11 @@ class Windowed(Lowering):
         geometry = problem.geometry
         reach = geometry.reach(problem.output_size)
         if not self.is_cut(b, problem):
-            padded = fold(self.product_input(b, w, y), geometry)
+            padded = fold(b, self.product_input(b, w, y), geometry)
         else:
             padded = y.new_zeros((*problem.shape(Slot.INPUT)[:3], *reach))
             for part in self._parts(b, problem):
-                folded = fold(self.product_input(b, w, y[part]), geometry)
+                folded = fold(b, self.product_input(b, w, y[part]), geometry)
                 axes: Any = zip(geometry.stride, part[3:], folded.shape[3:], strict=True)
                 padded[part[:3] + tuple(cut.scaled(stride, size) for stride, cut, size in axes)] += folded
         return b.unpad(padded, geometry.fit(problem.input_size, reach))

@@ -203,9 +203,10 @@ class Builder(Chunks):
 
     def reshaped(self, value: Value, shape: Ints, name: str = "") -> Value:
         """A contiguous copy in another shape."""
-        made = self._make(name or value.variable.name, shape, value.dtype, COPY, (value,), Work(_moved(value)))
+        bare = tuple(size for size in shape if size != 1) or shape[:1]
+        made = self._make(name or value.variable.name, bare, value.dtype, COPY, (value,), Work(_moved(value)))
         made.variable.malleable = True
-        return made
+        return made.view(*shape)
 
     def flipped(self, value: Value, axes: Ints) -> Value:
         """A copy in reverse order."""
@@ -423,9 +424,9 @@ class Builder(Chunks):
             yield Place(0, ((name, 1),))
         self._in_use.remove(name)
 
-    def span(self, start: Place | int, length: int) -> Span:
-        """So many elements of an axis from a place on."""
-        return Span(start if isinstance(start, Place) else Place(start), length)
+    def span(self, start: Place | int, length: int, step: int = 1, factor: int = 1) -> Span:
+        """So many elements of an axis, every ``step``-th, from ``factor`` times a place on."""
+        return Span((start if isinstance(start, Place) else Place(start)).times(factor), length, step)
 
     def table(self, names: Sequence[str], count: int, rows: Sequence[Ints]) -> Iterator[tuple[Place, ...]]:
         """The numbers of each row; a program that is only priced needs no more than how many there are."""
@@ -436,11 +437,12 @@ class Builder(Chunks):
 
     def unless_finite(self, watched: Sequence[Value], result: Value, otherwise: Callable[[], Value]) -> Value:
         """A result, or another one unless the elements of the smallest of some values are all finite."""
-        if self.kind == "meta":
-            return result  # there are no numbers to look at
+        if self.kind == "meta" or self.prices:
+            return result  # there are no numbers to look at, or it is seldom run
         result = result.contiguous()
         smallest = min(watched, key=Value.numel)
-        steps = Unless(_bare(smallest, smallest.dim()))
+        whole = smallest.variable
+        steps = Unless(self._whole(whole) if whole.elements == smallest.numel() else _bare(smallest, smallest.dim()))
         self._open[-1].append(steps)
         with self._inside(steps.steps):
             result.copy_(otherwise())

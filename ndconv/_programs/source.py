@@ -194,7 +194,7 @@ def _sliced(value: Value, shape: Ints, strides: Ints, start: Place) -> str | Non
         if (place, length, by) == (Place(), size, 1):
             texts.append(":")
         elif mine:
-            texts.append(str(Span(place, length)) if by == 1 else "")
+            texts.append(str(Span(place, length, by)))
         else:
             stop = last + 1 if last + by < size else size
             first, end = str(place.constant) if place.constant else "", str(stop) if stop < size else ""

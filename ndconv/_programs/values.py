@@ -45,17 +45,19 @@ class Place(NamedTuple):
 
 
 class Span(NamedTuple):
-    """So many elements of an axis from a place on."""
+    """So many elements of an axis from a place on, every so many."""
 
     start: Place
     length: int
+    step: int = 1
 
     def scaled(self, factor: int, length: int) -> Span:
         """So many elements from ``factor`` times as far on."""
         return Span(self.start.times(factor), length)
 
     def __str__(self) -> str:
-        return f"{self.start}:{self.start.plus(self.length)}"
+        text = f"{self.start}:{self.start.plus(self.step * (self.length - 1) + 1)}"
+        return text if self.step == 1 else f"{text}:{self.step}"
 
 
 @dataclass(eq=False)
@@ -298,8 +300,8 @@ class Value:
                 texts.append(str(start))
                 continue
             if isinstance(part, Span):
-                offset, length, step = offset.plus(part.start.times(stride)), part.length, 1
-                texts.append(":" if (part.start, length) == (Place(), size) else str(part))
+                offset, length, step = offset.plus(part.start.times(stride)), part.length, part.step
+                texts.append(":" if part == (Place(), size, 1) else str(part))
             else:
                 first, stop, step = part.indices(size)
                 length = len(range(first, stop, step))

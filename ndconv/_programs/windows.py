@@ -64,13 +64,14 @@ def kernel_first(view: Tensor, ndim: int) -> Tensor:
     return view.permute(0, 1, 2, *range(3 + ndim, 3 + 2 * ndim), *range(3, 3 + ndim))
 
 
-def fold(columns: Tensor, geometry: Geometry) -> Tensor:
+def fold(b: Steps, columns: Tensor, geometry: Geometry) -> Tensor:
     """Adjoint of `windows`, kernel axes first: add every window element to the input element it was taken from.
 
     Slices are added in a fixed order, one kernel index of one axis at a time: the result is the same on every call, and
     N axes of K elements take N*K additions, not K**N.
 
     Args:
+        b: What records the steps, or computes them at once.
         columns: ``(n, g, c, *K, *O)``.
         geometry: Kernel, stride and dilation.
 
@@ -81,24 +82,20 @@ def fold(columns: Tensor, geometry: Geometry) -> Tensor:
     reach = geometry.reach(tuple(columns.shape[3 + ndim :]))
     for axis in range(ndim):
         # Every axis done has lost its kernel axis, the first of those left.
-        columns = _fold_axis(columns, 3, 3 + ndim, reach[axis], geometry.stride[axis], geometry.dilation[axis])
+        columns = _fold_axis(b, columns, 3 + ndim, reach[axis], geometry.stride[axis], geometry.dilation[axis])
     return columns
 
 
-def _fold_axis(columns: Tensor, kernel_axis: int, output_axis: int, reach: int, stride: int, dilation: int) -> Tensor:
-    taps, axis = columns.unbind(kernel_axis), output_axis - 1
-    if len(taps) == 1 and stride == 1:
-        return taps[0]
-    shape = list(taps[0].shape)
+def _fold_axis(b: Steps, columns: Tensor, output_axis: int, reach: int, stride: int, dilation: int) -> Tensor:
+    taps, axis, lead = columns.shape[3], output_axis - 1, (slice(None),) * 3
+    if taps == 1 and stride == 1:
+        return columns[(*lead, 0)]
+    shape = [*columns.shape[:3], *columns.shape[4:]]
     positions, shape[axis] = shape[axis], reach
-    folded = columns.new_zeros(shape)
-    for k, tap in enumerate(taps):
-        start = k * dilation
-        index = (slice(None),) * axis + (slice(start, start + stride * (positions - 1) + 1, stride),)
-        if k == 0:
-            folded[index] = tap
-        else:
-            folded[index] += tap
+    folded = b.named("folded", columns.new_zeros(shape))
+    for k in b.each(taps, "k"):
+        places = folded[(*(slice(None),) * axis, b.span(k, positions, stride, dilation))]
+        places += columns[(*lead, k)]
     return folded
 
 

@@ -145,9 +145,9 @@ class Direct:
         """One slice of each axis."""
         yield (slice(None),) * len(sizes)
 
-    def span(self, start: int, length: int) -> slice:
-        """So many elements of an axis from a place on."""
-        return slice(start, start + length)
+    def span(self, start: int, length: int, step: int = 1, factor: int = 1) -> slice:
+        """So many elements of an axis, every ``step``-th, from ``factor`` times a place on."""
+        return slice(factor * start, factor * start + step * (length - 1) + 1, step)
 
     def take(self, tensor: Tensor, axis: int, indices: Ints) -> Tensor:
         """`torch.index_select` with indices that are known."""

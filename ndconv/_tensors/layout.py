@@ -25,7 +25,7 @@ def is_channels_last(tensor: Tensor) -> bool:
         return False
     if is_compiling():
         return tensor.is_contiguous(memory_format=last) and not tensor.is_contiguous()
-    return strided_channels_last(tensor.shape, tensor.stride())
+    return tensor.stride(1) == 1 and strided_channels_last(tensor.shape, tensor.stride())
 
 
 def lay_out(tensor: Tensor, channels_last: bool) -> Tensor:

@@ -13,7 +13,7 @@ from ndconv._autograd.linear import linear
 from ndconv._form.geometry import Convolution
 from ndconv._programs.windows import fold, kernel_first, windows
 from ndconv._rules import IntOrInts, Padding
-from ndconv._tensors.direct import pad, unpad
+from ndconv._tensors.direct import Direct, pad, unpad
 
 
 def _columns(x: Tensor, convolution: Convolution) -> Tensor:
@@ -29,7 +29,7 @@ def _image(columns: Tensor, convolution: Convolution) -> Tensor:
     geometry, positions = convolution.geometry, convolution.output_size
     channels = columns.shape[1] // math.prod(geometry.kernel)
     apart = columns.reshape(columns.shape[0], 1, channels, *geometry.kernel, *positions)
-    padded = fold(apart, geometry).squeeze(1)
+    padded = fold(Direct(columns.device.type, ()), apart, geometry).squeeze(1)
     return unpad(padded, geometry.fit(convolution.input_size, geometry.reach(positions))).contiguous()
 
 
