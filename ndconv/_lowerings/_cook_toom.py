@@ -66,12 +66,10 @@ def _inverse(rows: Rows) -> Rows:
 
 
 @lru_cache(maxsize=256)
-def transforms(m: Ints, k: Ints) -> tuple[list[list[float]], ...]:
-    """``B``, ``G`` and ``A`` for all axes at once, Kronecker products of those of each."""
-    product: list[Rows] = [[[Fraction(1)]]] * 3
-    for each in map(matrices, m, k):
-        product = [_kronecker(a, b) for a, b in zip(product, each, strict=True)]
-    return tuple([[float(value) for value in row] for row in rows] for rows in product)
+def transforms(m: Ints, k: Ints) -> tuple[tuple[Rows, ...], ...]:
+    """``B``, ``G`` and ``A`` of each axis that is cut; for all axes at once they are the Kronecker products."""
+    axes = [matrices(*sizes) for sizes in zip(m, k, strict=True) if sizes != (1, 1)]
+    return tuple(zip(*axes, strict=True))
 
 
 @lru_cache(maxsize=256)
@@ -90,7 +88,3 @@ def growth(m: int, k: int) -> float:
         for rows in ((disjoint, kernel, over), (kernel, disjoint, over))
         for place in range(len(rows[0][0]))
     )
-
-
-def _kronecker(a: Rows, b: Rows) -> Rows:
-    return [[u * v for u in row for v in other] for row in a for other in b]

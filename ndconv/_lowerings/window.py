@@ -17,8 +17,9 @@ from ndconv._programs.windows import kernel_first
 
 @cached
 def _equation(ndim: int, slot: Slot) -> str:
-    """Of the letters that torch knows: two operands leave no path to find, so its own einsum does."""
-    renamed: str = convert_to_valid_einsum_chars(equation(ndim, slot))
+    """Of the letters that torch knows, the equation's own if it knows them; no path is to be found for two operands."""
+    found = equation(ndim, slot)
+    renamed: str = found if found.isascii() else convert_to_valid_einsum_chars(found)
     return renamed
 
 

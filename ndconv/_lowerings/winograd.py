@@ -100,7 +100,7 @@ class Winograd(Lowering):
 def _constants(b: Steps, found: Tiling, like: Array) -> tuple[Array, ...]:
     """The matrices of the transforms: of the input, the weight and the output."""
     names = "before", "kernel", "after"
-    return tuple(b.constant(*each, like) for each in zip(names, transforms(found.m, found.k), strict=True))
+    return tuple(b.kronecker(*each, like) for each in zip(names, transforms(found.m, found.k), strict=True))
 
 
 def _left(found: Tiling) -> Lowering:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from fractions import Fraction
 from typing import Any
 
 from ndconv._programs.chunks import Chunks
@@ -121,12 +122,19 @@ class Builder(Chunks):
         """Conjugate in place."""
         self.change("{0}.conj_physical_()", value, work=Work(Copied(2 * value.numel(), value.numel())))
 
-    def constant(self, name: str, rows: Sequence[Sequence[float]], like: Value) -> Value:
-        """A matrix of numbers, made when the program is compiled."""
-        shape = len(rows), len(rows[0])
-        text = f"torch.tensor({[[*row] for row in rows]}, dtype=torch.{like.dtype}{self._on_device})"
-        variable = Variable(self._constant(name, text), shape, contiguous_strides(shape), like.dtype, owned=False)
-        return self._whole(variable)
+    def kronecker(self, name: str, factors: Sequence[Sequence[Sequence[Fraction]]], like: Value) -> Value:
+        """The Kronecker product of matrices of numbers, made when the program is compiled."""
+        shape = math.prod(len(rows) for rows in factors), math.prod(len(rows[0]) for rows in factors)
+        names = []
+        for rows in factors:
+            lines = "".join(f"    [{', '.join(map(str, row))}],\n" for row in rows)
+            names.append(self._constant(f"{name}_1d", f"torch.tensor([\n{lines}], dtype=torch.float64)"))
+        product = names[0]
+        for other in names[1:]:
+            product = f"torch.kron({product}, {other})"
+        device = f'"{self.target.device}", ' if self._on_device else ""
+        name = self._constant(name, f"{product}.to({device}torch.{like.dtype})")
+        return self._whole(Variable(name, shape, contiguous_strides(shape), like.dtype, owned=False))
 
     def _constant(self, name: str, text: str) -> str:
         """The name of a constant, another one if there is another of that name."""

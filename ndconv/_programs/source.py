@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from ndconv._programs.builder import Builder
-from ndconv._programs.steps import COPY, Make, Repeat, Step, Unless, operands
+from ndconv._programs.steps import COPY, Change, Make, Repeat, Step, Unless, operands
 from ndconv._programs.values import Ints, Place, Span, Value, Variable, view_strides
 
 _WIDTH = 120
@@ -20,12 +20,15 @@ def source(name: str, builder: Builder, result: Value) -> str:
     """Text of a function that runs the steps and returns the result."""
     arguments, steps, constants = builder.operands, builder.steps, builder.constants
     writer = _Writer(arguments, steps, result)
-    body = writer.block(steps, 1)
+    last = steps[-1] if steps else None
+    inline = isinstance(last, Make) and last.target is result.variable and not result.is_view
+    body = writer.block(steps[:-1] if inline else steps, 1)
     shapes = ", ".join(f"{each.name} {each.shape}" for each in arguments)
     head = f"def {name}({', '.join(each.name for each in arguments)}):"
     lines = [_commented(head, shapes) if len(head) + len(shapes) < _WIDTH - 4 else f"{head}\n    # {shapes}"]
     lines += body
-    lines += _wrapped("return ", writer.text(result), str(result.shape), 1)
+    returned = writer.computed(last) if inline and isinstance(last, Make) else writer.text(result)
+    lines += _wrapped("return ", returned, str(result.shape), 1)
     imports = ["from math import isfinite", ""] * any("isfinite(" in line for line in lines) + ["import torch"]
     imports += [""] * bool(constants) + [f"{name} = {text}" for name, text in constants.items()]
     return "\n".join([*imports, "", "", *lines, ""])
@@ -64,16 +67,19 @@ class _Writer:
                 lines += self.block(step.steps, depth + 1)
                 self.position += 1
             else:
-                if isinstance(step, Make) and step.line == COPY:
-                    text = self._copied(step.operands[0], step.target.shape)
-                else:
-                    text = step.line.format(*map(self.text, step.operands))
+                text = self.computed(step)
                 if isinstance(step, Make):
                     lines += _wrapped(f"{self._named(step.target)} = ", text, str(step.target.shape), depth)
                 else:
                     lines += _wrapped("", text, "", depth)
             lines += self._given_back(step, depth)
         return lines
+
+    def computed(self, step: Make | Change) -> str:
+        """What a step computes, as an expression."""
+        if isinstance(step, Make) and step.line == COPY:
+            return self._copied(step.operands[0], step.target.shape)
+        return step.line.format(*map(self.text, step.operands))
 
     def _named(self, variable: Variable) -> str:
         """Its own name, if nothing that is needed later has it."""

@@ -101,10 +101,6 @@ class Direct:
         a, c, d, e = products
         return torch.complex(a - c, d + e)
 
-    def constant(self, name: str, rows: Sequence[Sequence[float]], like: Tensor) -> Tensor:
-        """A matrix of numbers."""
-        return torch.tensor(rows, dtype=like.dtype, device=like.device)
-
     def pad(self, tensor: Tensor, amounts: Pairs, name: str = "") -> Tensor:
         """Pad the last axes with zeros, ``(lo, hi)`` per axis; negative amounts crop."""
         return pad(tensor, amounts)
