@@ -135,14 +135,14 @@ def _copying(problem: Problem) -> float:
     """What it takes to copy all windows, in elements moved."""
     if gathers(problem):
         return sum(times * _copying(kind) for times, kind in kinds(problem))
-    apart, once, geometry = 1.0, 0.0, problem.geometry
+    apart, once, geometry, elements = 1.0, 0.0, problem.geometry, window_elements(problem)
     if _parts_residues(problem):
         once = _apart(problem) * math.prod(problem.shape(Slot.INPUT))
         problem = replace(problem, geometry=first_residue(geometry))
     elif problem.slot is not Slot.INPUT and geometry.row_stride > 1:
         apart = _apart(problem)
     folds = problem.slot is Slot.INPUT
-    return once + (1 + folds / 2) * window_elements(problem) * (apart + _ROW / _row(problem))
+    return once + (1 + folds / 2) * elements * (apart + _ROW / _row(problem))
 
 
 def _apart(problem: Problem) -> float:
