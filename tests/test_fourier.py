@@ -11,11 +11,9 @@ from torch import Tensor
 
 import ndconv
 from ndconv._form.geometry import Geometry, Problem, Slot
-from ndconv._lowerings import LOWERINGS
 from ndconv._lowerings.fourier import Grid, _smooth, grid
 from ndconv.testing import Case, sample
 
-FOURIER, WINDOW = LOWERINGS["fourier"], LOWERINGS["window"]
 LONG = ((2, 8, 2048), (8, 8, 1024))
 
 
