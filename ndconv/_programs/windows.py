@@ -8,9 +8,13 @@ from __future__ import annotations
 from typing import Any
 
 from ndconv._form.geometry import Geometry, Ints
+from ndconv._programs.values import Value
 
 Tensor = Any
 """A tensor, or a `ndconv._programs.values.Value`."""
+
+# Of more kernel indices than this a program has a loop.
+_LISTED = 8
 
 
 def unflatten(tensor: Tensor, axis: int, sizes: Ints) -> Tensor:
@@ -86,19 +90,25 @@ def fold(columns: Tensor, geometry: Geometry) -> Tensor:
 
 
 def _fold_axis(columns: Tensor, kernel_axis: int, output_axis: int, reach: int, stride: int, dilation: int) -> Tensor:
-    taps, axis = columns.unbind(kernel_axis), output_axis - 1
-    if len(taps) == 1 and stride == 1:
-        return taps[0]
-    shape = list(taps[0].shape)
+    number, axis = columns.shape[kernel_axis], output_axis - 1
+    first = columns[(slice(None),) * kernel_axis + (0,)]
+    if number == 1 and stride == 1:
+        return first
+    shape = list(first.shape)
     positions, shape[axis] = shape[axis], reach
     folded = columns.new_zeros(shape)
-    for k, tap in enumerate(taps):
-        start = k * dilation
-        index = (slice(None),) * axis + (slice(start, start + stride * (positions - 1) + 1, stride),)
-        if k == 0:
-            folded[index] = tap
-        else:
-            folded[index] += tap
+    span = stride * (positions - 1) + 1
+    folded[(slice(None),) * axis + (slice(0, span, stride),)] = first
+    if isinstance(columns, Value) and number > _LISTED:
+        # Where every kernel index adds its elements to, as one view.
+        places = folded.unfold(axis, span, dilation)[..., ::stride].movedim(-1, axis + 1)
+        for k in columns.builder.each(number, "k", start=1):
+            place = places[(slice(None),) * axis + (k,)]
+            place += columns[(slice(None),) * kernel_axis + (k,)]
+        return folded
+    for k in range(1, number):
+        index = (slice(None),) * axis + (slice(k * dilation, k * dilation + span, stride),)
+        folded[index] += columns[(slice(None),) * kernel_axis + (k,)]
     return folded
 
 
