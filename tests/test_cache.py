@@ -8,13 +8,12 @@ import threading
 import tracemalloc
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import pairwise
+from itertools import count, pairwise
 from types import FrameType
 from typing import Any
 
 import pytest
 import torch
-from ndconv._plan import choose
 
 import ndconv
 from ndconv._form import cache as _cache
@@ -23,6 +22,9 @@ from ndconv._form.geometry import Geometry, Problem, Slot
 from ndconv._lowerings._phases import kinds, phases
 from ndconv._lowerings._residues import count_residues, first_residue, residues
 from ndconv._lowerings._runs import count_runs, runs
+from ndconv._planner.choice import Setting
+from ndconv._planner.choice import choose as choose_by
+from ndconv._programs.target import Target
 from ndconv.testing import sample
 
 # Kernel, stride, dilation and size of every axis: small ones, and ones with very many of something.
@@ -36,15 +38,23 @@ LARGE = {
 }
 
 
+# Batches that no problem was met with.
+FURTHER = count(1)
+
+
 def posed(axes: Any, slot: Slot, batch: int, channels: int) -> Problem:
     kernel, stride, dilation, size = axes
     geometry = Geometry(kernel, stride, ((1, 0),) * len(kernel), dilation)
     return Problem(slot, geometry, batch, channels, channels, size, geometry.output_size(size), 4)
 
 
+def choose(problem: Problem) -> None:
+    choose_by(problem, "auto", Setting("float32", False, False, Target("cpu", ndconv.get_workspace_limit())))
+
+
 def lines(problem: Problem) -> int:
     """Lines of Python that it takes to weigh all lowerings for a problem that nobody has met."""
-    choose(problem, "auto")  # so that tables which serve all problems are there
+    choose(problem)  # so that tables which serve all problems are there
     counted = 0
 
     def trace(frame: FrameType, event: str, argument: object) -> Any:
@@ -55,7 +65,7 @@ def lines(problem: Problem) -> int:
     before = sys.gettrace()
     sys.settrace(trace)
     try:
-        choose(replace(problem, batch=problem.batch + 1), "auto")
+        choose(replace(problem, batch=problem.batch + next(FURTHER)))
     finally:
         sys.settrace(before)
     return counted
