@@ -11,10 +11,10 @@ import torch
 from torch import nn
 
 import ndconv
-from ndconv import _plan
 from ndconv._machine import budget as _budget
 from ndconv._machine import timings as _timings
 from ndconv._machine.budget import Budget
+from ndconv._tensors import execute as _execute
 
 Measured = list[str]
 
@@ -40,7 +40,7 @@ def measured(budget: Budget, monkeypatch: pytest.MonkeyPatch) -> Measured:
         _timings._budget.spend(sum(seconds.values()))
         return seconds
 
-    monkeypatch.setattr(_plan, "measure", measure)
+    monkeypatch.setattr(_execute, "measure", measure)
     return found
 
 

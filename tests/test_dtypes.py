@@ -75,7 +75,7 @@ def test_sums_that_no_float_holds_need_integer_products(monkeypatch: pytest.Monk
     def lacking(*args: object, **kwargs: object) -> Tensor:
         raise RuntimeError("not implemented for 'Int'")
 
-    monkeypatch.setattr(torch, "matmul", lacking)
+    monkeypatch.setattr(torch.Tensor, "__matmul__", lacking)
     monkeypatch.setattr(torch, "bmm", lacking)
     with pytest.raises(NotImplementedError, match=r"torch.int32 with sums of 2097153 products on cpu: its matrix"):
         ndconv.functional.conv1d(x, x)

@@ -9,18 +9,19 @@ import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 import ndconv
-from ndconv import _plan
-from ndconv._form.geometry import Slot
-from ndconv._lowerings import LOWERINGS, Lowering
+from ndconv._form.cache import MEMORIES
+from ndconv._form.geometry import Problem, Slot
+from ndconv._lowerings import LOWERINGS
 from ndconv._machine import timings as _timings
 from ndconv._machine.budget import Budget
+from ndconv._tensors import execute as _execute
+from ndconv.testing._checks import ran_lowerings
 
 X, W = (2, 3, 9, 8), (4, 3, 3, 2)
 
@@ -61,7 +62,7 @@ def test_every_slot_is_measured_once(device: str, table: dict[Any, Any], monkeyp
         measured.append((key.problem.slot.value, set(contenders)))
         return _timings.measure(key, contenders)
 
-    monkeypatch.setattr(_plan, "measure", spy)
+    monkeypatch.setattr(_execute, "measure", spy)
     step(device)
     step(device)
     assert [slot for slot, _ in measured] in (["output", "input", "weight"], ["output", "weight", "input"])
@@ -77,7 +78,7 @@ def test_transforms_that_look_hopeless_are_not_tried(
     device: str, table: dict[Any, Any], monkeypatch: pytest.MonkeyPatch, tried: bool
 ) -> None:
     """One of them can take seconds, where all others take milliseconds."""
-    monkeypatch.setattr(_plan, "_HOPELESS", 1e9 if tried else 1.0)
+    monkeypatch.setattr(_execute, "_HOPELESS", 1e9 if tried else 1.0)
     step(device)
     assert all(({"winograd", "fourier"} <= set(seconds)) == tried for seconds in table.values())
 
@@ -98,9 +99,9 @@ def test_the_winner_runs_and_the_plan_says_so(table: dict[Any, Any]) -> None:
     assert plan.output.choice.wanted == "fastest"
     assert plan.output.lowering == plan.grad_input.lowering == plan.grad_weight.lowering == "taps"
     assert "not native      measured at 5 times the time" in str(plan.output)
-    with patch.object(Lowering, "run", autospec=True, side_effect=Lowering.run) as run:
+    with ran_lowerings() as ran:
         step("cpu")
-    assert [call.args[0].name for call in run.call_args_list] == ["taps", "taps", "taps"]
+    assert ran == {"taps"}
 
 
 def torch_wins(table: dict[Any, Any]) -> None:
@@ -130,8 +131,9 @@ def test_where_torch_wins_every_slot_its_own_operator_runs(
 
     first = run()
     torch_wins(table)
-    with patch.object(Lowering, "run", side_effect=AssertionError("a lowering ran")):
+    with ran_lowerings() as ran:
         second = run()
+    assert not ran
     assert len(first) == len(second)
     assert all(map(torch.equal, first, second))
 
@@ -189,9 +191,9 @@ def test_where_torchs_operator_does_something_else_the_function_stays(
     x, w, bias = (integers(*shape, device=device).to(dtype) for shape in (X, W, (4,)))
     first = ndconv.functional.conv2d(x, w, bias, lowering="fastest")
     torch_wins(table)
-    with patch.object(Lowering, "run", autospec=True, side_effect=Lowering.run) as run:
+    with ran_lowerings() as ran:
         assert torch.equal(ndconv.functional.conv2d(x, w, bias, lowering="fastest"), first)
-    assert run.called
+    assert ran
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.complex64], ids=str)
@@ -229,7 +231,7 @@ def test_saved_and_loaded(table: dict[Any, Any], tmp_path: Path, monkeypatch: py
     table.clear()
     ndconv.load_timings(tmp_path / "timings.json")
     assert table == before
-    monkeypatch.setattr(_plan, "measure", lambda *args: pytest.fail("measured again"))
+    monkeypatch.setattr(_execute, "measure", lambda *args: pytest.fail("measured again"))
     step("cpu")
 
 
@@ -272,16 +274,17 @@ def test_what_is_not_exact_may_be_the_quickest(table: dict[Any, Any], device: st
     step(device)
     for seconds in table.values():
         seconds.update(dict.fromkeys(seconds, 1.0), fourier=1e-3)
-    with patch.object(Lowering, "run", autospec=True, side_effect=Lowering.run) as run:
+    with ran_lowerings() as ran:
         step(device)
-        ndconv.set_exact(True)
-        try:
+    assert ran == {"fourier"}
+    ndconv.set_exact(True)
+    try:
+        with ran_lowerings() as ran:
             step(device)
-        finally:
-            ndconv.set_exact(False)
-    ran = [call.args[0].name for call in run.call_args_list]
-    assert ran[:3] == ["fourier"] * 3
-    assert "fourier" not in ran[3:]
+    finally:
+        ndconv.set_exact(False)
+    assert ran
+    assert "fourier" not in ran
 
 
 @pytest.mark.compiler
@@ -307,9 +310,15 @@ def test_a_whole_model(device: str, table: dict[Any, Any]) -> None:
 
 
 def test_a_contender_that_a_device_lacks_is_out(monkeypatch: pytest.MonkeyPatch, table: dict[Any, Any]) -> None:
-    def lacking(*args: Any) -> Tensor:
-        raise NotImplementedError("no such kernel")
+    def lacking(b: Any, problem: Problem, *operands: Any) -> Any:
+        if not b.prices:
+            raise NotImplementedError("no such kernel")
+        return b.call("convolution", problem.shape(problem.slot), *operands)
 
-    monkeypatch.setattr(LOWERINGS["native"], "run", lacking)
+    for memory in MEMORIES:
+        memory.clear()
+    monkeypatch.setattr(LOWERINGS["native"], "build", lacking)
     step("cpu")
+    for memory in MEMORIES:
+        memory.clear()
     assert all("native" not in seconds and seconds for seconds in table.values())

@@ -17,17 +17,26 @@ import torch
 import torch._dynamo  # the first derivative would; imported here, a process forked for a mutant need not
 from torch import Tensor
 
-from ndconv import _plan, _precision
 from ndconv._autograd import convolution as _convolution
 from ndconv._autograd import function as _function
 from ndconv._autograd import operator as _operator
 from ndconv._form.cache import MEMORIES
 from ndconv._form.geometry import Form, Geometry
 from ndconv._lowerings import LOWERINGS, Lowering, _runs, _windowed, columns, fourier, reshape, taps, window
+from ndconv._machine import target as _target
+from ndconv._planner import choice as _choice
+from ndconv._planner import computed as _computed
 from ndconv._planner import ties as _ties
+from ndconv._programs import builder as _builder
+from ndconv._programs import source as _source
+from ndconv._programs import values as _values
 from ndconv._programs import windows as _windows
+from ndconv._programs.builder import Builder
+from ndconv._programs.chunks import Chunks
+from ndconv._programs.values import Value
 from ndconv._rules import _arguments, _calls
 from ndconv._tensors import borders as _borders
+from ndconv._tensors import execute as _execute
 from ndconv.functional import _conv
 from ndconv.grad import _conv as grad_conv
 from ndconv.testing import Trial, examine, matrix
@@ -68,11 +77,13 @@ def plant(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, old: str, new:
     """Exchange a function for itself with other text in one place."""
     found = inspect.getattr_static(owner, name)
     function = found.__func__ if isinstance(found, staticmethod) else found
+    function = inspect.unwrap(function)
     source = textwrap.dedent(inspect.getsource(function))
     assert source.count(old) == 1, f"{name} has changed: {old!r} is no longer there once"
-    namespace = dict(function.__globals__)
-    exec(source.replace(old, new).replace("@staticmethod\n", ""), namespace)
-    monkeypatch.setattr(owner, name, staticmethod(namespace[name]) if function is not found else namespace[name])
+    namespace = dict(function.__globals__) | {"owner": owner}
+    exec(source.replace(old, new).replace("@staticmethod\n", "").replace("super()", "super(owner, self)"), namespace)
+    exchanged = namespace[name]
+    monkeypatch.setattr(owner, name, staticmethod(exchanged) if isinstance(found, staticmethod) else exchanged)
 
 
 # What is wrong, where, and how it reads then.
@@ -90,61 +101,73 @@ FAULTS: dict[str, tuple[Any, str, str, str]] = {
     "stride and dilation swapped in the phases": (
         _runs, "_by_shift", "divmod(dilation * k - lo, stride)", "divmod(stride * k - lo, dilation)",
     ),
+    "padding that is not zero": (
+        Builder, "pad", "torch.constant_pad_nd({{0}}, {_text(flat)})", "torch.constant_pad_nd({{0}}, {_text(flat)}, 1)",
+    ),
     "remainder rows not zero": (
-        _windowed, "unpad", "pad(tensor, tuple((-lo, -hi) for lo, hi in amounts))",
-        "torch.constant_pad_nd(tensor, [-amount for pair in reversed(amounts) for amount in pair], 1)",
+        Builder, "unpad", "return self.pad(value, tuple((-lo, -hi) for lo, hi in amounts))",
+        "made = self.pad(value, tuple((-lo, -hi) for lo, hi in amounts))\n"
+        "    for step in self._open[-1][-1:]:\n"
+        "        if made is not value and getattr(step, 'line', '').startswith('torch.constant_pad_nd'):\n"
+        "            step.line = step.line[:-1] + ', 1)'\n"
+        "    return made",
     ),
     "groups interleaved with channels": (
-        _plan, "ungroup", "(groups, tensor.shape[axis] // groups))",
+        _computed, "ungroup", "(groups, tensor.shape[axis] // groups))",
         "(tensor.shape[axis] // groups, groups)).transpose(axis, axis + 1)",
     ),
     "groups mixed up by vmap": (_function, "_fold", "apart.movedim(0, position)", "apart.movedim(0, position + 1)"),
     "kernel not flipped in INPUT": (
-        taps.Taps, "input", "_pack_weight(w, found.order)", "_pack_weight(w.flip(-1), found.order)",
+        taps.Taps, "input", "_pack_weight(b, w, problem)", "_pack_weight(b, w.flip([w.dim() - 1]), problem)",
     ),
     "conj forgotten": (_function, "_gradients", "other.conj()", "other"),
-    "half types summed as they are": (_plan, "run", "if computed_in(", "if True or computed_in("),
+    "half types summed as they are": (
+        _computed, "widened", "if keeps and not lowering.accumulates(b, problem):", "if True:",
+    ),
     "half types multiplied by what rounds partial sums": (
-        _precision, "is_emulated", "return on_cpu", "return False and on_cpu",
+        _target, "_target", "emulated=_LACKING if mkldnn else tuple(_QUERIES)", "emulated=()",
     ),
     "rounded before the bias": (_conv, "compute_output", "bias is not None, _layout", "False, _layout"),
-    "integers summed in float32": (_precision, "_float", "if largest <= _EXACT[dtype]", "if dtype == torch.float32"),
+    "integers summed in float32": (
+        _computed, "exact_float", "if largest <= _EXACT[each]", "if each == 'float32'",
+    ),
     "a saved tensor written to": (
         _function, "_gradients", "other is not None and not",
         "other is not None and other.detach().add_(1) is not None and not",
     ),
     "an operand written to": (
-        _operator, "execute", "exact, groups", "first.detach().mul_(1); exact, groups",
+        _operator, "execute", "program = program_of(", "first.detach().mul_(1); program = program_of(",
     ),
     "a tangent left out": (
         _function.ForwardTrilinear, "jvp", "(first_tangent, second), (first, second_tangent)",
         "(first_tangent, second)",
     ),
-    "channels-last forgotten": (_operator, "execute", "groups, form.channels_last", "groups, False"),
-    "sums that start at one": (taps.Taps, "weight", "x.new_zeros(", "x.new_ones("),
+    "channels-last forgotten": (_execute, "computed", "first, second), last)", "first, second), False)"),
+    "sums that start at one": (
+        taps.Taps, "weight", "x.new_zeros(problem.geometry.groups, problem.features, number * problem.channels)",
+        "b.allocated(x, (problem.geometry.groups, problem.features, number * problem.channels), x.dtype, 'ones')",
+    ),
     "no gap between rows": (taps, "layout", "size + zeros for", "size for"),
     "a border reflected with its outermost element": (
         _borders, "_shown", "(1, lo), (size - 1 - hi, hi)", "(0, lo), (size - hi, hi)",
     ),
     "a border not added back": (_convolution, "retract", "core.narrow(axis, start, length).add_(side)", "pass"),
     "unbatched taken for one channel": (grad_conv, "compute_weight", "geometry.ndim + 1", "geometry.ndim"),
-    "columns in another order": (columns.Columns, "product_weight", "y.movedim(0, 2)", "y.flip(-1).movedim(0, 2)"),
+    "columns in another order": (
+        columns.Columns, "product_weight", "y.movedim(0, 2)", "y.flip([y.dim() - 1]).movedim(0, 2)",
+    ),
     "an operand saved that nobody needs": (
         _function, "_save", "first if need_second else None", "first",
     ),
     "the weight's gradient laid out as the result": (
         _function, "_layouts", "last if slot is Slot.WEIGHT else result", "result",
     ),
-    "chunks added in the wrong place": (
-        _windowed.Windowed, "input", "stride * cut.start for", "cut.start for",
-    ),
+    "chunks added in the wrong place": (_windowed.Windowed, "input", "cut.scaled(stride, size)", "cut.scaled(1, size)"),
     "reshape refused where it applies": (reshape.Reshape, "refusal", "extent > stride", "extent >= stride"),
     "derivatives by another lowering": (Form, "derivative", "self.lowering", "'auto'"),
-    "another lowering than the one named": (
-        _plan, "choose", "wanted if wanted in costs else cheapest", "cheapest",
-    ),
+    "another lowering than the one named": (_execute, "pick", "if wanted in LOWERINGS and", "if False and"),
     "auto takes what is not exact": (
-        _plan, "_automatic", "LOWERINGS[name].exact and LOWERINGS[name].automatic", "LOWERINGS[name].automatic",
+        _choice, "automatic", "LOWERINGS[name].exact and LOWERINGS[name].automatic", "LOWERINGS[name].automatic",
     ),
     "torch's operator where a layer is frozen": (
         _convolution, "torchs_own", "if first.requires_grad and second.requires_grad:", "if True:",
@@ -152,25 +175,79 @@ FAULTS: dict[str, tuple[Any, str, str, str]] = {
     "frequencies of the wrong sign": (fourier.Fourier, "_image", "reverse=forward", "reverse=False"),
     "spectra of fewer digits": (
         fourier, "_spectrum", "return spectrum.flatten(",
-        "return spectrum.to(torch.complex64).to(spectrum.dtype).flatten(",
+        "return b.cast(b.cast(spectrum, 'complex64'), b.dtype(spectrum)).flatten(",
     ),
     "a grid too short": (fourier, "_smooth", "length: int) -> int:", "length: int) -> int:\n    length -= length > 3"),
-    "integers rounded": (_plan, "wants_exact", "get_exact() or not", "get_exact() and not"),
-    "a result that is a view": (_operator, "execute", "else result.detach()", "else result"),
+    "integers rounded": (_execute, "wants_exact", "get_exact() or not", "get_exact() and not"),
+    "a result that is a view": (
+        _operator, "execute", "return result.detach() if program.is_view else result", "return result",
+    ),
     "gradients that nobody asked for": (_function, "_gradients", "both and", "False and"),
     "arrays taken for what holds nothing": (_arguments, "tupled", "value, Iterable", "value, Sequence"),
-    "zeros in gaps multiplied by what is not finite": (taps.Taps, "weight", "if is_finite(taps, x)", "if True"),
-    "zeros around the output multiplied by it": (columns.Columns, "input", "if is_finite(w, x)", "if True"),
-    "zeros in gaps multiplied by such weights": (taps.Taps, "input", "if is_finite(w, x)", "if True"),
+    "zeros in gaps multiplied by what is not finite": (
+        taps.Taps, "weight", "return b.unless_finite((taps, x), w, lambda: COLUMNS.weight(b, problem, x, y))",
+        "return w",
+    ),
+    "zeros around the output multiplied by it": (
+        columns.Columns, "input", "return b.unless_finite((w, x), x, lambda: self.added(b, problem, w, y))", "return x",
+    ),
+    "zeros in gaps multiplied by such weights": (
+        taps.Taps, "input",
+        "return b.unless_finite((w, x), b.unpad(x, frame), lambda: COLUMNS.added(b, problem, w, y))",
+        "return b.unpad(x, frame)",
+    ),
     "zeros of the padding taken for nothing": (
-        _plan, "assembled", "second.to(total.dtype) * 0", "second.new_zeros(second.shape, dtype=total.dtype)",
+        _computed, "assembled", "b.times_zero(b.wide(second))", "b.wide_zeros(second.shape, second)",
     ),
     "outputs beside a part forgotten": (
-        _plan, "assembled", "part.of(others, other).zero_()", "others.zero_()",
+        _computed, "assembled", "part.of(others, other).zero_()", "others.zero_()",
     ),
     "the last tied output left out": (_ties, "_axis", "last // stride + 1", "last // stride"),
     "a part shifted": (_ties, "_geometry", "lo - s * axis.outputs.start", "lo"),
     "einsum over the wrong equation": (window.Window, "product_weight", "Slot.WEIGHT", "Slot.OUTPUT"),
+    # Of the programs themselves.
+    "an offset that is off by one": (
+        Value, "__getitem__", "offset.plus(start * stride)", "offset.plus((start + (start > 0)) * stride)",
+    ),
+    "an index that is off by one": (Value, "__getitem__", "Place(part % max(size, 1))", "Place(0)"),
+    "an axis that ends early": (Value, "narrow", "start + length)", "start + max(1, length - 1))"),
+    "wrong strides of a view": (_values, "view_strides", "left // size, step * size", "left // size, step + size"),
+    "axes moved the other way": (
+        Value, "movedim", "order.insert(destination % self.dim(), order.pop(source % self.dim()))",
+        "order.insert(source % self.dim(), order.pop(destination % self.dim()))",
+    ),
+    "a name given to another while it is needed": (
+        _source._Writer, "_named", "while name in self.owners and", "while False and",
+    ),
+    "what was there before a loop forgotten in it": (
+        _source, "_last_uses", "place if each in made else position for each", "place for each",
+    ),
+    "a copy that takes the variable for the view": (
+        _source._Writer, "_copied", "if sorted(axes)", "if len(axes) == len(places) or sorted(axes)",
+    ),
+    "the last chunk left out": (Chunks, "chunks", "if whole < length:", "if False:"),
+    "chunks that overlap": (Chunks, "chunks", "yield Span(place, step)", "yield Span(place, min(step + 1, length))"),
+    "the last turn of a loop forgotten": (
+        Builder, "ranged", "numbers = range(start, stop, step)",
+        "stop -= step * (stop - start > step); numbers = range(start, stop, step)",
+    ),
+    "a product written where it does not fit": (
+        Builder, "_is_product_in_place", "if not whole or place != contiguous_strides(made.shape):", "if not whole:",
+    ),
+    "axes merged that lie apart": (_builder, "_slim", "if axes and axes[-1][1:] ==", "if axes or axes[-1:] =="),
+    "constants of one name taken for one": (
+        Builder, "_constant", 'name + "_" * sum(each.rstrip("_") == name for each in self.constants)', "name",
+    ),
+    **{
+        f"programs looked up without {what}": (_execute, "program_of", old, new)
+        for what, old, new in (
+            ("the first operand's strides", "first.shape, first.stride(),", "first.shape,"),
+            ("the second operand's strides", "second.shape, second.stride(),", "second.shape,"),
+            ("the first operand's sizes", "first.shape, first.stride(),", "first.stride(),"),
+            ("the dtype", "first.dtype, first.device,", "first.device,"),
+            ("the settings", "get_exact(), get_workspace_limit(), torch.backends.mkldnn.enabled,", ""),
+        )
+    },
 }  # fmt: skip
 
 
@@ -206,7 +283,7 @@ STALE: dict[str, tuple[Callable[[Tensor], Any], Callable[..., Any]]] = {
 
 @pytest.mark.parametrize("missing", STALE)
 def test_stale_plan_is_found(missing: str, monkeypatch: pytest.MonkeyPatch, device: str) -> None:
-    monkeypatch.setattr(_operator, "execute", _stale(_plan.execute, *STALE[missing]))
+    monkeypatch.setattr(_operator, "execute", _stale(_execute.execute, *STALE[missing]))
     assert first_failure(device) is not None
 
 
@@ -235,20 +312,19 @@ class Raising(Lowering):
     def __init__(self, message: str) -> None:
         self.message = message
 
-    def cost(self, problem: Any) -> Any:
-        return LOWERINGS["window"].cost(problem)
-
-    def run(self, problem: Any, first: Tensor, second: Tensor) -> Tensor:
+    def build(self, b: Any, problem: Any, first: Any, second: Any) -> Any:
+        if b.prices:
+            return LOWERINGS["window"].build(b, problem, first, second)
         raise RuntimeError(self.message)
 
-    def output(self, problem: Any, x: Tensor, w: Tensor) -> Tensor:
-        return self.run(problem, x, w)
+    def output(self, b: Any, problem: Any, x: Any, w: Any) -> Any:
+        return self.build(b, problem, x, w)
 
-    def input(self, problem: Any, w: Tensor, y: Tensor) -> Tensor:
-        return self.run(problem, w, y)
+    def input(self, b: Any, problem: Any, w: Any, y: Any) -> Any:
+        return self.build(b, problem, w, y)
 
-    def weight(self, problem: Any, x: Tensor, y: Tensor) -> Tensor:
-        return self.run(problem, x, y)
+    def weight(self, b: Any, problem: Any, x: Any, y: Any) -> Any:
+        return self.build(b, problem, x, y)
 
 
 ONE = "n2g1c2d1-k3-s2-p1.1-d1-i8-float32-taps"

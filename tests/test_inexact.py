@@ -14,8 +14,8 @@ import ndconv
 from ndconv._form.geometry import Geometry, Problem, Slot
 from ndconv._lowerings import LOWERINGS
 from ndconv.testing import Case, sample
+from tests.programs import run
 
-WINDOW = LOWERINGS["window"]
 inexact = pytest.mark.parametrize("name", [name for name, lowering in LOWERINGS.items() if not lowering.exact])
 
 
@@ -56,9 +56,9 @@ def norms(problem: Problem, first: Tensor, second: Tensor) -> Tensor:
 def test_the_error_is_within_the_stated_bound(name: str, dtype: torch.dtype, device: str) -> None:
     tried, worst = 0, 0.0
     for problem, first, second in posed(name, dtype, device):
-        got = LOWERINGS[name].run(problem, first, second)
+        got = run(name, problem, first, second)
         wide = torch.complex128 if dtype.is_complex else torch.float64
-        error = (got - WINDOW.run(problem, first.to(wide), second.to(wide))).abs().flatten(3).amax(3)
+        error = (got - run("window", problem, first.to(wide), second.to(wide))).abs().flatten(3).amax(3)
         most = LOWERINGS[name].rounding(problem) * torch.finfo(dtype).eps * norms(problem, first, second)
         assert (got.dtype, got.shape) == (dtype, problem.shape(problem.slot))
         assert (error <= most).all()
@@ -71,7 +71,7 @@ def test_the_error_is_within_the_stated_bound(name: str, dtype: torch.dtype, dev
 @inexact
 def test_chunks_give_the_same_but_for_rounding(name: str, tiny_workspace: None, device: str) -> None:
     for problem, first, second in posed(name, torch.float64, device):
-        torch.testing.assert_close(LOWERINGS[name].run(problem, first, second), WINDOW.run(problem, first, second))
+        torch.testing.assert_close(run(name, problem, first, second), run("window", problem, first, second))
 
 
 @inexact

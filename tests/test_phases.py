@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from ndconv._form.geometry import Geometry, Problem, Slot
-from ndconv._lowerings import LOWERINGS
 from ndconv._lowerings._phases import phases
 from ndconv.testing import Case, sample
+from tests.programs import recorded, run
 
 CASES = [case for overlap in (True, False) for case in sample(40, (0, 1, 2, 3), seed=8, overlap=overlap)]
 
@@ -22,15 +22,16 @@ def problem(case: Case) -> Problem:
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
 def test_phases_are_the_gradient_of_the_input(case: Case) -> None:
-    whole, window = problem(case), LOWERINGS["window"]
+    whole = problem(case)
     w, y = (torch.randint(-4, 5, whole.shape(slot)).double() for slot in whole.slot.operands)
     x = y.new_zeros(whole.shape(Slot.INPUT))
     for phase in phases(whole):
         one = phase.problem
         assert math.prod(one.geometry.stride) == 1
         assert one.geometry.output_size(one.input_size) == one.output_size
-        phase.of(x).add_(window.output(one, y, phase.weight(w)))
-    assert torch.equal(x, window.input(whole, w, y))
+        weight = recorded(lambda b, w, phase=phase: phase.weight(w), w)
+        phase.of(x).add_(run("window", one, y, weight))
+    assert torch.equal(x, run("window", whole, w, y))
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import runpy
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
@@ -11,23 +12,56 @@ import pytest
 import torch
 
 import ndconv
-from ndconv import _plan, _precision
+from ndconv._form.cache import MEMORIES
 from ndconv._form.geometry import Geometry, Problem, Slot
 from ndconv._lowerings import LOWERINGS, Lowering
+from ndconv._machine import target as _target
+from ndconv._tensors import execute as _execute
 
 MKLDNN: Any = torch.backends.mkldnn
 HALVES = pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=["f16", "bf16"])
 
 
-def told(dtype: torch.dtype, lowering: str, **keywords: Any) -> set[tuple[torch.dtype, int]]:
-    """Dtypes of the operands that lowerings get in a step, and the bytes that they are told of."""
+def forget() -> None:
+    """Programs and what they may count on."""
+    _target._target.cache_clear()
+    for memory in MEMORIES:
+        memory.clear()
+
+
+@pytest.fixture(autouse=True)
+def forgotten() -> Iterator[None]:
+    forget()
+    yield
+    forget()
+
+
+def lack(monkeypatch: pytest.MonkeyPatch, *dtypes: torch.dtype) -> None:
+    """Let the processor lack products of these."""
+    monkeypatch.setattr(_target, "_LACKING", tuple(str(dtype).removeprefix("torch.") for dtype in dtypes))
+    forget()
+
+
+def told(dtype: torch.dtype, lowering: str, **keywords: Any) -> set[tuple[str, int]]:
+    """Dtypes of the operands that the lowering gets in a step, and the bytes that it is told of."""
     shapes = ((2, 3, 9), (4, 3, 1 if lowering == "reshape" else 3))
     x, w = (torch.randint(-2, 3, shape).to(dtype).requires_grad_() for shape in shapes)
-    with patch.object(Lowering, "run", autospec=True, side_effect=Lowering.run) as run:
+    forget()
+    # Programs that compute, not those that are priced; and not the lowering that a step falls back to.
+    owner = type(LOWERINGS[lowering])
+    build = owner.build
+    found: list[tuple[Slot, str, int]] = []
+
+    def watched(self: Lowering, b: Any, problem: Problem, first: Any, second: Any) -> Any:
+        if not b.prices and self is LOWERINGS[lowering]:
+            found.extend((problem.slot, each.dtype, problem.itemsize) for each in (first, second))
+        return build(self, b, problem, first, second)
+
+    with patch.object(owner, "build", watched):
         y = ndconv.functional.conv1d(x, w, lowering=lowering, **keywords)
         torch.autograd.grad(y.sum(), (x, w))
-    assert {call.args[1].slot for call in run.call_args_list} == set(Slot)
-    return {(operand.dtype, call.args[1].itemsize) for call in run.call_args_list for operand in call.args[2:]}
+    assert {slot for slot, *_ in found} == set(Slot)
+    return {(operand, itemsize) for _, operand, itemsize in found}
 
 
 @HALVES
@@ -37,44 +71,45 @@ def test_what_a_processor_does_not_multiply_is_widened(
 ) -> None:
     """In every slot and by every lowering, priced so too; torch is asked, and without oneDNN the answer is no."""
     arguments: Any = (2, 3, 9), (4, 3, 1 if lowering == "reshape" else 3)
+    name = str(dtype).removeprefix("torch.")
 
     def planned() -> int:
         return ndconv.plan(*arguments, lowering=lowering, dtype=dtype).output.problem.itemsize
 
-    monkeypatch.setattr(_precision, "_MULTIPLIED", set())
-    assert told(dtype, lowering) == {(torch.float32, 4)}
+    lack(monkeypatch, dtype)
+    assert told(dtype, lowering) == {("float32", 4)}
     assert planned() == 4
-    monkeypatch.setattr(_precision, "_MULTIPLIED", {dtype})
-    with_onednn = {(torch.float32 if lowering in ("taps", "window") else dtype, 2)}
+    lack(monkeypatch)
+    with_onednn = {("float32" if lowering in ("taps", "window") else name, 2)}
     if MKLDNN.enabled:
         assert told(dtype, lowering) == with_onednn
         assert planned() == 2
         # What is rounded after the bias is computed in float32, and said to be.
-        assert (torch.float32, 4) in told(dtype, lowering, bias=torch.zeros(4, dtype=dtype))
+        assert ("float32", 4) in told(dtype, lowering, bias=torch.zeros(4, dtype=dtype))
         monkeypatch.setattr(MKLDNN, "enabled", False)
-    assert told(dtype, lowering) == {(torch.float32, 4)}
+    assert told(dtype, lowering) == {("float32", 4)}
     assert planned() == 4
 
 
 def test_a_torch_that_cannot_be_asked_multiplies_no_half_types(monkeypatch: pytest.MonkeyPatch) -> None:
     """And one that can is."""
-    for answers, multiplied in (
-        ({}, set()),
-        ({"_is_mkldnn_bf16_supported": lambda: True}, {torch.bfloat16}),
-        ({"_is_mkldnn_bf16_supported": lambda: False, "_is_mkldnn_fp16_supported": lambda: True}, {torch.float16}),
+    for answers, lacking in (
+        ({}, {"float16", "bfloat16"}),
+        ({"_is_mkldnn_bf16_supported": lambda: True}, {"float16"}),
+        ({"_is_mkldnn_bf16_supported": lambda: False, "_is_mkldnn_fp16_supported": lambda: True}, {"bfloat16"}),
     ):
         monkeypatch.setattr(torch.ops, "mkldnn", SimpleNamespace(**answers))
-        assert runpy.run_path(str(_precision.__file__))["_MULTIPLIED"] == multiplied
+        assert set(runpy.run_path(str(_target.__file__))["_LACKING"]) == lacking
 
 
 @HALVES
 def test_torchs_operator_does_not_take_over_where_it_rounds_partial_sums(
     monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype
 ) -> None:
-    monkeypatch.setattr(_plan, "wins", lambda *arguments: True)
+    monkeypatch.setattr(_execute, "wins", lambda *arguments: True)
     problem = Problem(Slot.INPUT, Geometry((3,), (2,), ((0, 0),), (3,)), 1, 3, 3, (13,), (4,), 2)
-    monkeypatch.setattr(_precision, "_MULTIPLIED", set())
-    assert not _plan.torch_takes_over(problem, Slot, dtype, "cpu")
-    assert _plan.torch_takes_over(problem, Slot, dtype, "cuda")
-    monkeypatch.setattr(_precision, "_MULTIPLIED", {dtype})
-    assert _plan.torch_takes_over(problem, Slot, dtype, "cpu") == MKLDNN.enabled
+    lack(monkeypatch, dtype)
+    assert not _execute.torch_takes_over(problem, Slot, dtype, "cpu")
+    assert _execute.torch_takes_over(problem, Slot, dtype, "cuda")
+    lack(monkeypatch)
+    assert _execute.torch_takes_over(problem, Slot, dtype, "cpu") == MKLDNN.enabled

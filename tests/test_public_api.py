@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import re
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
@@ -17,27 +18,20 @@ import ndconv
 PACKAGE = Path(ndconv.__file__).parent
 ROOT = PACKAGE.parent
 
-# A module imports only from those above it. "torch" stands between what knows integers and what knows tensors.
-ORDER = [
-    "_geometry", "_subscripts",
-    "torch",
-    "_tracing", "_cache", "_workspace", "_exact", "_autocast", "_layout", "_windows", "_borders", "_matmul",
-    "_rules._arguments", "_rules._calls", "_rules",
-    "_lowerings._base", "_lowerings._finite", "_lowerings._products", "_lowerings._phases", "_lowerings._residues",
-    "_lowerings._runs", "_lowerings._samples", "_lowerings._windowed", "_lowerings._cook_toom", "_lowerings._tiles",
-    "_lowerings.columns", "_lowerings.fourier", "_lowerings.native", "_lowerings.reshape", "_lowerings.taps",
-    "_lowerings.window", "_lowerings.winograd",
-    "_lowerings", "_precision", "_ties", "_budget", "_timings", "_plan", "_operator",
-    "_function", "_linear",
-    "_recorded", "_convolution", "_explain",
-    "functional._conv", "functional._conv_transpose", "functional._unfold", "functional",
-    "grad._conv", "grad._conv_transpose", "grad._bias", "grad._backward", "grad",
-    "nn._layer", "nn._conv", "nn._conv_transpose", "nn._lazy", "nn",
-    "_convert",
-    "", "testing._cases", "testing._oracle", "testing._space", "testing._trials", "testing._matrix",
-    "testing._subject", "testing._compare", "testing._checks", "testing._transforms", "testing._values",
-    "testing._runner", "testing._report", "testing._writers", "testing", "testing.__main__",
-]  # fmt: skip
+# What is in a row imports from it and from the rows above it; no import goes round.
+ROWS = [
+    ("_form",),
+    ("_rules",),
+    ("_programs", "_lowerings"),
+    ("_machine", "_planner"),
+    ("_tensors", "_autograd"),
+    ("_explain", "functional", "grad"),
+    ("nn", "_convert"),
+    ("", "testing"),
+]
+LEVELS = {unit: level for level, row in enumerate(ROWS) for unit in row}
+# These know integers, and no tensor.
+WITHOUT_TORCH = ("_form", "_programs", "_lowerings", "_planner")
 
 
 def _module(path: Path) -> str:
@@ -46,7 +40,7 @@ def _module(path: Path) -> str:
 
 
 def _imports(path: Path) -> set[str]:
-    """Modules a file imports, those of the package without its name."""
+    """Modules a file imports, those of the package by their whole name."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -55,25 +49,68 @@ def _imports(path: Path) -> set[str]:
             assert node.level == 0, f"{path} has a relative import"
             source = str(node.module)
             submodules = {f"{source}.{alias.name}" for alias in node.names}
-            found |= {name if name.removeprefix("ndconv.") in ORDER else source for name in submodules}
+            found |= {name if name.removeprefix("ndconv.") in MODULES else source for name in submodules}
     return found
 
 
 MODULES = {_module(path): path for path in sorted(PACKAGE.rglob("*.py"))}
 
 
-def test_the_order_names_every_module() -> None:
-    assert set(MODULES) == set(ORDER) - {"torch"}
+def _unit(module: str) -> str:
+    """The folder or file of the table that a module belongs to."""
+    return module.split(".")[0]
+
+
+def _imported(name: str) -> set[str]:
+    """Modules of the package that one imports."""
+    names = {each for each in _imports(MODULES[name]) if each.split(".")[0] == "ndconv"}
+    return {each.removeprefix("ndconv").removeprefix(".") for each in names}
+
+
+def test_the_table_names_every_folder() -> None:
+    assert {_unit(name) for name in MODULES} == set(LEVELS)
 
 
 @pytest.mark.parametrize("name", MODULES)
 def test_modules_import_only_from_above(name: str) -> None:
-    above = ORDER[: ORDER.index(name)]
-    for imported in _imports(MODULES[name]):
-        if imported.split(".")[0] == "torch":
-            assert "torch" in above
-        elif imported == "ndconv" or imported.startswith("ndconv."):
-            assert imported.removeprefix("ndconv").removeprefix(".") in above
+    below = [imported for imported in _imported(name) if LEVELS[_unit(imported)] > LEVELS[_unit(name)]]
+    assert not below
+
+
+def test_no_import_goes_round() -> None:
+    """Also within a folder; a folder's own file counts, as it is run first."""
+    graph = {name: _run_time_imports(name) - {name} for name in MODULES}
+    TopologicalSorter({name: {each for each in found if each in graph} for name, found in graph.items()}).prepare()
+
+
+def _run_time_imports(name: str) -> set[str]:
+    """Less those that only annotations need."""
+    tree = ast.parse(MODULES[name].read_text())
+    annotating = [node for node in ast.walk(tree) if isinstance(node, ast.If) and _is_for_types(node.test)]
+    skipped = {f"{each.module}" for node in annotating for each in node.body if isinstance(each, ast.ImportFrom)}
+    return {each for each in _imported(name) if f"ndconv.{each}" not in skipped}
+
+
+def _is_for_types(test: ast.expr) -> bool:
+    return isinstance(test, ast.Name) and test.id == "TYPE_CHECKING"
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if _unit(name) in WITHOUT_TORCH])
+def test_what_knows_integers_knows_no_tensor(name: str) -> None:
+    """Nor does anything that it imports."""
+    seen, left = set[str](), [name]
+    while left:
+        module = left.pop()
+        if module not in seen:
+            seen.add(module)
+            assert not [each for each in _imports(MODULES[module]) if each.split(".")[0] == "torch"], module
+            left += _imported(module)
+    assert {_unit(module) for module in seen} <= {*WITHOUT_TORCH, "_machine"}
+
+
+@pytest.mark.parametrize("unit", [unit for unit in LEVELS if unit.startswith("_") and (PACKAGE / unit).is_dir()])
+def test_a_folder_says_what_it_knows(unit: str) -> None:
+    assert "Knows" in (ast.get_docstring(ast.parse((PACKAGE / unit / "__init__.py").read_text())) or "")
 
 
 # What these look at has no public name.
@@ -93,10 +130,12 @@ UNITS = {
 UNITS |= {
     "test_phases.py",
     "test_precision.py",
+    "test_programs.py",
     "test_rows.py",
     "test_ties.py",
     "test_windows.py",
     "test_winograd.py",
+    "programs.py",
     "a_lowering_of_your_own.py",
 }
 FOLDERS = [("benchmarks", "**/*.py"), ("docs", "**/*.py"), ("tests", "*.py")]

@@ -7,8 +7,13 @@ import torch
 from torch import Tensor
 
 from ndconv._form.geometry import Geometry
-from ndconv._programs.windows import fold, kernel_first, merge, pad, split, unpad, windows
+from ndconv._programs.windows import fold, kernel_first, merge, split, windows
+from ndconv._tensors.direct import pad as pad_at_once
+from ndconv._tensors.direct import unpad as unpad_at_once
 from ndconv.testing import Case, sample
+from tests.programs import recorded
+
+Amounts = tuple[tuple[int, int], ...]
 
 OVERLAPPING = sample(40, (1, 2, 3, 4), seed=5)
 SEPARATE = sample(40, (1, 2, 3, 4), seed=6, overlap=False)
@@ -16,6 +21,20 @@ SEPARATE = sample(40, (1, 2, 3, 4), seed=6, overlap=False)
 
 def integers(*shape: int) -> Tensor:
     return torch.randint(-4, 5, shape)
+
+
+def pad(x: Tensor, amounts: Amounts) -> Tensor:
+    """Padded by a program, which is what comes out at once."""
+    padded = recorded(lambda b, x: b.pad(x, amounts), x)
+    assert torch.equal(padded, pad_at_once(x, amounts))
+    return padded
+
+
+def unpad(x: Tensor, amounts: Amounts) -> Tensor:
+    """The adjoint, likewise."""
+    cropped = recorded(lambda b, x: b.unpad(x, amounts), x)
+    assert torch.equal(cropped, unpad_at_once(x, amounts))
+    return cropped
 
 
 def _geometry(case: Case) -> Geometry:
@@ -33,6 +52,9 @@ def test_fold_is_the_adjoint_of_windows(case: Case) -> None:
     folded = fold(kernel_first(columns, case.ndim), geometry)
     assert folded.shape == x.shape
     assert (view * columns).sum() == (x * folded).sum()
+    # A program's view is the same, and what it adds up.
+    assert torch.equal(recorded(lambda b, x: windows(x, geometry), x), view)
+    assert torch.equal(recorded(lambda b, columns: fold(kernel_first(columns, case.ndim), geometry), columns), folded)
 
 
 @pytest.mark.parametrize("case", SEPARATE, ids=lambda case: case.id)
@@ -45,7 +67,7 @@ def test_writing_to_windows_is_fold_where_they_share_nothing(case: Case) -> None
 
 
 @pytest.mark.parametrize("amounts", [((1, 2),), ((0, 3), (2, 0)), ((-1, 2), (0, -2)), ((0, 0), (0, 0))], ids=str)
-def test_unpad_is_the_adjoint_of_pad(amounts: tuple[tuple[int, int], ...]) -> None:
+def test_unpad_is_the_adjoint_of_pad(amounts: Amounts) -> None:
     x = integers(2, *(5,) * len(amounts))
     padded = pad(x, amounts)
     assert padded.shape[1:] == tuple(5 + lo + hi for lo, hi in amounts)
@@ -60,6 +82,8 @@ def test_merge_undoes_split(steps: tuple[int, ...]) -> None:
     apart = split(x, 2, steps)
     assert apart.shape == (2, 3, *(4,) * len(steps), *steps)
     assert torch.equal(merge(apart, 2, len(steps)), x)
+    assert torch.equal(recorded(lambda b, x: split(x, 2, steps), x), apart)
+    assert torch.equal(recorded(lambda b, apart: merge(apart, 2, len(steps)), apart), x)
     first, second = (0, 0, *(1,) * len(steps), *(0,) * len(steps)), (0, 0, *steps)
     assert apart[first] == x[second]
 

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Hashable, Iterable
 from functools import wraps
 from threading import Lock
+from types import FunctionType
 from typing import Any, ParamSpec, TypeVar
 
 Arguments = ParamSpec("Arguments")
@@ -27,6 +28,8 @@ _ENTRIES, _BYTES = 4096, 4 * 2**20
 _ATOMS = {int, str, type(None)}
 # Bytes of an object with attributes, about: a problem, its geometry and their tuples.
 _OBJECT = 512
+# How many times what its code takes a program's function does, with its names and the lines that a traceback would show.
+_FUNCTION = 5
 
 
 class Memory:
@@ -125,4 +128,6 @@ def _weigh(value: object) -> int:
     """Bytes of a value and of what it holds, about."""
     if isinstance(value, tuple):
         return sys.getsizeof(value) + sum(map(_weigh, value))
+    if isinstance(value, FunctionType):
+        return _FUNCTION * sys.getsizeof(value.__code__)
     return _OBJECT if hasattr(value, "__dict__") else sys.getsizeof(value)

@@ -1,4 +1,7 @@
-"""The lowerings by name: a new one is a file here and a line below."""
+"""The lowerings by name: a new one is a file here and a line below.
+
+Knows the sizes of a problem and how to record steps. What they run on is integers; nothing here imports torch.
+"""
 
 from __future__ import annotations
 

@@ -24,6 +24,8 @@ _ADDING, _ADDING_APART, _ADDING_ROW = 1.4, 2.8, 30
 # computed in the time that an element takes.
 _PHASE, _SLICE, _PRODUCTS = 300_000, 50_000, 15
 _LEAD = (slice(None),) * 3
+# So many phases are listed to be priced.
+_LISTED = 16
 
 
 class Phase(NamedTuple):
@@ -52,12 +54,31 @@ def gathered(
     b: Steps, problem: Problem, w: Array, y: Array, output: Callable[[Steps, Problem, Array, Array], Array]
 ) -> Array:
     """The gradient of the input, each phase by what computes convolutions."""
+    if b.prices and math.prod(problem.geometry.stride) > _LISTED:
+        return _priced(b, problem, w, y, output)
     parts = phases(problem)
     if len(parts) == math.prod(problem.geometry.stride) == 1:
         return output(b, parts[0].problem, y, b.named("flipped", parts[0].weight(w)))
     x = b.named("x", y.new_zeros(problem.shape(Slot.INPUT)))
     for part in parts:
         part.of(x).copy_(output(b, part.problem, y, b.named("flipped", part.weight(w))))
+    return x
+
+
+def _priced(
+    b: Steps, problem: Problem, w: Array, y: Array, output: Callable[[Steps, Problem, Array, Array], Array]
+) -> Array:
+    """What `gathered` costs, one phase of each kind in the place of all."""
+    geometry, x = problem.geometry, y.new_zeros(problem.shape(Slot.INPUT))
+    steps = tuple(s // math.gcd(s, d) for s, d in zip(geometry.stride, geometry.dilation, strict=True))
+    for times, kind in kinds(problem):
+        for _ in b.table(("phase",), times, ()):
+            elements, taps = (
+                tuple(slice(0, step * (size - 1) + 1, step) for size, step in zip(sizes, apart, strict=True))
+                for sizes, apart in ((kind.output_size, geometry.stride), (kind.geometry.kernel, steps))
+            )
+            part = Phase(elements, taps, kind)
+            part.of(x).copy_(output(b, kind, y, part.weight(w)))
     return x
 
 

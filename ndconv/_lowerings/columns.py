@@ -25,6 +25,8 @@ from ndconv._programs.windows import kernel_first, unflatten
 
 # Elements that are copied, or not, in the time that a residue takes to be seen to.
 _RESIDUE = 60_000
+# More of them would make a program longer than what it saves; strides are hardly ever as long.
+_RESIDUES = 16
 # What it takes to transpose an element, in elements moved.
 _MOVING = 5
 # Elements that could be copied in the time that starting on a row takes; windows are copied along the last output axis.
@@ -135,14 +137,14 @@ def _copying(problem: Problem) -> float:
     """What it takes to copy all windows, in elements moved."""
     if gathers(problem):
         return sum(times * _copying(kind) for times, kind in kinds(problem))
-    apart, once, geometry = 1.0, 0.0, problem.geometry
+    apart, once, geometry, elements = 1.0, 0.0, problem.geometry, window_elements(problem)
     if _parts_residues(problem):
         once = _apart(problem) * math.prod(problem.shape(Slot.INPUT))
         problem = replace(problem, geometry=first_residue(geometry))
     elif problem.slot is not Slot.INPUT and geometry.row_stride > 1:
         apart = _apart(problem)
     folds = problem.slot is Slot.INPUT
-    return once + (1 + folds / 2) * window_elements(problem) * (apart + _ROW / _row(problem))
+    return once + (1 + folds / 2) * elements * (apart + _ROW / _row(problem))
 
 
 def _apart(problem: Problem) -> float:
@@ -202,4 +204,4 @@ def _parts_residues(problem: Problem) -> bool:
         return False
     input, weight = (math.prod(problem.shape(slot)) for slot in (Slot.INPUT, Slot.WEIGHT))
     saved, number = window_elements(problem) - input - 2 * weight, count_residues(problem.geometry)
-    return number > 1 and saved > _RESIDUE * number
+    return 1 < number <= _RESIDUES and saved > _RESIDUE * number

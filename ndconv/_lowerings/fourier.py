@@ -20,7 +20,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ndconv._form.cache import cached
@@ -259,7 +259,9 @@ def _invert(b: Steps, spectrum: Array, result: Array, slot: Slot, found: Grid) -
     spectrum = _transform(b, "ifftn", spectrum, dims[:-_AXES] if real else dims)
     if real:
         shape, some = (*view.shape[:-ndim], *found.length), dims[-_AXES:]
-        work = _work(math.prod(shape), found)
+        # Of several axes it transforms copies, and one that lies apart is put together afterwards.
+        inside = 2 * math.prod(spectrum.shape) if ndim > 1 else math.prod(shape)
+        work = replace(_work(math.prod(shape), found), inside=inside * spectrum.itemsize)
         spectrum = b.call(
             "fft.irfftn", shape, spectrum, s=found.length[-_AXES:], dim=some,
             name="points", dtype=_REAL.get(b.dtype(spectrum), ""), work=work, plain=True,
@@ -301,7 +303,9 @@ def _product(b: Steps, first: Array, second: Array) -> Array:
         if a.shape[2] == 1:
             b.change("{0}.addcmul_({1}, {2})", total, a.squeeze(2), c.squeeze(2), work=work)
         else:
-            b.change("{0} += ({1} * {2}).sum(2)", total, a, c, work=_times(work, a.shape[2]))
+            terms = a.shape[2]
+            inside = (terms + 1) * elements * total.itemsize
+            b.change("{0} += ({1} * {2}).sum(2)", total, a, c, work=replace(_times(work, terms), inside=inside))
     return total
 
 

@@ -117,7 +117,7 @@ def widened(b: Steps, lowering: Lowering, problem: Problem, a: Array, c: Array, 
             b, problem, a, c, (large, result),
             lambda part, a, c: lowering.build(b, part, b.cast(a, large), b.cast(c, large)),
         )  # fmt: skip
-    exact = _float(problem, dtype, b.kind)
+    exact = exact_float(problem, dtype, b.kind)
     if exact is None:
         return lowering.build(b, problem, a, c)
     return _by_samples(
@@ -130,7 +130,7 @@ def is_integer(dtype: str) -> bool:
     return "int" in dtype
 
 
-def _float(problem: Problem, dtype: str, kind: str) -> str | None:
+def exact_float(problem: Problem, dtype: str, kind: str) -> str | None:
     """The smallest float that holds every sum of products of an integer dtype's digits, if the device has one."""
     if not is_integer(dtype):
         return None

@@ -290,7 +290,10 @@ class Builder(Chunks):
         """`torch.einsum` of two operands."""
         moved = Copied(2 * (first.numel() + second.numel() + math.prod(shape)), 1)
         line = f'torch.einsum("{equation}", {{0}}, {{1}}).contiguous()'
-        return self._make("product", shape, first.dtype, line, (first, second), Work(moved, product, _EINSUM))
+        # It multiplies copies, and what it multiplies them to may be copied again.
+        inside = (first.numel() + second.numel() + math.prod(shape)) * first.itemsize
+        work = Work(moved, product, _EINSUM, inside=inside)
+        return self._make("product", shape, first.dtype, line, (first, second), work)
 
     # Changing tensors.
 

@@ -139,7 +139,8 @@ class _Alive:
             if isinstance(step, Make) and step.target is not self.result:
                 self.alive.add(step.target)
                 self.now += step.target.bytes
-                self.peak = max(self.peak, self.now)
+            if isinstance(step, Make | Change):
+                self.peak = max(self.peak, self.now + step.work.inside)
             if isinstance(step, Repeat | Unless):
                 if isinstance(step, Repeat):
                     self._run(step.steps)

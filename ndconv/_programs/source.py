@@ -96,7 +96,7 @@ class _Writer:
     def _given_back(self, step: Step, depth: int) -> Iterator[str]:
         dead = {
             value.variable
-            for value in operands(step)
+            for value in _needed(step)
             if self.last.get(value.variable, 0) <= self.position and value.variable in self.names
         }
         large = sorted(self.names[each] for each in dead if each.owned and each.bytes >= _LARGE)
@@ -216,6 +216,20 @@ def _swapped(values: Ints) -> Ints:
     return (*values[:-2], values[-1], values[-2])
 
 
+def _needed(step: Step) -> Iterator[Value]:
+    """What a step and those inside it read or write to, but for what is made in there."""
+    yield from operands(step)
+    if isinstance(step, Repeat | Unless):
+        made = _made_in(step.steps)
+        yield from (value for each in step.steps for value in _needed(each) if value.variable not in made)
+
+
+def _made_in(steps: Sequence[Step]) -> set[Variable]:
+    """What steps make, and those inside them."""
+    found = {step.target for step in steps if isinstance(step, Make)}
+    return found.union(*(_made_in(step.steps) for step in steps if isinstance(step, Repeat | Unless)))
+
+
 def last_uses(steps: Sequence[Step]) -> tuple[dict[Variable, int], int]:
     """Position of the last step that needs each variable, and of the last that makes one.
 
@@ -251,7 +265,7 @@ def _last_uses(steps: Sequence[Step], position: int, last: dict[Variable, int]) 
         if isinstance(step, Repeat | Unless):
             inside: dict[Variable, int] = {}
             position = _last_uses(step.steps, position, inside) + 1
-            made = {each.target for each in step.steps if isinstance(each, Make)}
+            made = _made_in(step.steps)
             last.update({each: place if each in made else position for each, place in inside.items()})
     return position
 

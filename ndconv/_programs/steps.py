@@ -54,12 +54,14 @@ class Work:
         product: Matrix products it computes.
         calls: Operations it starts.
         again: Whether its products add to what is there, and so read and rewrite everything in a cache.
+        inside: Bytes that its operation takes while it runs, beside what it makes.
     """
 
     copied: Copied | None = None
     product: Product | None = None
     calls: int = 1
     again: bool = False
+    inside: int = 0
 
 
 @dataclass(eq=False)

@@ -3,6 +3,8 @@
 A message names the function, the rule and both values. Types are torch's for the same mistake: `TypeError` for a value
 of the wrong type, `RuntimeError` for everything else. Modules turn the latter into the `ValueError` of torch's
 constructors.
+
+Knows torch's signatures and the geometry of a convolution. It computes nothing.
 """
 
 from ndconv._rules._arguments import (

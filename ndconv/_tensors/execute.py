@@ -22,7 +22,7 @@ from ndconv._lowerings.native import arguments
 from ndconv._machine.target import target_of
 from ndconv._machine.timings import key_of, lookup, may_measure, measure, wins
 from ndconv._planner.choice import AUTO, FASTEST, NAMES, Setting, automatic, choose, cost, pick, refusal
-from ndconv._planner.computed import computed, problem_of
+from ndconv._planner.computed import computed, exact_float, is_integer, problem_of
 from ndconv._planner.exact import get_exact
 from ndconv._planner.workspace import get_workspace_limit
 from ndconv._programs.builder import Builder
@@ -91,11 +91,12 @@ def execute(form: Form, first: Tensor, second: Tensor) -> Tensor:
     try:
         result = program.run(first, second)
     except RuntimeError as error:
-        if first.is_floating_point() or first.is_complex():
+        problem, kind = problem_for(form, first, second), first.device.type
+        if not is_integer(name_of(first.dtype)) or exact_float(problem, name_of(first.dtype), kind) is not None:
             raise
         raise NotImplementedError(
-            f"convolution of {first.dtype} on {first.device.type}: its matrix product lacks the dtype, and no float "
-            f"there holds such sums exactly"
+            f"convolution of {first.dtype} with sums of {problem.terms} products on {kind}: its matrix product lacks "
+            f"the dtype, and no float there holds such sums exactly"
         ) from error
     # A view made inside a Function cannot be written to; detached from the tensor that it shows, it is none.
     return result.detach() if program.is_view else result

@@ -1,0 +1,35 @@
+"""Run what a lowering records: its steps as a function of tensors, written out and compiled as the library does it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor
+
+from ndconv._form.geometry import Problem
+from ndconv._lowerings import LOWERINGS, Lowering
+from ndconv._machine.target import target_of
+from ndconv._programs.builder import Builder
+from ndconv._programs.source import source
+from ndconv._programs.target import Target
+from ndconv._programs.values import Value
+from ndconv._tensors.dtypes import name_of
+from ndconv._tensors.execute import _load
+
+
+def recorded(steps: Callable[..., Value], *tensors: Tensor, target: Target | None = None) -> Tensor:
+    """The result of steps ``(b, *values)`` that are recorded for tensors as they lie."""
+    builder = Builder(target or target_of(tensors[0].device))
+    values = [
+        builder.operand(f"operand_{index}", tuple(tensor.shape), tensor.stride(), name_of(tensor.dtype))
+        for index, tensor in enumerate(tensors)
+    ]
+    run: Callable[..., Tensor] = _load(source("steps", builder, steps(builder, *values)))
+    return run(*tensors)
+
+
+def run(lowering: str | Lowering, problem: Problem, first: Tensor, second: Tensor, **keywords: Any) -> Tensor:
+    """What a lowering computes of operands whose groups are apart."""
+    computes = LOWERINGS[lowering] if isinstance(lowering, str) else lowering
+    return recorded(lambda b, a, c: computes.build(b, problem, a, c), first, second, **keywords)
