@@ -21,7 +21,7 @@ ROOT = PACKAGE.parent
 # What is in a row imports from it and from the rows above it; no import goes round.
 ROWS = [
     ("_form",),
-    ("_rules",),
+    ("_rules", "_fixed"),
     ("_programs", "_lowerings"),
     ("_machine", "_planner"),
     ("_tensors", "_autograd"),

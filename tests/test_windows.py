@@ -8,12 +8,15 @@ from torch import Tensor
 
 from ndconv._form.geometry import Geometry
 from ndconv._programs.windows import fold, kernel_first, merge, split, windows
+from ndconv._tensors.direct import Direct
 from ndconv._tensors.direct import pad as pad_at_once
 from ndconv._tensors.direct import unpad as unpad_at_once
 from ndconv.testing import Case, sample
 from tests.programs import recorded
 
 Amounts = tuple[tuple[int, int], ...]
+
+AT_ONCE = Direct("cpu", ())
 
 OVERLAPPING = sample(40, (1, 2, 3, 4), seed=5)
 SEPARATE = sample(40, (1, 2, 3, 4), seed=6, overlap=False)
@@ -49,12 +52,14 @@ def test_fold_is_the_adjoint_of_windows(case: Case) -> None:
     assert view.shape == (2, 1, 3, *case.output_size, *case.kernel)
     assert view.untyped_storage().data_ptr() == x.untyped_storage().data_ptr()
     columns = integers(*view.shape)
-    folded = fold(kernel_first(columns, case.ndim), geometry)
+    folded = fold(AT_ONCE, kernel_first(columns, case.ndim), geometry)
     assert folded.shape == x.shape
     assert (view * columns).sum() == (x * folded).sum()
     # A program's view is the same, and what it adds up.
     assert torch.equal(recorded(lambda b, x: windows(x, geometry), x), view)
-    assert torch.equal(recorded(lambda b, columns: fold(kernel_first(columns, case.ndim), geometry), columns), folded)
+    assert torch.equal(
+        recorded(lambda b, columns: fold(b, kernel_first(columns, case.ndim), geometry), columns), folded
+    )
 
 
 @pytest.mark.parametrize("case", SEPARATE, ids=lambda case: case.id)
@@ -63,7 +68,7 @@ def test_writing_to_windows_is_fold_where_they_share_nothing(case: Case) -> None
     columns = integers(2, 2, 1, *case.output_size, *case.kernel)
     x = columns.new_zeros(2, 2, 1, *geometry.reach(case.output_size))
     windows(x, geometry).copy_(columns)
-    assert torch.equal(x, fold(kernel_first(columns, case.ndim), geometry))
+    assert torch.equal(x, fold(AT_ONCE, kernel_first(columns, case.ndim), geometry))
 
 
 @pytest.mark.parametrize("amounts", [((1, 2),), ((0, 3), (2, 0)), ((-1, 2), (0, -2)), ((0, 0), (0, 0))], ids=str)

@@ -28,7 +28,7 @@ _ENTRIES, _BYTES = 4096, 4 * 2**20
 _ATOMS = {int, str, type(None)}
 # Bytes of an object with attributes, about: a problem, its geometry and their tuples.
 _OBJECT = 512
-# How many times what its code takes a program's function does, with its names and the lines that a traceback would show.
+# How many times what its code takes a program's function does, with names and the lines that a traceback would show.
 _FUNCTION = 5
 
 

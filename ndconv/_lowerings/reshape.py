@@ -53,8 +53,8 @@ class Reshape(Lowering):
         patches, shape = patches.movedim(2 + ndim, 2), problem.shape(Slot.INPUT)
         reach = geometry.reach(problem.output_size)
         frame = geometry.fit(problem.input_size, reach)
-        if b.symbolic:
-            return b.unpad(fold(b, kernel_first(patches, ndim), geometry), frame)  # its sizes have no strides to write to
+        if b.symbolic:  # its sizes have no strides to write to
+            return b.unpad(fold(b, kernel_first(patches, ndim), geometry), frame)
         inside = all(lo == 0 and hi <= 0 for lo, hi in frame)
         # Where windows fill the input, rearranging them is all; else zeros are what no window reads.
         x = (y.new_empty if _fills(problem) else y.new_zeros)(shape if inside else (*shape[:3], *reach))

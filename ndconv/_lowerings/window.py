@@ -12,13 +12,18 @@ from ndconv._form.subscripts import equation
 from ndconv._lowerings._base import Array, Steps
 from ndconv._lowerings._windowed import Views, Windowed
 from ndconv._programs.steps import Product
-from ndconv._programs.windows import kernel_first
 
 
 @cached
 def _equation(ndim: int, slot: Slot) -> str:
-    """Of the letters that torch knows, the equation's own if it knows them; no path is to be found for two operands."""
+    """Of the letters that torch knows, the equation's own if it knows them; no path is to be found for two operands.
+
+    The gradient of windows comes as the product does that is behind it, ``[g,c,*k,n,*o]``, so that nothing is copied.
+    """
     found = equation(ndim, slot)
+    if slot is Slot.INPUT:
+        operands, result = found.split("->")
+        found = f"{operands}->gc{result[3 + ndim :]}n{result[3 : 3 + ndim]}"
     renamed: str = found if found.isascii() else convert_to_valid_einsum_chars(found)
     return renamed
 
@@ -38,8 +43,8 @@ class Window(Windowed):
     def product_input(self, b: Steps, w: Array, y: Array) -> Array:
         ndim, (g, d, c, *kernel), (n, _, _, *positions) = w.dim() - 3, w.shape, y.shape
         product = Product(g, c * math.prod(kernel), d, n * math.prod(positions), dense=False)
-        columns = b.einsum(_equation(ndim, Slot.INPUT), w, y, (n, g, c, *positions, *kernel), product)
-        return kernel_first(columns, ndim)
+        columns = b.einsum(_equation(ndim, Slot.INPUT), w, y, (g, c, *kernel, n, *positions), product)
+        return columns.movedim(2 + ndim, 0)
 
     def product_weight(self, b: Steps, views: Views, y: Array) -> Array:
         ((view,), ndim) = views, y.dim() - 3

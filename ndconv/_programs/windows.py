@@ -11,6 +11,8 @@ from ndconv._form.geometry import Geometry, Ints
 
 Tensor = Any
 """A tensor, or a `ndconv._programs.values.Value`."""
+Steps = Any
+"""A `ndconv._programs.builder.Builder`, or what computes at once."""
 
 
 def unflatten(tensor: Tensor, axis: int, sizes: Ints) -> Tensor:
