@@ -12,7 +12,7 @@ from torch import Tensor
 from ndconv import _rules
 from ndconv._form.geometry import Convolution, Form, Geometry, Ints, Problem, Slot
 from ndconv._form.subscripts import equation
-from ndconv._lowerings import LOWERINGS
+from ndconv._lowerings import LOWERINGS, Lowering
 from ndconv._machine.timings import devices, recall
 from ndconv._planner.choice import AUTO, FASTEST, Choice, choose
 from ndconv._planner.selection import resolve
@@ -109,9 +109,9 @@ class SlotPlan:
             name: f"measured at {seconds[name] / seconds[self.lowering]:.3g} times the time"
             if name in seconds
             else f"estimated at {estimate / estimates[self.lowering]:.3g} times the cost"
-            + ("" if LOWERINGS[name].exact else ", and not exact")
+            + _unless_picked(LOWERINGS[name])
             for name, estimate in estimates.items()
-            if name != self.lowering and (name in seconds or LOWERINGS[name].automatic)
+            if name != self.lowering and (name in seconds or LOWERINGS[name].compared)
         } | self.choice.refusals
         lines += [f"  not {name:<11} {reason}" for name, reason in reasons.items()]
         return "\n".join(lines)
@@ -158,6 +158,13 @@ class ConvPlan:
             f"groups {geometry.groups}",
         ]
         return "\n".join([*header, *map(str, (self.output, self.grad_input, self.grad_weight))])
+
+
+def _unless_picked(lowering: Lowering) -> str:
+    """Why "auto" would not pick it if its price were the least."""
+    if not lowering.exact:
+        return ", and not exact"
+    return "" if lowering.automatic else ", and not automatic"
 
 
 def _scaled(number: float, base: int, units: tuple[str, ...]) -> str:

@@ -458,8 +458,8 @@ def _contracted(equation: str, first: Ints, second: Ints) -> tuple[Ints, Product
     sizes = {**dict(zip(one, first, strict=True)), **dict(zip(other, second, strict=True))}
     batch, shared = set(one) & set(other) & set(out), set(one) & set(other)
     groups = batch, set(one) - shared, shared - batch, set(other) - shared
-    numbers = [math.prod(sizes[letter] for letter in group) for group in groups]
-    return tuple(sizes[letter] for letter in out), Product(*numbers, dense=False)
+    number, rows, terms, columns = (math.prod(sizes[letter] for letter in group) for group in groups)
+    return tuple(sizes[letter] for letter in out), Product(number, rows, terms, columns, dense=False)
 
 
 def _arguments(arguments: Sequence[Any], keywords: dict[str, Any]) -> str:
