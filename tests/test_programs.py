@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import re
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +16,7 @@ import torch
 import ndconv
 from ndconv import functional, lowerings
 from ndconv.lowerings import Builder, Problem, Slot
-from ndconv.testing import Trial, examine, matrix
+from ndconv.testing import Trial, _checks, examine, matrix
 from ndconv.testing.__main__ import main
 
 # A module that registers a lowering: one product per kernel element, on the elements of all windows that it meets.
@@ -83,6 +86,23 @@ def test_a_registered_lowering_passes_every_check(registered: None, id: str) -> 
     assert Trial.parse(id).id == id
 
 
+def test_a_plan_prints_its_programs_below_the_table() -> None:
+    plan = ndconv.plan((2, 4, 5, 5), (4, 3, 3, 3), stride=2, transposed=True)
+    slots = plan.output, plan.grad_input, plan.grad_weight
+    assert f"{plan}" == str(plan)
+    assert f"{plan.output}" == str(plan.output)
+    assert f"{plan:source}" == "\n\n\n".join([str(plan), *(slot.source.rstrip() for slot in slots)])
+    assert f"{plan.output:source}" == f"{plan.output}\n\n\n{plan.output.source.rstrip()}"
+    names = [re.findall(r"^def (\w+)\((\w+, \w+)\)", slot.source, re.MULTILINE) for slot in slots]
+    assert names == [
+        [("conv_transpose2d", "w, y")],
+        [("conv_transpose2d_grad_input", "x, w")],
+        [("conv_transpose2d_grad_weight", "x, y")],
+    ]
+    with pytest.raises(ValueError, match="'sauce'"):
+        f"{plan:sauce}"
+
+
 @pytest.mark.compiler
 @pytest.mark.parametrize("transform", ["compile", "export"])
 def test_it_is_compiled_and_exported(registered: None, transform: str) -> None:
@@ -134,6 +154,93 @@ def test_what_is_not_exact_is_named_or_left_alone() -> None:
         assert plan.output.choice.refusals["rounded"].startswith("it rounds sums")
     finally:
         lowerings.unregister("rounded")
+
+
+LAYERS: dict[str, tuple[Any, ...]] = {
+    "window": ((2, 3, 6, 6), (4, 3, 3, 3)),
+    "columns": ((8, 16, 30, 30), (8, 8, 3, 3)),
+    "reshape": ((2, 3, 9, 9), (4, 3, 3, 3)),
+    "taps": ((1, 2, 5, 5, 5, 5), (4, 2, 3, 3, 3, 3)),
+    "winograd": ((1, 4, 16, 16), (4, 4, 3, 3)),
+    "fourier": ((2, 3, 200), (4, 3, 65)),
+    "native": ((2, 3, 6, 6), (4, 3, 3, 3)),
+}
+
+ALONE = """
+import importlib.abc, json, sys
+
+class Refuse(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "ndconv":
+            raise ImportError("not here")
+
+sys.meta_path.insert(0, Refuse())
+import torch
+
+def run(text, shapes):
+    scope = {}
+    exec(text, scope)
+    operands = [torch.arange(torch.Size(shape).numel()).remainder(7).sub(3).float().view(shape) for shape in shapes]
+    return [*scope.values()][-1](*operands)
+
+programs = json.load(sys.stdin)
+print(json.dumps([[*result.shape, float(result.sum())] for result in (run(*each) for each in programs)]))
+assert not any(name.partition(".")[0] == "ndconv" for name in sys.modules)
+"""
+
+
+def _plans() -> Iterator[tuple[str, ndconv.SlotPlan, list[tuple[int, ...]]]]:
+    for name, (x, w) in LAYERS.items():
+        stride = 3 if name == "reshape" else 1
+        plan = ndconv.plan(x, w, stride, groups=x[1] // w[1], lowering=name)
+        yield name, plan.output, [x, w]
+        yield name, plan.grad_input, [w, plan.output_shape]
+        yield name, plan.grad_weight, [x, plan.output_shape]
+
+
+def test_printed_programs_run_where_there_is_no_ndconv() -> None:
+    programs, expected = [], []
+    for name, slot, shapes in _plans():
+        assert slot.lowering == name
+        assert "ndconv" not in slot.source
+        assert max(map(len, slot.source.splitlines())) <= 120
+        programs.append((slot.source, shapes))
+        values = (torch.arange(torch.Size(shape).numel()).remainder(7).sub(3).float().view(shape) for shape in shapes)
+        scope: dict[str, Any] = {}
+        exec(slot.source, scope)
+        result = [*scope.values()][-1](*values)
+        expected.append([*result.shape, float(result.sum())])
+    # Isolated from the environment's variables and from the folder that it is started in.
+    run = subprocess.run(
+        [sys.executable, "-I", "-c", ALONE], input=json.dumps(programs), capture_output=True, text=True, check=True
+    )
+    found = json.loads(run.stdout)
+    assert [each[:-1] for each in found] == [each[:-1] for each in expected]
+    assert [each[-1] for each in found] == pytest.approx([each[-1] for each in expected], rel=1e-4, abs=1.0)
+
+
+def test_a_program_that_prints_otherwise_than_it_runs_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    trial, name = Trial.parse("n2g1c3d4-k3x2-s2x1-p1.1x0.0-d1x2-i8x5-window"), "printed source"
+    assert {each.check: each.status for each in examine(trial)}[name] == "passed"
+    faults = {
+        "has a line of": lambda text: text + f"\n# {'-' * 120}",
+        "names ndconv": lambda text: f"import ndconv\n{text}",
+        "imports os": lambda text: f"import os\n{text}",
+        "other bits": lambda text: text.replace("return ", "return 2 * "),
+        "gives shape": lambda text: re.sub(r"return (.*)  #", r"return (\1)[None]  #", text),
+        "gives dtype": lambda text: re.sub(r"return (.*)  #", r"return (\1).float()  #", text),
+        "gives strides": lambda text: re.sub(r"return (.*)  #", r"return (\1).mT.contiguous().mT  #", text),
+    }
+    program_of = _checks.program_of
+    for message, change in faults.items():
+        monkeypatch.setattr(
+            _checks,
+            "program_of",
+            lambda *operands, change=change: (program := program_of(*operands))._replace(source=change(program.source)),
+        )
+        (outcome,) = (each for each in examine(trial) if each.check == name)
+        assert outcome.status == "failed"
+        assert message in outcome.detail
 
 
 ERRORS: list[tuple[type[Exception], str, tuple[Any, ...], dict[str, Any]]] = [
