@@ -15,7 +15,7 @@ from ndconv import grad as grad
 from ndconv import lowerings as lowerings
 from ndconv import nn as nn
 from ndconv._convert import Change, Conversion, convert, revert
-from ndconv._explain import ConvPlan, plan
+from ndconv._explain import ConvPlan, SlotPlan, plan
 from ndconv._machine.timings import load_timings, save_timings
 from ndconv._planner.exact import get_exact, set_exact
 from ndconv._planner.selection import get_lowering, lowering, set_lowering
@@ -60,6 +60,7 @@ __all__ = [
     "LazyConvTranspose2d",
     "LazyConvTranspose3d",
     "LazyConvTransposeNd",
+    "SlotPlan",
     "convert",
     "functional",
     "get_exact",

@@ -24,7 +24,7 @@ from ndconv._tensors.execute import compiled, setting_of, torch_takes_over
 
 @dataclass(frozen=True)
 class SlotPlan:
-    """What one of the three operations will run.
+    """What one of the three operations will run; ``print`` it, or ``print(f"{plan:source}")`` with its program below.
 
     Args:
         title: ``"output"``, ``"grad input"`` or ``"grad weight"``.
@@ -58,9 +58,11 @@ class SlotPlan:
     def source(self) -> str:
         """The program that runs, as the text of a Python function that needs torch and no ndconv.
 
-        Its arguments are the operands of `equation` in this order, contiguous and in torch's layout, groups folded into
-        channels; with a padding mode other than zeros the input comes with its border. For operands with other strides
-        another program runs.
+        The function is called ``conv2d``, ``conv2d_grad_input`` or ``conv2d_grad_weight``, of a transposed plan
+        ``conv_transpose2d`` and so on. Its arguments are the operands of `equation` in this order, contiguous and in
+        torch's layout, groups folded into channels. ``x``, ``w`` and ``y`` are those of the trilinear form: ``x`` is
+        the convolution's input and the transposed convolution's output. With a padding mode other than zeros the input
+        comes with its border. For operands with other strides another program runs.
         """
         sizes = ((tuple(shape), None) for shape in self._shapes)
         device = torch.device(self.device)
@@ -92,6 +94,9 @@ class SlotPlan:
         """Bytes of buffers beside operands and result."""
         return self.choice.costs[self.lowering].workspace
 
+    def __format__(self, spec: str) -> str:
+        return _formatted(self, spec, (self,))
+
     def __str__(self) -> str:
         wanted, seconds = self.choice.wanted, self.choice.seconds
         notes = {AUTO: "", self.lowering: "", FASTEST: "" if seconds else ", fastest has not measured it yet"}
@@ -119,7 +124,9 @@ class SlotPlan:
 
 @dataclass(frozen=True)
 class ConvPlan:
-    """The plans of a convolution, transposed or not, and its two gradients; ``print`` it.
+    """The plans of a convolution, transposed or not, and its two gradients.
+
+    ``print(plan)`` shows a table, and ``print(f"{plan:source}")`` has the three programs below it.
 
     Args:
         transposed: Whether the output is the open slot INPUT.
@@ -148,6 +155,9 @@ class ConvPlan:
         """Kernel, stride, padding with zeros, dilation and groups."""
         return self.convolution.geometry
 
+    def __format__(self, spec: str) -> str:
+        return _formatted(self, spec, (self.output, self.grad_input, self.grad_weight))
+
     def __str__(self) -> str:
         geometry, mode = self.geometry, self.convolution.mode
         border = "" if mode == "zeros" else f"  {mode} border {self.convolution.border}"
@@ -158,6 +168,13 @@ class ConvPlan:
             f"groups {geometry.groups}",
         ]
         return "\n".join([*header, *map(str, (self.output, self.grad_input, self.grad_weight))])
+
+
+def _formatted(plan: object, spec: str, slots: Sequence[SlotPlan]) -> str:
+    """The table, and the programs below it if the format is "source"."""
+    if spec not in ("", "source"):
+        raise ValueError(f'the format of a plan must be "" or "source", but is {spec!r}')
+    return "\n\n\n".join([str(plan), *(slot.source.rstrip() for slot in slots if spec)])
 
 
 def _unless_picked(lowering: Lowering) -> str:
@@ -237,6 +254,14 @@ def plan(
           not window      estimated at ... times the cost
           not fourier     estimated at ... times the cost, and not exact
           not winograd    no axis has stride 1, dilation 1 and a kernel of 2 to 5 elements
+        >>> print(ndconv.plan((2, 3, 6), (4, 3, 1), lowering="reshape").output.source)
+        import torch
+        <BLANKLINE>
+        <BLANKLINE>
+        def conv1d(x, w):  # x (2, 3, 6), w (4, 3, 1)
+            product = torch.bmm(w.as_strided((2, 4, 3), (0, 3, 1)), x)  # (2, 4, 6)
+            return product  # (2, 4, 6)
+        <BLANKLINE>
     """
     wanted = resolve("plan", lowering)
     for operand in (weight, input):
