@@ -64,9 +64,9 @@ class SlotPlan:
         the convolution's input and the transposed convolution's output. With a padding mode other than zeros the input
         comes with its border. For operands with other strides another program runs.
         """
-        sizes = ((tuple(shape), None) for shape in self._shapes)
-        device = torch.device(self.device)
-        return compiled(self.form, *sizes, getattr(torch, self.dtype), device, self.function).source
+        first, second = self._shapes
+        dtype, device = getattr(torch, self.dtype), torch.device(self.device)
+        return compiled(self.form, (first, None), (second, None), dtype, device, self.function).source
 
     @property
     def _shapes(self) -> tuple[Ints, Ints]:
