@@ -16,7 +16,7 @@ import torch
 import ndconv
 from ndconv import functional, lowerings
 from ndconv.lowerings import Builder, Problem, Slot
-from ndconv.testing import Trial, _checks, examine, matrix
+from ndconv.testing import Trial, _checks, examine
 from ndconv.testing.__main__ import main
 
 # A module that registers a lowering: one product per kernel element, on the elements of all windows that it meets.
@@ -309,9 +309,19 @@ def test_fastest_tries_it_and_forgets_it(registered: None) -> None:
 
 def test_the_matrix_knows_it(registered: None) -> None:
     assert "slices" in ndconv.testing.parameters()["lowering"]
-    generated = matrix("quick", dtypes=["int8"], lowerings=["slices"])
-    assert generated.covered == generated.valid
-    assert {trial.lowering for trial, _ in generated.trials} == {"slices"}
+    lowerings.unregister("slices")
+    assert "slices" not in ndconv.testing.parameters()["lowering"]
+    with pytest.raises(ValueError, match="not the id of a"):
+        Trial.parse(CASES[0])
+
+
+def test_a_name_that_a_trial_has_for_something_else() -> None:
+    lowerings.register("float32", _same)
+    try:
+        with pytest.raises(ValueError, match="'float32' means something else"):
+            Trial.parse(CASES[1])
+    finally:
+        lowerings.unregister("float32")
 
 
 @pytest.mark.parametrize("workers", [1, 2])
