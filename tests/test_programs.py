@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 import ndconv
 from ndconv import functional, lowerings
@@ -176,6 +177,7 @@ class Refuse(importlib.abc.MetaPathFinder):
 
 sys.meta_path.insert(0, Refuse())
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 def run(text, shapes):
     scope = {}
@@ -340,3 +342,42 @@ def test_the_command_limits_the_matrix_to_it(slices: str) -> None:
         main(["--lowering", "slices"])
     with pytest.raises(SystemExit):
         main(["--plugin", "ndconv_no_such_module", "--lowering", "slices"])
+
+
+def test_what_records_and_what_computes_at_once_have_all_that_is_promised() -> None:
+    promised = [name for name in vars(Builder) if not name.startswith("_")]
+    assert len(promised) > 10
+    seen = []
+
+    def build(b: Builder, problem: Problem, first: Any, second: Any) -> Any:
+        seen.append(type(b).__name__)
+        assert [name for name in promised if not hasattr(b, name)] == []
+        total = b.named("total", first.new_zeros(problem.shape(problem.slot)))
+        for n in b.each(problem.batch, "n"):
+            for part in b.chunks(problem.batch, 1, name="m"):
+                total[part] += b.einsum("ngc,gdc->ngd", first[part].flatten(2), second.flatten(2)).view(
+                    *total[part].shape
+                )
+            total[n] += b.cast(b.copied(total[n]), b.dtype(first))
+        return total
+
+    lowerings.register("mine", build, refusal=lambda problem: None if problem.slot is Slot.OUTPUT else "output only")
+    try:
+        x, w = torch.ones(2, 3, 1), torch.ones(4, 3, 1)
+        got = functional.conv1d(x, w, lowering="mine")
+        scope: dict[str, Any] = {}
+        exec(ndconv.plan(x, w, lowering="mine").output.source, scope)
+        assert torch.equal(scope["conv1d"](x, w), got)
+        with FakeTensorMode() as mode:
+            fake = functional.conv1d(mode.from_tensor(x), mode.from_tensor(w), lowering="mine")
+        assert fake.shape == got.shape
+        exported = torch.export.export(Layer(), (x, w)).module()
+        assert torch.equal(exported(x, w), got)
+        assert set(seen) == {"Builder", "Direct"}
+    finally:
+        lowerings.unregister("mine")
+
+
+class Layer(torch.nn.Module):
+    def forward(self, x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
+        return functional.conv1d(x, w, lowering="mine")
