@@ -247,8 +247,8 @@ def plan(
           lowering        reshape
           matmuls         1 x (64, 512) @ (512, 48)
           multiply-adds   1.573 M  (1.573 M in the sum)
-          bytes moved     428 KiB
-          workspace       96 KiB
+          bytes moved     904 KiB
+          workspace       224 KiB
           not taps        estimated at ... times the cost
           not columns     estimated at ... times the cost
           not window      estimated at ... times the cost
