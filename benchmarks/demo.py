@@ -220,7 +220,9 @@ def main() -> int:
     double = {name: trainee(name, torch.float64, seed) for name in (TORCH, NDCONV)}
     for layer, size in convolutions(single[NDCONV].model):
         assert isinstance(layer, ndconv.Conv2d)
-        print(f"\n{layer}\n{layer.plan((BATCH, layer.in_channels, size, size))}")
+        plan = layer.plan((BATCH, layer.in_channels, size, size))
+        print(f"\n{layer}\n{plan}")
+    print(f"\nWhat runs for the gradient of the last one's weight:\n\n{plan.grad_weight.source}", end="")
 
     print(f"\nEach convolution: derivatives in float64, and the distance of float32 (limit {ROUNDING:.0e}):")
     checks = [check_layer(name, *layer) for name, one in single.items() for layer in convolutions(one.model)]

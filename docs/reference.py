@@ -35,8 +35,9 @@ GROUPS: dict[str, tuple[str, str, ModuleType, str]] = {
         "Plans and lowerings",
         "What a convolution will run, and what it shall run.",
         ndconv,
-        "plan|ConvPlan|.*lowering|.*timings|.*workspace_limit|.*_exact",
+        "plan|ConvPlan|SlotPlan|.*lowering|.*timings|.*workspace_limit|.*_exact",
     ),
+    "lowerings": ("Lowerings of your own", "", ndconv.lowerings, ".*"),
     "testing": ("Testing", "", ndconv.testing, ".*"),
 }
 
@@ -78,6 +79,14 @@ ERRORS: dict[str, tuple[str, ...]] = {
     r"ndconv\.lowering": ('with ndconv.lowering("direct"):\n    pass',),
     r"ndconv\.set_workspace_limit": ("ndconv.set_workspace_limit(0)", "ndconv.set_workspace_limit(1e9)"),
     r"ndconv\.set_exact": ("ndconv.set_exact(1)",),
+    r"ndconv\.lowerings\.register": (
+        'ndconv.lowerings.register("my-own", lambda b, problem, first, second: first)',
+        'ndconv.lowerings.register("taps", lambda b, problem, first, second: first)',
+        'ndconv.lowerings.register("mine", None)',
+        'ndconv.lowerings.register("mine", lambda b, problem, first, second: first, automatic=True, exact=False)',
+    ),
+    r"ndconv\.lowerings\.unregister": ('ndconv.lowerings.unregister("taps")',),
+    r"ndconv\.ConvPlan": ('plan = ndconv.plan((2, 3, 6), (4, 3, 1))\nf"{{plan:sauce}}"',),
     r"ndconv\.load_timings": ('ndconv.load_timings("nowhere.json")',),
     r"ndconv\.functional\.conv([123n])d": (
         "{path}(torch.rand(2, 4, {I}), torch.rand(8, 3, {K}))",
@@ -138,7 +147,25 @@ EXAMPLES: dict[str, str] = {
         "plan = ndconv.plan((8, 3, 32, 32), (64, 3, 3, 3), padding=1)\n"
         "plan.output_shape\n"
         "plan.output.lowering\n"
-        "plan.grad_weight.equation"
+        "plan.grad_weight.equation\n"
+        "print(plan.grad_weight.source)"
+    ),
+    r"ndconv\.SlotPlan": 'print(f"{{ndconv.plan((2, 3, 6), (4, 3, 1)).output:source}}")',
+    r"ndconv\.lowerings\.Problem": (
+        "import math\n"
+        "def refusal(problem):\n"
+        "    if math.prod(problem.geometry.kernel) > 100:\n"
+        '        return "the kernel has more than 100 elements"'
+    ),
+    r"ndconv\.lowerings\.Slot": (
+        "from ndconv.lowerings import Slot\nSlot.WEIGHT.operands\n[slot.indices for slot in Slot]"
+    ),
+    r"ndconv\.lowerings\.(kernel_first|fold)": (
+        "from ndconv.lowerings import Geometry, fold, kernel_first, windows\n"
+        "geometry = Geometry(kernel=(3,), stride=(1,), padding=((0, 0),), dilation=(1,))\n"
+        "columns = kernel_first(windows(torch.ones(1, 1, 1, 5), geometry), 1)\n"
+        "columns.shape\n"
+        "fold(columns, geometry)"
     ),
     r"ndconv\.get_exact": "ndconv.get_exact()",
     r"ndconv\.get_lowering": "ndconv.get_lowering()",

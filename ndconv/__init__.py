@@ -6,14 +6,16 @@
 - `ndconv.grad`: gradients as plain functions, also per sample.
 - `plan`: what a convolution will run, and why; `set_lowering`, `lowering`: what it shall run; `set_exact`: what it
   shall not.
+- `ndconv.lowerings`: lowerings of your own.
 - `ndconv.testing`: exact checks, to be run on a device of yours.
 """
 
 from ndconv import functional as functional
 from ndconv import grad as grad
+from ndconv import lowerings as lowerings
 from ndconv import nn as nn
 from ndconv._convert import Change, Conversion, convert, revert
-from ndconv._explain import ConvPlan, plan
+from ndconv._explain import ConvPlan, SlotPlan, plan
 from ndconv._machine.timings import load_timings, save_timings
 from ndconv._planner.exact import get_exact, set_exact
 from ndconv._planner.selection import get_lowering, lowering, set_lowering
@@ -58,6 +60,7 @@ __all__ = [
     "LazyConvTranspose2d",
     "LazyConvTranspose3d",
     "LazyConvTransposeNd",
+    "SlotPlan",
     "convert",
     "functional",
     "get_exact",
@@ -66,6 +69,7 @@ __all__ = [
     "grad",
     "load_timings",
     "lowering",
+    "lowerings",
     "nn",
     "plan",
     "revert",

@@ -12,7 +12,7 @@ from torch import Tensor
 from ndconv import _rules
 from ndconv._form.geometry import Convolution, Form, Geometry, Ints, Problem, Slot
 from ndconv._form.subscripts import equation
-from ndconv._lowerings import LOWERINGS
+from ndconv._lowerings import LOWERINGS, Lowering
 from ndconv._machine.timings import devices, recall
 from ndconv._planner.choice import AUTO, FASTEST, Choice, choose
 from ndconv._planner.selection import resolve
@@ -24,7 +24,7 @@ from ndconv._tensors.execute import compiled, setting_of, torch_takes_over
 
 @dataclass(frozen=True)
 class SlotPlan:
-    """What one of the three operations will run.
+    """What one of the three operations will run; ``print`` it, or ``print(f"{plan:source}")`` with its program below.
 
     Args:
         title: ``"output"``, ``"grad input"`` or ``"grad weight"``.
@@ -58,13 +58,15 @@ class SlotPlan:
     def source(self) -> str:
         """The program that runs, as the text of a Python function that needs torch and no ndconv.
 
-        Its arguments are the operands of `equation` in this order, contiguous and in torch's layout, groups folded into
-        channels; with a padding mode other than zeros the input comes with its border. For operands with other strides
-        another program runs.
+        The function is called ``conv2d``, ``conv2d_grad_input`` or ``conv2d_grad_weight``, of a transposed plan
+        ``conv_transpose2d`` and so on. Its arguments are the operands of `equation` in this order, contiguous and in
+        torch's layout, groups folded into channels. ``x``, ``w`` and ``y`` are those of the trilinear form: ``x`` is
+        the convolution's input and the transposed convolution's output. With a padding mode other than zeros the input
+        comes with its border. For operands with other strides another program runs.
         """
-        sizes = ((tuple(shape), None) for shape in self._shapes)
-        device = torch.device(self.device)
-        return compiled(self.form, sizes, getattr(torch, self.dtype), device, self.function).source
+        sizes = ((shape, None) for shape in self._shapes)
+        dtype, device = getattr(torch, self.dtype), torch.device(self.device)
+        return compiled(self.form, sizes, dtype, device, self.function).source
 
     @property
     def _shapes(self) -> tuple[Ints, Ints]:
@@ -92,6 +94,9 @@ class SlotPlan:
         """Bytes of buffers beside operands and result."""
         return self.choice.costs[self.lowering].workspace
 
+    def __format__(self, spec: str) -> str:
+        return _formatted(self, spec, (self,))
+
     def __str__(self) -> str:
         wanted, seconds = self.choice.wanted, self.choice.seconds
         notes = {AUTO: "", self.lowering: "", FASTEST: "" if seconds else ", fastest has not measured it yet"}
@@ -109,9 +114,9 @@ class SlotPlan:
             name: f"measured at {seconds[name] / seconds[self.lowering]:.3g} times the time"
             if name in seconds
             else f"estimated at {estimate / estimates[self.lowering]:.3g} times the cost"
-            + ("" if LOWERINGS[name].exact else ", and not exact")
+            + _unless_picked(LOWERINGS[name])
             for name, estimate in estimates.items()
-            if name != self.lowering and (name in seconds or LOWERINGS[name].automatic)
+            if name != self.lowering and (name in seconds or LOWERINGS[name].compared)
         } | self.choice.refusals
         lines += [f"  not {name:<11} {reason}" for name, reason in reasons.items()]
         return "\n".join(lines)
@@ -119,7 +124,9 @@ class SlotPlan:
 
 @dataclass(frozen=True)
 class ConvPlan:
-    """The plans of a convolution, transposed or not, and its two gradients; ``print`` it.
+    """The plans of a convolution, transposed or not, and its two gradients.
+
+    ``print(plan)`` shows a table, and ``print(f"{plan:source}")`` has the three programs below it.
 
     Args:
         transposed: Whether the output is the open slot INPUT.
@@ -148,6 +155,9 @@ class ConvPlan:
         """Kernel, stride, padding with zeros, dilation and groups."""
         return self.convolution.geometry
 
+    def __format__(self, spec: str) -> str:
+        return _formatted(self, spec, (self.output, self.grad_input, self.grad_weight))
+
     def __str__(self) -> str:
         geometry, mode = self.geometry, self.convolution.mode
         border = "" if mode == "zeros" else f"  {mode} border {self.convolution.border}"
@@ -158,6 +168,20 @@ class ConvPlan:
             f"groups {geometry.groups}",
         ]
         return "\n".join([*header, *map(str, (self.output, self.grad_input, self.grad_weight))])
+
+
+def _formatted(plan: object, spec: str, slots: Sequence[SlotPlan]) -> str:
+    """The table, and the programs below it if the format is "source"."""
+    if spec not in ("", "source"):
+        raise ValueError(f'the format of a plan must be "" or "source", but is {spec!r}')
+    return "\n\n\n".join([str(plan), *(slot.source.rstrip() for slot in slots if spec)])
+
+
+def _unless_picked(lowering: Lowering) -> str:
+    """Why "auto" would not pick it if its price were the least."""
+    if not lowering.exact:
+        return ", and not exact"
+    return "" if lowering.automatic else ", and not automatic"
 
 
 def _scaled(number: float, base: int, units: tuple[str, ...]) -> str:
@@ -223,13 +247,21 @@ def plan(
           lowering        reshape
           matmuls         1 x (64, 512) @ (512, 48)
           multiply-adds   1.573 M  (1.573 M in the sum)
-          bytes moved     428 KiB
-          workspace       96 KiB
+          bytes moved     904 KiB
+          workspace       224 KiB
           not taps        estimated at ... times the cost
           not columns     estimated at ... times the cost
           not window      estimated at ... times the cost
           not fourier     estimated at ... times the cost, and not exact
           not winograd    no axis has stride 1, dilation 1 and a kernel of 2 to 5 elements
+        >>> print(ndconv.plan((2, 3, 6), (4, 3, 1), lowering="reshape").output.source)
+        import torch
+        <BLANKLINE>
+        <BLANKLINE>
+        def conv1d(x, w):  # x (2, 3, 6), w (4, 3, 1)
+            product = torch.bmm(w.as_strided((2, 4, 3), (0, 3, 1)), x)  # (2, 4, 6)
+            return product  # (2, 4, 6)
+        <BLANKLINE>
     """
     wanted = resolve("plan", lowering)
     for operand in (weight, input):

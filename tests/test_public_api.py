@@ -27,6 +27,7 @@ ROWS = [
     ("_tensors", "_autograd"),
     ("_explain", "functional", "grad"),
     ("nn", "_convert"),
+    ("lowerings",),
     ("", "testing"),
 ]
 LEVELS = {unit: level for level, row in enumerate(ROWS) for unit in row}
@@ -131,6 +132,7 @@ UNITS |= {
     "test_phases.py",
     "test_precision.py",
     "test_programs.py",
+    "test_registered.py",
     "test_rows.py",
     "test_ties.py",
     "test_windows.py",

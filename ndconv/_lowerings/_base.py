@@ -24,6 +24,8 @@ class Lowering(ABC):
     name: str
     automatic = True
     """Whether "auto" may pick it, if it is exact."""
+    compared = True
+    """Whether a plan sets its price beside those of others."""
     symbolic = True
     """Whether its steps are the same for all sizes, so that they can be symbols."""
     exact = True

@@ -19,6 +19,7 @@ class Native(Lowering):
     """
 
     name = "native"
+    compared = False
     automatic = False
 
     def build(self, b: Steps, problem: Problem, first: Array, second: Array) -> Array:

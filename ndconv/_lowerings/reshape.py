@@ -6,8 +6,9 @@ import math
 
 from ndconv._form.geometry import Problem, Slot
 from ndconv._lowerings._base import Array, Lowering, Steps
-from ndconv._lowerings._products import input_product, output_product, weight_product
-from ndconv._programs.windows import fold, kernel_first, narrow, unflatten, windows
+from ndconv._lowerings._products import input_product, is_short, output_product, weight_product
+from ndconv._lowerings._windowed import framed
+from ndconv._programs.windows import fold, kernel_first, merge, narrow, unflatten, windows
 
 
 class Reshape(Lowering):
@@ -33,8 +34,7 @@ class Reshape(Lowering):
     def _patches(self, b: Steps, problem: Problem, x: Array) -> Array:
         """``x[n,g,c,*i] -> x[n,g,o,c k]``."""
         geometry, ndim = problem.geometry, problem.geometry.ndim
-        padded = b.pad(x, geometry.fit(problem.input_size, geometry.reach(problem.output_size)))
-        view, positions = windows(padded, geometry), math.prod(problem.output_size)
+        view, positions = windows(framed(b, problem, x), geometry), math.prod(problem.output_size)
         if ndim and not b.symbolic and geometry.kernel[-1] < problem.output_size[-1]:
             patches = kernel_first(view, ndim).reshape(*x.shape[:2], -1, positions)  # copied along longer rows
             return b.named("patches", patches).mT
@@ -55,13 +55,28 @@ class Reshape(Lowering):
         frame = geometry.fit(problem.input_size, reach)
         if b.symbolic:  # its sizes have no strides to write to
             return b.unpad(fold(b, kernel_first(patches, ndim), geometry), frame)
+        if _fills(problem):
+            return b.named("x", merge(patches, 3, ndim))  # rearranging them is all, and 1x1 windows lie as they should
         inside = all(lo == 0 and hi <= 0 for lo, hi in frame)
-        # Where windows fill the input, rearranging them is all; else zeros are what no window reads.
-        x = (y.new_empty if _fills(problem) else y.new_zeros)(shape if inside else (*shape[:3], *reach))
+        # Zeros are what no window reads.
+        x = y.new_zeros(shape if inside else (*shape[:3], *reach))
         windows(narrow(b.named("x", x), reach), geometry).copy_(patches)
         return x if inside else b.unpad(x, frame)
 
+    def _joined(self, b: Steps, problem: Problem, x: Array) -> Array:
+        """``x[n,g,c,*i] -> x[g,n o,c k]``, of all samples at once."""
+        geometry, ndim = problem.geometry, problem.geometry.ndim
+        view, rows = windows(framed(b, problem, x), geometry), problem.channels * math.prod(geometry.kernel)
+        if ndim and geometry.kernel[-1] < problem.output_size[-1]:
+            patches = kernel_first(view, ndim).movedim(0, 2 + ndim).reshape(x.shape[1], rows, -1)
+            return b.named("patches", patches).mT
+        return b.named("patches", view.movedim(2, 2 + ndim).transpose(0, 1).reshape(x.shape[1], -1, rows))
+
     def weight(self, b: Steps, problem: Problem, x: Array, y: Array) -> Array:
+        if is_short(b, problem.output_size):
+            # All samples are one product; their patches had better be copied once, to where it reads them.
+            product = b.matmul(_flat(y, problem).movedim(0, 2).flatten(2), self._joined(b, problem, x))
+            return product.reshape(problem.shape(Slot.WEIGHT))
         return weight_product(b, self._patches(b, problem, x), _flat(y, problem)).reshape(problem.shape(Slot.WEIGHT))
 
 

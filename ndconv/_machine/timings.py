@@ -120,6 +120,13 @@ def _remember(table: Mapping[Key, dict[str, float]]) -> None:
     wins.cache_clear()  # type: ignore[attr-defined]
 
 
+def forget(name: str) -> None:
+    """Forget what a lowering took that is no more."""
+    for seconds in _table.values():
+        seconds.pop(name, None)
+    wins.cache_clear()  # type: ignore[attr-defined]
+
+
 def _timed(run: Callable[[], object]) -> float:
     """Seconds until all that was asked of the device is done."""
     _wait()

@@ -286,8 +286,12 @@ class Builder(Chunks):
         operands = tuple(_plain(value) for value in values)
         return self._make(name, shape, values[0].dtype, f"torch.cat(({places}), {axis})", operands, Work(work))
 
-    def einsum(self, equation: str, first: Value, second: Value, shape: Ints, product: Product) -> Value:
-        """`torch.einsum` of two operands."""
+    def einsum(
+        self, equation: str, first: Value, second: Value, shape: Ints | None = None, product: Product | None = None
+    ) -> Value:
+        """`torch.einsum` of two operands; the equation, a letter for every axis, tells what is not given."""
+        if shape is None or product is None:
+            shape, product = _contracted(equation, first.shape, second.shape)
         moved = Copied(2 * (first.numel() + second.numel() + math.prod(shape)), 1)
         line = f'torch.einsum("{equation}", {{0}}, {{1}}).contiguous()'
         # It multiplies copies, and what it multiplies them to may be copied again.
@@ -490,6 +494,17 @@ class Total:
 
 def _text(numbers: Sequence[int]) -> str:
     return f"({numbers[0]},)" if len(numbers) == 1 else f"({', '.join(map(str, numbers))})"
+
+
+def _contracted(equation: str, first: Ints, second: Ints) -> tuple[Ints, Product]:
+    """Shape of the result of an einsum, and the matrix products that it amounts to."""
+    inputs, _, out = equation.partition("->")
+    one, _, other = inputs.partition(",")
+    sizes = {**dict(zip(one, first, strict=True)), **dict(zip(other, second, strict=True))}
+    batch, shared = set(one) & set(other) & set(out), set(one) & set(other)
+    groups = batch, set(one) - shared, shared - batch, set(other) - shared
+    number, rows, terms, columns = (math.prod(sizes[letter] for letter in group) for group in groups)
+    return tuple(sizes[letter] for letter in out), Product(number, rows, terms, columns, dense=False)
 
 
 def _arguments(arguments: Sequence[Any], keywords: dict[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -12,6 +13,7 @@ from ndconv._programs.values import Ints, Place, Span, Value, Variable, view_str
 
 _WIDTH = 120
 _END = 10**9
+_NUMBERS, _TIED = re.compile(r"[([](?:-?[\d.e-]+,? ?)+[])]"), "\0"
 # What is larger is given back as soon as nobody needs it any more.
 _LARGE = 2**20
 
@@ -30,7 +32,9 @@ def source(name: str, builder: Builder, result: Value) -> str:
     returned = writer.computed(last) if inline and isinstance(last, Make) else writer.text(result)
     lines += _wrapped("return ", returned, str(result.shape), 1)
     imports = ["from math import isfinite", ""] * any("isfinite(" in line for line in lines) + ["import torch"]
-    imports += [""] * bool(constants) + [f"{name} = {text}" for name, text in constants.items()]
+    imports += [""] * bool(constants)
+    for constant, text in constants.items():
+        imports += _broken(f"{constant} = {text}", "")
     return "\n".join([*imports, "", "", *lines, ""])
 
 
@@ -306,8 +310,11 @@ def _wrapped(start: str, text: str, comment: str, depth: int, end: str = "") -> 
 
 
 def _broken(line: str, indent: str) -> list[str]:
-    """A line broken where that is inside of brackets."""
-    first, *words = line.split(" ")
+    """A line broken where that is inside of brackets, but not within a few numbers."""
+    if len(indent) + len(line) <= _WIDTH:
+        return [indent + line]
+    kept = _NUMBERS.sub(lambda few: few[0].replace(" ", _TIED) if len(few[0]) < _WIDTH // 2 else few[0], line)
+    first, *words = kept.split(" ")
     lines, current = [], indent + first
     level = sum(first.count(each) for each in "([") - sum(first.count(each) for each in ")]")
     for word in words:
@@ -317,4 +324,4 @@ def _broken(line: str, indent: str) -> list[str]:
         else:
             current = f"{current} {word}"
         level += sum(word.count(each) for each in "([") - sum(word.count(each) for each in ")]")
-    return [*lines, current]
+    return [each.replace(_TIED, " ") for each in (*lines, current)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import sys
 import time
 from pathlib import Path
@@ -28,8 +29,23 @@ def _trial(id: str) -> Trial:
 
 
 def _arguments(given: list[str] | None) -> argparse.Namespace:
+    plugins = argparse.ArgumentParser("python -m ndconv.testing", add_help=False)
+    plugins.add_argument(
+        "--plugin",
+        nargs="+",
+        default=(),
+        metavar="MODULE",
+        help="import these modules first, in every process; they register lowerings: see ndconv.lowerings",
+    )
+    # They have a say in what the others may be.
+    for plugin in plugins.parse_known_args(given)[0].plugin:
+        try:
+            importlib.import_module(plugin)
+        except Exception as error:  # a module may fail in any way
+            plugins.error(f"--plugin {plugin} cannot be imported: {type(error).__name__}: {error}")
     parser = argparse.ArgumentParser(
         "python -m ndconv.testing",
+        parents=[plugins],
         description="Run the matrix of exact checks on a device and say what holds there. The exit status is 0 if "
         "something passed and nothing failed, 1 otherwise, 2 for arguments that cannot be.",
     )
@@ -77,7 +93,7 @@ def main(given: list[str] | None = None) -> int:
         generated = matrix(arguments.level, seed=arguments.seed, dtypes=arguments.dtype, lowerings=arguments.lowering)
     workers = workers_for(arguments.device) if arguments.workers is None else arguments.workers
     workers = min(workers, 1 + len(generated.trials) // 20)
-    running = examine_all(generated.trials, arguments.device, workers)
+    running = examine_all(generated.trials, arguments.device, workers, arguments.plugin)
     examined = [*tqdm(running, total=len(generated.trials), unit="trial", disable=not sys.stderr.isatty())]
     report = Report.of(generated, arguments.device, examined, time.perf_counter() - start)
     for name, write in _WRITERS.items():

@@ -6,10 +6,13 @@ its tensors as often as it likes: they are made anew, so none sees what another 
 
 from __future__ import annotations
 
+import builtins
 import math
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from itertools import product
 from typing import Any
 from unittest.mock import patch
@@ -26,7 +29,7 @@ from ndconv._lowerings import LOWERINGS
 from ndconv._machine.budget import Budget
 from ndconv._planner.choice import AUTO, FASTEST
 from ndconv._tensors import execute as _execute
-from ndconv._tensors.execute import program_of
+from ndconv._tensors.execute import Program, program_of
 from ndconv.testing._cases import Case
 from ndconv.testing._compare import (
     NotApplicableError,
@@ -63,6 +66,7 @@ _OTHER_DTYPE = {
     "int8": "int64",
 }
 _MOST_ELEMENTS = 120
+_WIDTH = 120
 # A problem in which winograd or Fourier transforms would take the least time, axes multiplied together.
 _LONG_KERNEL, _MANY_WINDOWS, _MANY_CHANNELS = 1025, 20_000, 64
 
@@ -196,17 +200,81 @@ def named_lowering(subject: Subject) -> None:
 
 
 @contextmanager
+def _programs(seen: Callable[[Program], Program]) -> Iterator[None]:
+    """What is run inside the block instead of each program."""
+    with patch.object(_execute, "program_of", lambda *operands: seen(program_of(*operands))):
+        yield
+
+
+@contextmanager
 def ran_lowerings() -> Iterator[set[str]]:
     """The names of the lowerings that compute inside the block, as they come."""
     ran: set[str] = set()
 
-    def found(*operands: Any) -> Any:
-        program = program_of(*operands)
+    def seen(program: Program) -> Program:
         ran.update(program.lowerings)
         return program
 
-    with patch.object(_execute, "program_of", found):
+    with _programs(seen):
         yield ran
+
+
+def printed_source(subject: Subject) -> None:
+    """Every program that runs, of the result and the gradients, gives the same bits from its text alone."""
+    needs_numbers(subject)
+    ran: list[str] = []
+
+    def seen(program: Program) -> Program:
+        ran.append(program.source)
+        return program._replace(run=partial(_run_twice, program, _alone(program.source)))
+
+    with _programs(seen):
+        tensors, chosen = differentiated(subject)
+        result = subject.call(*tensors, subject.bias())
+        if chosen:
+            torch.autograd.grad(result, chosen, outer(subject)[1])
+    if not ran:
+        raise NotApplicableError("no program runs")
+
+
+def _alone(text: str) -> Callable[[Tensor, Tensor], Tensor]:
+    """The function that a printed program defines, where nothing but torch and Python's own library can be imported."""
+    if "ndconv" in text:
+        raise UnmetError("a printed program names ndconv")
+    longest = max(map(len, text.splitlines()))
+    if longest > _WIDTH:
+        raise UnmetError(f"a printed program has a line of {longest} characters, and may have {_WIDTH}")
+    namespace: dict[str, Any] = {"__builtins__": {**vars(builtins), "__import__": _import}}
+    exec(text, namespace)
+    (name,) = re.findall(r"^def (\w+)\(", text, re.MULTILINE)
+    run: Callable[[Tensor, Tensor], Tensor] = namespace[name]
+    return run
+
+
+def _import(name: str, *rest: Any) -> Any:
+    if name not in ("torch", "math"):
+        raise UnmetError(f"a printed program imports {name}")
+    return __import__(name, *rest)
+
+
+def _run_twice(program: Program, alone: Callable[[Tensor, Tensor], Tensor], first: Tensor, second: Tensor) -> Tensor:
+    got, again = program.run(first, second), alone(first, second)
+    for what in ("shape", "dtype", "device"):
+        if getattr(got, what) != getattr(again, what):
+            raise UnmetError(f"from its text a program gives {what} {getattr(again, what)}, not {getattr(got, what)}")
+    if got.stride() != again.stride():
+        raise UnmetError(f"from its text a program gives strides {again.stride()}, not {got.stride()}")
+    if not torch.equal(_bits(got), _bits(again)):
+        raise UnmetError("from its text a program gives other bits")
+    return got
+
+
+def _bits(tensor: Tensor) -> Tensor:
+    """The bytes of a tensor; all NaN are one."""
+    parts = torch.view_as_real(tensor) if tensor.is_complex() else tensor
+    if parts.is_floating_point():
+        parts = parts.masked_fill(parts.isnan(), math.nan)
+    return parts.flatten().contiguous().view(torch.uint8)
 
 
 def _ought_to_apply(subject: Subject) -> bool:
@@ -530,6 +598,7 @@ ALWAYS: dict[str, Callable[[Subject], None]] = {
     "equals torch": equals_torch,
     "other lowerings": other_lowerings,
     "named lowering": named_lowering,
+    "printed source": printed_source,
     "exact by default": exact_by_default,
     "small workspace": small_workspace,
     "saved tensors": saved_tensors,

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
+from ndconv._lowerings import LOWERINGS
+from ndconv._planner.choice import AUTO
 from ndconv.testing._space import Row, coverage, covering_array, parameters
 from ndconv.testing._trials import Trial, draw_trial
 
@@ -65,7 +67,7 @@ def matrix(level: str = "quick", *, seed: int = 0, dtypes: Sequence[str] = (), l
         >>> quick.strength, quick.covered == quick.valid
         (2, True)
     """
-    return _matrix(level, seed, tuple(dtypes), tuple(lowerings))
+    return _matrix(level, seed, tuple(dtypes), tuple(lowerings) or (AUTO, *LOWERINGS))
 
 
 @cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import multiprocessing
 import os
 import re
@@ -111,8 +112,10 @@ def _timed(trial: Trial, device: str) -> tuple[list[Outcome], float]:
     return examine(trial, device), time.perf_counter() - start
 
 
-def _prepare() -> None:
-    """One thread per process, and no shortcuts of a GPU in what is compared for equality."""
+def _prepare(plugins: Sequence[str] = ()) -> None:
+    """One thread per process, the lowerings of plugins, and no shortcuts of a GPU in what is compared for equality."""
+    for plugin in plugins:
+        importlib.import_module(plugin)
     torch.set_num_threads(1)
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
@@ -120,26 +123,29 @@ def _prepare() -> None:
     torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
 
 
-def examine_all(trials: Sequence[tuple[Trial, Row]], device: str = "cpu", workers: int = 1) -> Iterator[Examined]:
+def examine_all(
+    trials: Sequence[tuple[Trial, Row]], device: str = "cpu", workers: int = 1, plugins: Sequence[str] = ()
+) -> Iterator[Examined]:
     """Examine trials, in any order if there are several workers.
 
     Args:
         trials: With their rows.
         device: Where to compute.
         workers: Processes; with one, this one.
+        plugins: Modules to import in every process, which register lowerings there.
 
     Yields:
         Each trial as it is done.
     """
     if workers <= 1:
-        _prepare()
+        _prepare(plugins)
         for trial, row in trials:
             outcomes, seconds = _timed(trial, device)
             yield Examined(trial.id, row, tuple(outcomes), seconds)
         return
     # A process forked off a torch that has started its threads may hang.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, initializer=_prepare) as pool:
+    with ProcessPoolExecutor(workers, context, initializer=_prepare, initargs=(tuple(plugins),)) as pool:
         pending = {pool.submit(_timed, trial, device): (trial, row) for trial, row in trials}
         for done in as_completed(pending):
             trial, row = pending[done]

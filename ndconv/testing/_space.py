@@ -191,7 +191,7 @@ CONSTRAINTS = (
     Constraint(
         "a transform spreads what is not finite, and what torch's kernels make of it is for torch to say",
         ("values", "lowering"),
-        lambda values, lowering: values == "usual" or lowering not in ("winograd", "fourier", "native"),
+        lambda values, lowering: values == "usual" or (_is_exact(lowering) and lowering != "native"),
     ),
     Constraint(
         "taps computes again what is not finite, and an exporter cannot look",
@@ -208,6 +208,10 @@ CONSTRAINTS = (
         ),
     ),
 )
+
+
+def _is_exact(lowering: str) -> bool:
+    return lowering not in LOWERINGS or LOWERINGS[lowering].exact
 
 
 def covering_array(parameters: Parameters, strength: int, seed: int = 0) -> list[Row]:

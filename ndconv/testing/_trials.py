@@ -13,7 +13,8 @@ from ndconv._planner.choice import names
 from ndconv.testing._cases import EXACT, Case, Ints, Pairs
 from ndconv.testing._space import FLOATS, INTEGERS, VALUES, Row
 
-# What a trial may say of itself, apart from its lowering. No word stands for two things: an id is words in a row.
+# What a trial may say of itself, lowerings as they are known by now. No word stands for two things: an id is words in a
+# row.
 _WORDS: dict[str, tuple[str, ...]] = {
     "operation": ("conv", "transposed"),
     "slot": ("output", "input", "weight"),
@@ -22,12 +23,21 @@ _WORDS: dict[str, tuple[str, ...]] = {
     "bias": ("unbiased", "biased"),
     "dtype": (*FLOATS, *INTEGERS),
     "format": ("contiguous", "channels_last", "mixed", "gaps", "repeated"),
-    "lowering": names(),
+    "lowering": (),
     "needs": ("both", "first", "second", "frozen"),
     "transform": ("eager", "compile", "export", "vmap", "jvp", "double_backward", "per_sample"),
     "values": VALUES,
 }
 _FIELD = {word: field for field, words in _WORDS.items() for word in words}
+
+
+def _fields() -> dict[str, str]:
+    """What each word says something about."""
+    lowerings = dict.fromkeys(names(), "lowering")
+    if both := _FIELD.keys() & lowerings:
+        raise ValueError(f"in the id of a trial {min(both)!r} means something else: give the lowering another name")
+    return _FIELD | lowerings
+
 
 # The loop of the oracle and the sums of half types bound what a trial may be: products of windows and kernel elements.
 _MOST_PRODUCTS = {"one": 400, "several": 400, "many": 2400}
@@ -85,13 +95,14 @@ class Trial:
         """
         words = id.split("-")
         case, given = words[:6], words[6:]
-        if given and given[0] not in _FIELD:
+        known = _fields()
+        if given and given[0] not in known:
             case.append(given.pop(0))
         chosen = {}
         for word in given:
-            if word not in _FIELD:
-                raise ValueError(f"not the id of a trial: {id!r} says {word!r}, known are {', '.join(_FIELD)}")
-            chosen[_FIELD[word]] = word
+            if word not in known:
+                raise ValueError(f"not the id of a trial: {id!r} says {word!r}, known are {', '.join(known)}")
+            chosen[known[word]] = word
         return cls(Case.parse("-".join(case)), **chosen)
 
     @property

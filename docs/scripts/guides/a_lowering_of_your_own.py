@@ -2,105 +2,74 @@
 A lowering of your own
 ======================
 
-A lowering computes three slots of the trilinear form for any number of axes, and says beforehand what that costs. It
-sees plain tensors, ``x[n,g,c,*i]``, ``w[g,d,c,*k]`` and ``y[n,g,d,*o]``, and sizes; shapes have been checked, half
-types widened, groups set apart, and autograd, ``vmap`` and forward mode are seen to by the Function above it. So it
-is short. This one is complete: for every kernel element, one product on a strided slice of the padded input."""
+A lowering is a function that computes one slot of the trilinear form from the two others, for any number of axes. It
+is handed what a convolution is made of, ``x[n,g,c,*i]``, ``w[g,d,c,*k]`` and ``y[n,g,d,*o]``, and a builder. Shapes
+have been checked, half types widened, groups set apart, and autograd, ``vmap`` and forward mode are seen to by the
+Function above it. So it is short. This one is complete: for every kernel element, one matrix product on the elements
+of all windows that it meets."""
 
-import math
 from itertools import product
 
-import torch
-
-from ndconv._form.geometry import Slot
-from ndconv._lowerings import LOWERINGS, Cost, Lowering
-from ndconv._programs.windows import pad, unpad
+from ndconv.lowerings import Slot, windows
 
 
-class Slices(Lowering):
-    """One product per kernel element, on a strided slice of the padded input."""
-
-    name = "slices"
-
-    def cost(self, problem):
-        x, w, y = (math.prod(problem.shape(slot)) for slot in Slot)
-        taps, positions = (
-            math.prod(problem.geometry.kernel),
-            math.prod(problem.output_size),
-        )
-        return Cost(
-            multiply_adds=problem.multiply_adds,
-            elements_moved=2 * x
-            + w
-            + taps * (2 * y + y // problem.features * problem.channels),
-            elements_cached=0,
-            workspace=x + y,
-            matmuls=f"{taps} x ({problem.features}, {problem.channels}) @ ({problem.channels}, {positions})",
-            calls=6 * taps,
-        )
-
-    def frame(self, problem):
-        return problem.geometry.fit(
-            problem.input_size, problem.geometry.reach(problem.output_size)
-        )
-
-    def slices(self, problem, padded):
-        geometry = problem.geometry
-        axes = list(
-            zip(geometry.stride, geometry.dilation, problem.output_size, strict=True)
-        )
-        for index in product(*map(range, geometry.kernel)):
-            steps = [
-                slice(d * k, d * k + s * (o - 1) + 1, s)
-                for k, (s, d, o) in zip(index, axes, strict=True)
-            ]
-            yield (..., *index), padded[(..., *steps)]
-
-    def output(self, problem, x, w):
-        y = x.new_zeros(problem.shape(Slot.OUTPUT))
-        for k, view in self.slices(problem, pad(x, self.frame(problem))):
-            y += torch.einsum("ngc...,gdc->ngd...", view, w[k])
-        return y
-
-    def input(self, problem, w, y):
-        padded = pad(y.new_zeros(problem.shape(Slot.INPUT)), self.frame(problem))
-        for k, view in self.slices(problem, padded):
-            view += torch.einsum("gdc,ngd...->ngc...", w[k], y)
-        return unpad(padded, self.frame(problem))
-
-    def weight(self, problem, x, y):
-        w, flat = (
-            x.new_zeros(problem.shape(Slot.WEIGHT)),
-            y.flatten(2).unflatten(2, (problem.features, -1)),
-        )
-        for k, view in self.slices(problem, pad(x, self.frame(problem))):
-            w[k] = torch.einsum(
-                "ngcp,ngdp->gdc",
-                view.flatten(2).unflatten(2, (problem.channels, -1)),
-                flat,
-            )
-        return w
+def slices(b, problem, first, second):
+    """One product per kernel element."""
+    geometry, slot = problem.geometry, problem.slot
+    shape, reach = problem.shape(slot), geometry.reach(problem.output_size)
+    frame = geometry.fit(problem.input_size, reach)
+    if slot is Slot.INPUT:
+        padded = result = first.new_zeros((*shape[:3], *reach))
+    else:
+        padded, result = b.pad(first, frame), first.new_zeros(shape)
+    if slot is Slot.WEIGHT:
+        y = second.flatten(3).permute(1, 2, 0, 3).flatten(2)
+    view = windows(padded, geometry)
+    for k in product(*map(range, geometry.kernel)):
+        part = view[(..., *k)]
+        if slot is Slot.OUTPUT:
+            added = b.matmul(second[(..., *k)], part.flatten(3))
+            result += added.view(*shape)
+        elif slot is Slot.INPUT:
+            added = b.matmul(first[(..., *k)].mT, second.flatten(3))
+            part += added.view(*part.shape)
+        else:
+            rows = part.flatten(3).permute(1, 0, 3, 2).flatten(1, 2)
+            result[(..., *k)] = b.matmul(y, rows)
+    return b.unpad(result, frame) if slot is Slot.INPUT else result
 
 
 # %%
-# The line ``i = S*o + D*k - lo`` is in ``slices``: for a fixed :math:`k`, the elements of all windows are a slice that
-# begins at :math:`Dk` and steps by :math:`S`. ``output`` reads these slices, ``weight`` reads them, and ``input``
-# writes to them.
+# The line ``i = S*o + D*k - lo`` is in `windows <ndconv.lowerings.windows>`: its view has all windows,
+# ``[n,g,c,*o,*k]``, and for a fixed :math:`k` those are the elements that begin at :math:`Dk` and are :math:`S` apart.
+# OUTPUT and WEIGHT read them, INPUT writes to them. `register <ndconv.lowerings.register>` has a table of what comes
+# first and second in each slot.
 #
 # Registering it
 # --------------
 #
-# In the library that is a file ``ndconv/_lowerings/slices.py`` and one line in ``ndconv/_lowerings/__init__.py``. The
-# same in a process that is already running:
+# From now on the name can be used wherever a lowering is named:
+
+import torch
 
 import ndconv
 
-LOWERINGS["slices"] = Slices()
+ndconv.lowerings.register("slices", slices)
 
 x, w = torch.randn(2, 6, 20, 20), torch.randn(8, 3, 3, 3)
-print(ndconv.plan(x, w, groups=2, stride=2, lowering="slices").output)
+plan = ndconv.plan(x, w, groups=2, stride=2, lowering="slices")
+print(plan.grad_weight)
 
 # %%
+# Nothing above says what it costs. The function is not run on tensors: it is run on sizes, and leaves steps behind.
+# What they move and multiply is added up for the plan, and what is run later is these steps, as a program. Here is that
+# of a kernel with two elements:
+
+print(ndconv.plan((2, 3, 6), (4, 3, 2), lowering="slices").output.source)
+
+# %%
+# So there is one rule: the function must decide by the problem, never by numbers in tensors, which are not there yet.
+#
 # It has gradients, and theirs, though nothing above mentions autograd:
 
 x, w = (
@@ -148,51 +117,50 @@ assert counts["passed"] > 100
 assert not counts["failed"] + counts["unsupported"]
 
 # %%
-# Once it is in the library,
+# If the function and its `register <ndconv.lowerings.register>` are in a module, say ``my_module.py``,
 #
 # .. code-block:: sh
 #
-#    python -m ndconv.testing --lowering slices
+#    python -m ndconv.testing --plugin my_module --lowering slices
 #
-# runs all of them, the compiler included. If they pass, it is right in every dtype and on as many axes as you like.
+# runs all of them, the compiler included, in as many processes as there are cores. If they pass, it is right in every
+# dtype and on as many axes as you like.
 #
 # Is it any good?
 # ---------------
 #
-# ``"auto"`` compares what lowerings state. Estimated cost, as a multiple of the cheapest, over the number of channels:
+# The planner compares what programs take. Estimated time, as a multiple of the least, over the number of channels:
 
 import matplotlib.pyplot as plt
 
-from ndconv import _plan
-
 channels = [2, 4, 8, 16, 32, 64, 128, 256]
 names = ("slices", "window", "columns", "taps")
-costs = {name: [] for name in names}
+multiples = {name: [] for name in names}
 for count in channels:
     choice = ndconv.plan(
         (8, count, 32, 32), (count, count, 3, 3), padding=1
     ).output.choice
-    cheapest = min(choice.estimates[name] for name in names)
+    least = min(choice.estimates[name] for name in names)
     for name in names:
-        costs[name].append(choice.estimates[name] / cheapest)
+        multiples[name].append(choice.estimates[name] / least)
 
 fig, ax = plt.subplots()
 for name in names:
-    ax.plot(channels, costs[name], marker="o", markersize=4, label=name)
+    ax.plot(channels, multiples[name], marker="o", markersize=4, label=name)
 ax.set_xscale("log", base=2)
 ax.set_yscale("log", base=2)
 ax.set_xlabel("channels, in and out")
-ax.set_ylabel("cost, of the cheapest")
+ax.set_ylabel("estimated time, of the least")
 ax.legend()
-fig.suptitle("Estimated cost of four lowerings for a 3 × 3 layer on 32 × 32 elements")
+fig.suptitle("Estimates of four lowerings for a 3 × 3 layer on 32 × 32 elements")
 plt.show()
 
 # sphinx_gallery_start_ignore
-del LOWERINGS["slices"]
-_plan._prepared.cache_clear()
+ndconv.lowerings.unregister("slices")
 # sphinx_gallery_end_ignore
 
 # %%
-# ``taps`` is this idea done well: it writes the padded input as one flat matrix, so that a slice is a shifted view on
-# which a plain matrix product runs, and splits a stride into phases first. A lowering that says what it costs, and
-# honestly, need not be best everywhere; it need only be best somewhere.
+# ``taps`` is this idea done well: it writes the padded input as one flat matrix, so that what a kernel element meets
+# is a shifted view on which a plain matrix product runs, and splits a stride into phases first. A lowering need not be
+# best everywhere; it need only be best somewhere. One that is can say ``automatic=True``, and ``"auto"`` will take it
+# there.

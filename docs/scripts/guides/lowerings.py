@@ -4,8 +4,8 @@ Choosing a lowering, reading a plan
 
 A *lowering* is a way to turn a convolution into matrix products. There are several because none is best everywhere: to
 copy all windows is quick for small images, hopeless for large volumes, and pointless for windows that do not overlap.
-By default nobody chooses: ``"auto"`` takes the cheapest exact one by stated cost, for each of the three operations
-apart.
+By default nobody chooses: ``"auto"`` takes the exact one whose program costs the least, for each of the three
+operations apart.
 
 `ndconv.plan` shows what that is. It computes nothing; shapes are enough.
 """
@@ -34,6 +34,9 @@ print(ndconv.plan((16, 64, 56, 56), (64, 64, 3, 3), padding=1))
 #     buffers beside operands and result.
 # ``not ...``
 #     the others, and why not: their cost as a multiple of the chosen one's, or the reason why they do not apply.
+#
+# All but the first two are read off the program that will run. ``print(f"{plan:source}")`` shows the programs below the
+# table; :doc:`/mathematics/what_runs` reads some.
 #
 # Windows that do not overlap, as in patches, need no copy of windows at all:
 

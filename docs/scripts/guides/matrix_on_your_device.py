@@ -18,6 +18,7 @@ option                                    does
 ``--level quick``                         every pair of settings occurs; ``standard`` every three, ``full`` every four
 ``--dtype float32 bfloat16``              only these element types
 ``--lowering taps reshape``               only these lowerings
+``--plugin my_module``                    import what registers lowerings first
 ``--case ID``                             one trial again
 ``--json``, ``--junit``                   for programs
 ``--workers``                             processes
