@@ -75,6 +75,8 @@ def test_nanoseconds_are_computing_moving_and_starting() -> None:
     builder.change("h", made, work=Work(Copied(300, 300), calls=2))
     found = price(builder, made, rates)
     moved = 8 * (300 + 200 + 600) + 8 * 300 * (1 + 18 / 600)
+    expected = 6000 / 2 + 7 * 6000 + moved / 4 + 7 * 8 * 1100 / 8 + 10 * 1000
+    assert found.nanoseconds == pytest.approx(expected)
     assert found == Cost(
         multiply_adds=8 * 6000,
         bytes_moved=round(moved),
@@ -82,7 +84,7 @@ def test_nanoseconds_are_computing_moving_and_starting() -> None:
         workspace=0,
         matmuls="8 x (10, 20) @ (20, 30)",
         calls=1 + 7 + 2,
-        nanoseconds=pytest.approx(6000 / 2 + 7 * 6000 + moved / 4 + 7 * 8 * 1100 / 8 + 10 * 1000),
+        nanoseconds=found.nanoseconds,
     )
     # Memory fresh from the system, from so many bytes on.
     size = 2**20 // 8
@@ -187,7 +189,7 @@ def allocated(run: Any, *operands: Tensor) -> tuple[int, int]:
     run(*operands)  # what torch sets up once
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
         result = run(*operands)
-    events = [event for event in seen.profiler.kineto_results.events() if event.name() == "[memory]"]  # type: ignore[union-attr]
+    events = [event for event in seen.profiler.kineto_results.events() if event.name() == "[memory]"]
     now = most = 0
     for event in sorted(events, key=lambda event: event.start_ns()):
         now += event.nbytes()
