@@ -62,9 +62,9 @@ class SlotPlan:
         channels; with a padding mode other than zeros the input comes with its border. For operands with other strides
         another program runs.
         """
-        sizes = ((tuple(shape), None) for shape in self._shapes)
-        device = torch.device(self.device)
-        return compiled(self.form, *sizes, getattr(torch, self.dtype), device, self.function).source
+        one, other = self._shapes
+        dtype, device = getattr(torch, self.dtype), torch.device(self.device)
+        return compiled(self.form, (one, None), (other, None), dtype, device, self.function).source
 
     @property
     def _shapes(self) -> tuple[Ints, Ints]:

@@ -103,4 +103,5 @@ def compute_weight(
         return x.new_zeros(0, y.shape[1], channels, *geometry.kernel)
     apart = replace(form, geometry=geometry.grouped(batch * geometry.groups))
     x, y = (tensor.flatten(0, 1).unsqueeze(0) for tensor in (x, y))
-    return unflatten(trilinear(apart, x, y), 0, (batch, -1))
+    result: Tensor = unflatten(trilinear(apart, x, y), 0, (batch, -1))
+    return result

@@ -177,7 +177,8 @@ def _fold(tensor: Tensor, slot: Slot, index: str, groups: int) -> Tensor:
     """Merge the leading axis of a slot's tensor into one of its indices."""
     axis, position = slot.group_axis, slot.indices.index(index)
     apart = ungroup(tensor, axis + 1, groups)
-    return apart.movedim(0, position).flatten(position, position + 1).flatten(axis, axis + 1)
+    folded: Tensor = apart.movedim(0, position).flatten(position, position + 1).flatten(axis, axis + 1)
+    return folded
 
 
 def _unfold(tensor: Tensor, slot: Slot, index: str, groups: int, size: int) -> Tensor:
@@ -185,7 +186,8 @@ def _unfold(tensor: Tensor, slot: Slot, index: str, groups: int, size: int) -> T
     axis, position = slot.group_axis, slot.indices.index(index)
     apart = ungroup(tensor, axis, groups)
     single = unflatten(apart, position, (size, apart.shape[position] // size)).movedim(position, 0)
-    return single.flatten(axis + 1, axis + 2)
+    unfolded: Tensor = single.flatten(axis + 1, axis + 2)
+    return unfolded
 
 
 class ForwardTrilinear(Trilinear):

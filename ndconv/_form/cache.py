@@ -27,7 +27,7 @@ passed_by: Callable[[], bool] = _never
 _ENTRIES, _BYTES = 4096, 4 * 2**20
 # Bytes of an object with attributes, about: a problem, its geometry and their tuples.
 _OBJECT = 512
-# How many times what its code takes a program's function does, with its names and the lines that a traceback would show.
+# How many times what its code takes a program's function does, with its names and the lines for a traceback.
 _FUNCTION = 5
 
 

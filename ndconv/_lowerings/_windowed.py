@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Iterator
+from typing import Any
 
 from ndconv._form.geometry import Problem, Slot
 from ndconv._lowerings._base import Array, Lowering, Steps
@@ -67,7 +68,7 @@ class Windowed(Lowering):
             w += self.product_weight(b, _at(views, part), y[part])
         return w
 
-    def _parts(self, b: Steps, problem: Problem) -> Iterator[tuple[slice | Span, ...]]:
+    def _parts(self, b: Steps, problem: Problem) -> Iterator[tuple[Any, ...]]:
         """Spans ``[n, g, c or d, *o]`` of windows or outputs that make the chunks: samples, then rows of one, ..."""
         each, sizes = problem.itemsize * elements_per_window(problem), (problem.batch, *problem.output_size)
         for samples, *part in b.blocks(sizes, each, self.chunk(problem)):

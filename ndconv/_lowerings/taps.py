@@ -20,7 +20,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from itertools import groupby, pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ndconv._form.cache import cached
 from ndconv._form.geometry import Geometry, Ints, Pairs, Problem, Slot
@@ -151,7 +151,7 @@ class Taps(Lowering):
 def _tied(
     b: Steps, problem: Problem, plan: Layout, taps: Array, packed: Array, *, apart: bool = False
 ) -> Iterator[tuple[Array, Array]]:
-    """Views ``W[t]`` of the packed weight and ``X[rows, s : s+L]`` of the packed input, for each run; one first, or all."""
+    """Views ``W[t]`` of the packed weight and ``X[rows, s : s+L]`` of the packed input, for each run; or one first."""
     length, channels = packed.shape[2] - plan.lead - plan.tail, problem.channels
 
     def views(size: int, start: object, row: object, place: object) -> tuple[Array, Array]:
@@ -201,7 +201,7 @@ def _elements_per_sample(problem: Problem, plan: Layout) -> int:
     return problem.geometry.groups * height * math.prod(plan.pitch)
 
 
-def _parts(b: Steps, problem: Problem, plan: Layout) -> Iterator[Array]:
+def _parts(b: Steps, problem: Problem, plan: Layout) -> Any:
     return b.chunks(problem.batch, problem.itemsize * _elements_per_sample(problem, plan), _CACHE_BYTES)
 
 

@@ -129,7 +129,7 @@ def _each(found: Tiling) -> int:
 
 def _is_cut(b: Steps, found: Tiling, batch: int) -> bool:
     """Whether the tiles make several chunks."""
-    return _each(found) * batch * math.prod(found.counts[axis] for axis in found.cut) > b.aim(_chunk(found))
+    return bool(_each(found) * batch * math.prod(found.counts[axis] for axis in found.cut) > b.aim(_chunk(found)))
 
 
 def _parts(b: Steps, found: Tiling, batch: int) -> Iterator[tuple[slice | Span, ...]]:

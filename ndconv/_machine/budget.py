@@ -18,8 +18,8 @@ _STEPS, _APART = 4, 3
 _CALLS = 128
 # Problems that are remembered, those met last.
 _REMEMBERED = 4096
-# So many problems are measured as soon as that is so, three for a layer of the largest networks. A further one waits until
-# such a share of the time of measured problems has repaid the one before it.
+# So many problems are measured as soon as that is so, three for a layer of the largest networks. A further one waits
+# until such a share of the time of measured problems has repaid the one before it.
 _FREE, _SHARE = 1024, 0.05
 
 

@@ -16,7 +16,7 @@ RATES = Rates(
     cached=85.0,
     # Nanoseconds that starting an operation takes.
     call=4500.0,
-    # Buffers of so many bytes or more are taken from the system and given back every time, at so many nanoseconds a byte.
+    # Buffers of so many bytes or more are taken from the system and given back every time, for so many ns a byte.
     large=32 * 2**20,
     page=0.25,
 )

@@ -24,6 +24,6 @@ def target_of(device: torch.device) -> Target:
 def _target(device: torch.device, limit: int, mkldnn: bool) -> Target:
     if device.type != "cpu":
         return Target(str(device), limit)
-    # Without oneDNN a half type's matrix product takes 10 to 40 times as long as that of float32, and torch's convolution
-    # rounds partial sums.
+    # Without oneDNN a half type's matrix product takes 10 to 40 times as long as that of float32, and torch's
+    # convolution rounds partial sums.
     return Target("cpu", limit, onednn=mkldnn and is_quicker(), emulated=_LACKING if mkldnn else tuple(_QUERIES))

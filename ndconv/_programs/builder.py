@@ -516,18 +516,18 @@ def _slim(target: Value, source: Value) -> tuple[Value, Value]:
     if target.variable.opaque or source.variable.opaque:
         return target, source
     axes: list[tuple[int, int, int]] = []
-    for size, step, other in zip(target.shape, target.strides, source.strides, strict=True):
+    for size, step, apart in zip(target.shape, target.strides, source.strides, strict=True):
         if size == 1:
             continue
-        if axes and axes[-1][1:] == (size * step, size * other):
-            axes[-1] = axes[-1][0] * size, step, other
+        if axes and axes[-1][1:] == (size * step, size * apart):
+            axes[-1] = axes[-1][0] * size, step, apart
         else:
-            axes.append((size, step, other))
+            axes.append((size, step, apart))
     shape, steps, others = zip(*axes, strict=True) if axes else ((), (), ())
     for wanted in (source.variable.shape, target.variable.shape, target.variable.shape[1:]):
-        found = view_strides(shape, steps, wanted), view_strides(shape, others, wanted)
-        if math.prod(wanted) == math.prod(shape) and None not in found:
-            shape, (steps, others) = wanted, found
+        one, other = view_strides(shape, steps, wanted), view_strides(shape, others, wanted)
+        if math.prod(wanted) == math.prod(shape) and one is not None and other is not None:
+            shape, steps, others = wanted, one, other
             break
     return (
         Value(target.builder, target.variable, shape, steps, target.offset, ("", "")),

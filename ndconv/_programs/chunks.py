@@ -1,4 +1,4 @@
-"""How work is cut so that buffers stay small: the same arithmetic for a program that is recorded and one that is priced."""
+"""How work is cut so that buffers stay small: the same for a program that is recorded and one that is priced."""
 
 from __future__ import annotations
 

@@ -11,8 +11,8 @@ from ndconv._programs.source import last_uses
 from ndconv._programs.steps import Change, Make, Product, Repeat, Step, Unless, walk
 from ndconv._programs.values import Value, Variable
 
-# Elements that could be copied in the time that starting on a row takes, and bytes in the time that an element takes that
-# has gaps on either side.
+# Elements that could be copied in the time that starting on a row takes, and bytes in the time that an element takes
+# that has gaps on either side.
 _ROW, _APART = 18, 12
 
 

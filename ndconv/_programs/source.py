@@ -65,7 +65,7 @@ class _Writer:
                 self.position += 1
             else:
                 if isinstance(step, Make) and step.line == COPY:
-                    text = self._copied(*step.operands, step.target.shape)
+                    text = self._copied(step.operands[0], step.target.shape)
                 else:
                     text = step.line.format(*map(self.text, step.operands))
                 if isinstance(step, Make):

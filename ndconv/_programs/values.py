@@ -215,7 +215,8 @@ class Value:
 
     def permute(self, *order: Any) -> Value:
         """As `torch.Tensor.permute`."""
-        order = [axis % self.dim() for axis in (order[0] if order and not isinstance(order[0], int) else order)]
+        given = order[0] if order and not isinstance(order[0], int) else order
+        order = tuple(axis % self.dim() for axis in given)
         text = ", ".join(map(str, order))
         moved = [axis for axis, source in enumerate(order) if axis != source]
         call = f".permute({text})"
@@ -294,9 +295,9 @@ class Value:
         shape, strides, offset, texts = [], [], self.offset, []
         for part, size, stride in zip(parts, self.shape, self.strides, strict=False):
             if isinstance(part, int | Place):
-                place = part if isinstance(part, Place) else Place(part % max(size, 1))
-                offset = offset.plus(place.times(stride))
-                texts.append(str(place))
+                start_at = part if isinstance(part, Place) else Place(part % max(size, 1))
+                offset = offset.plus(start_at.times(stride))
+                texts.append(str(start_at))
                 continue
             if isinstance(part, Span):
                 offset, length, step = offset.plus(part.start.times(stride)), part.length, 1

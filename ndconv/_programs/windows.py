@@ -102,9 +102,9 @@ def _fold_axis(columns: Tensor, kernel_axis: int, output_axis: int, reach: int, 
     if isinstance(columns, Value) and number > _LISTED:
         # Where every kernel index adds its elements to, as one view.
         places = folded.unfold(axis, span, dilation)[..., ::stride].movedim(-1, axis + 1)
-        for k in columns.builder.each(number, "k", start=1):
-            place = places[(slice(None),) * axis + (k,)]
-            place += columns[(slice(None),) * kernel_axis + (k,)]
+        for tap in columns.builder.each(number, "k", start=1):
+            place = places[(slice(None),) * axis + (tap,)]
+            place += columns[(slice(None),) * kernel_axis + (tap,)]
         return folded
     for k in range(1, number):
         index = (slice(None),) * axis + (slice(k * dilation, k * dilation + span, stride),)

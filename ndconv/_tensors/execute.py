@@ -112,16 +112,20 @@ def program_of(form: Form, first: Tensor, second: Tensor) -> Program:
     if found is not None:
         program: Program = found[0]
         return program
-    operands = [(tuple(tensor.shape), tensor.stride()) for tensor in (first, second)]
-    program = compiled(form, *operands, first.dtype, first.device)
+    one, other = ((tuple(tensor.shape), tensor.stride()) for tensor in (first, second))
+    program = compiled(form, one, other, first.dtype, first.device)
     _programs.keep(key, program)
     return program
 
 
 def compiled(
-    form: Form, first: tuple[Ints, Ints | None], second: tuple[Ints, Ints | None], dtype: torch.dtype, device: torch.device,
+    form: Form,
+    first: tuple[Ints, Ints | None],
+    second: tuple[Ints, Ints | None],
+    dtype: torch.dtype,
+    device: torch.device,
     name: str = "",
-) -> Program:  # fmt: skip
+) -> Program:
     """Compile a form for operands of these shapes and strides."""
     setting = setting_of(dtype, form.wide, device)
     builder, used = Builder(setting.target), []

@@ -21,7 +21,8 @@ def _columns(x: Tensor, convolution: Convolution) -> Tensor:
     geometry, positions = convolution.geometry, convolution.output_size
     padded = pad(x, geometry.fit(convolution.input_size, geometry.reach(positions)))
     view = kernel_first(windows(padded.unsqueeze(1), geometry), geometry.ndim)
-    return view.reshape(x.shape[0], x.shape[1] * math.prod(geometry.kernel), math.prod(positions))
+    columns: Tensor = view.reshape(x.shape[0], x.shape[1] * math.prod(geometry.kernel), math.prod(positions))
+    return columns
 
 
 def _image(columns: Tensor, convolution: Convolution) -> Tensor:
