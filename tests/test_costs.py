@@ -32,6 +32,7 @@ from ndconv._programs.price import Cost, price
 from ndconv._programs.source import source
 from ndconv._programs.steps import Copied, Product, Work
 from ndconv._programs.target import Target
+from ndconv._programs.values import Value
 from ndconv._tensors.dtypes import name_of
 from ndconv._tensors.execute import _load
 from ndconv.testing import sample
@@ -137,7 +138,16 @@ def recorded(name: str, problem: Problem, first: Tensor, second: Tensor, target:
         builder.operand(NAMES[slot], problem.shape(slot), None, name_of(first.dtype)) for slot in problem.slot.operands
     ]
     result = widened(builder, LOWERINGS[name], problem, *values)
+    result = _laid_out(builder, problem, result)
     return _load(source("program", builder, result)), result.variable.bytes
+
+
+def _laid_out(builder: Builder, problem: Problem, result: Value) -> Value:
+    """As it is returned in the end, by all but torch's own kernel, which may lay it out so itself."""
+    if result.variable.opaque:
+        return result
+    axis = problem.slot.group_axis
+    return builder.laid_out(result.flatten(axis, axis + 1), False)
 
 
 def _raw(function: Any) -> Any:
@@ -276,6 +286,7 @@ def test_what_is_priced_is_what_is_recorded() -> None:
                     for slot in problem.slot.operands
                 ]
                 result = widened(builder, LOWERINGS[name], problem, *values)
+                result = _laid_out(builder, problem, result)
                 assert price(builder, result, RATES) == cost(name, problem, setting(TIGHT))
 
 
@@ -335,7 +346,7 @@ def test_a_product_in_place_moves_nothing_else() -> None:
     pointwise = Problem(Slot.INPUT, Geometry((1, 1), (1, 1), ((0, 0), (0, 0)), (1, 1)), 5, 3, 4, (9, 8), (9, 8), 4)
     found = cost("reshape", pointwise, setting(dtype="float32"))
     assert (found.matmuls, found.bytes_cached) == ("5 x (3, 4) @ (4, 72)", 0)
-    assert found.workspace <= 4 * 5 * 3 * 72
+    assert (found.workspace, found.calls) == (0, 1)
 
 
 @pytest.mark.parametrize("slot", Slot)
