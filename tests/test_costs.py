@@ -32,6 +32,7 @@ from ndconv._programs.price import Cost, price
 from ndconv._programs.source import source
 from ndconv._programs.steps import Copied, Product, Work
 from ndconv._programs.target import Target
+from ndconv._programs.values import Value
 from ndconv._tensors.dtypes import name_of
 from ndconv._tensors.execute import _load
 from ndconv.testing import sample
@@ -75,6 +76,8 @@ def test_nanoseconds_are_computing_moving_and_starting() -> None:
     builder.change("h", made, work=Work(Copied(300, 300), calls=2))
     found = price(builder, made, rates)
     moved = 8 * (300 + 200 + 600) + 8 * 300 * (1 + 18 / 600)
+    expected = 6000 / 2 + 7 * 6000 + moved / 4 + 7 * 8 * 1100 / 8 + 10 * 1000
+    assert found.nanoseconds == pytest.approx(expected)
     assert found == Cost(
         multiply_adds=8 * 6000,
         bytes_moved=round(moved),
@@ -82,7 +85,7 @@ def test_nanoseconds_are_computing_moving_and_starting() -> None:
         workspace=0,
         matmuls="8 x (10, 20) @ (20, 30)",
         calls=1 + 7 + 2,
-        nanoseconds=pytest.approx(6000 / 2 + 7 * 6000 + moved / 4 + 7 * 8 * 1100 / 8 + 10 * 1000),
+        nanoseconds=found.nanoseconds,
     )
     # Memory fresh from the system, from so many bytes on.
     size = 2**20 // 8
@@ -135,7 +138,16 @@ def recorded(name: str, problem: Problem, first: Tensor, second: Tensor, target:
         builder.operand(NAMES[slot], problem.shape(slot), None, name_of(first.dtype)) for slot in problem.slot.operands
     ]
     result = widened(builder, LOWERINGS[name], problem, *values)
+    result = _laid_out(builder, problem, result)
     return _load(source("program", builder, result)), result.variable.bytes
+
+
+def _laid_out(builder: Builder, problem: Problem, result: Value) -> Value:
+    """As it is returned in the end, by all but torch's own kernel, which may lay it out so itself."""
+    if result.variable.opaque:
+        return result
+    axis = problem.slot.group_axis
+    return builder.laid_out(result.flatten(axis, axis + 1), False)
 
 
 def _raw(function: Any) -> Any:
@@ -187,7 +199,7 @@ def allocated(run: Any, *operands: Tensor) -> tuple[int, int]:
     run(*operands)  # what torch sets up once
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
         result = run(*operands)
-    events = [event for event in seen.profiler.kineto_results.events() if event.name() == "[memory]"]  # type: ignore[union-attr]
+    events = [event for event in seen.profiler.kineto_results.events() if event.name() == "[memory]"]
     now = most = 0
     for event in sorted(events, key=lambda event: event.start_ns()):
         now += event.nbytes()
@@ -274,6 +286,7 @@ def test_what_is_priced_is_what_is_recorded() -> None:
                     for slot in problem.slot.operands
                 ]
                 result = widened(builder, LOWERINGS[name], problem, *values)
+                result = _laid_out(builder, problem, result)
                 assert price(builder, result, RATES) == cost(name, problem, setting(TIGHT))
 
 
@@ -333,7 +346,7 @@ def test_a_product_in_place_moves_nothing_else() -> None:
     pointwise = Problem(Slot.INPUT, Geometry((1, 1), (1, 1), ((0, 0), (0, 0)), (1, 1)), 5, 3, 4, (9, 8), (9, 8), 4)
     found = cost("reshape", pointwise, setting(dtype="float32"))
     assert (found.matmuls, found.bytes_cached) == ("5 x (3, 4) @ (4, 72)", 0)
-    assert found.workspace <= 4 * 5 * 3 * 72
+    assert (found.workspace, found.calls) == (0, 1)
 
 
 @pytest.mark.parametrize("slot", Slot)

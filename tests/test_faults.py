@@ -17,6 +17,7 @@ import torch
 import torch._dynamo  # the first derivative would; imported here, a process forked for a mutant need not
 from torch import Tensor
 
+import ndconv
 from ndconv._autograd import convolution as _convolution
 from ndconv._autograd import function as _function
 from ndconv._autograd import operator as _operator
@@ -41,6 +42,7 @@ from ndconv.functional import _conv
 from ndconv.grad import _conv as grad_conv
 from ndconv.testing import Trial, examine, matrix
 from ndconv.testing.__main__ import main
+from tests.programs import recorded
 
 TRIALS = [trial for trial, _ in matrix("quick").trials if trial.transform != "compile"]
 
@@ -225,7 +227,6 @@ FAULTS: dict[str, tuple[Any, str, str, str]] = {
     "a copy that takes the variable for the view": (
         _source._Writer, "_copied", "if sorted(axes)", "if len(axes) == len(places) or sorted(axes)",
     ),
-    "the last chunk left out": (Chunks, "chunks", "if whole < length:", "if False:"),
     "chunks that overlap": (Chunks, "chunks", "yield Span(place, step)", "yield Span(place, min(step + 1, length))"),
     "the last turn of a loop forgotten": (
         Builder, "ranged", "numbers = range(start, stop, step)",
@@ -235,9 +236,6 @@ FAULTS: dict[str, tuple[Any, str, str, str]] = {
         Builder, "_is_product_in_place", "if not whole or place != contiguous_strides(made.shape):", "if not whole:",
     ),
     "axes merged that lie apart": (_builder, "_slim", "if axes and axes[-1][1:] ==", "if axes or axes[-1:] =="),
-    "constants of one name taken for one": (
-        Builder, "_constant", 'name + "_" * sum(each.rstrip("_") == name for each in self.constants)', "name",
-    ),
     **{
         f"programs looked up without {what}": (_execute, "program_of", old, new)
         for what, old, new in (
@@ -255,6 +253,45 @@ FAULTS: dict[str, tuple[Any, str, str, str]] = {
 def test_planted_fault_is_found(fault: str, monkeypatch: pytest.MonkeyPatch, device: str) -> None:
     plant(monkeypatch, *FAULTS[fault])
     assert first_failure(device) is not None
+
+
+def _left_over() -> bool:
+    """Whether the last of seven samples is computed that go three at a time."""
+    x, w, limit = torch.ones(7, 1, 8), torch.ones(1, 1, 3), ndconv.get_workspace_limit()
+    ndconv.set_workspace_limit(3 * 3 * 6 * 4)
+    try:
+        return bool((ndconv.functional.conv1d(x, w, lowering="columns") == 3).all())
+    finally:
+        ndconv.set_workspace_limit(limit)
+
+
+def _two_constants() -> bool:
+    """Whether a program that has two matrices of one name uses both."""
+
+    def steps(b: Builder, x: Value) -> Value:
+        one, other = (b.constant("matrix", [[number]], x).unsqueeze(0) for number in (2.0, 3.0))
+        return b.matmul(b.matmul(x, one), other)
+
+    return recorded(steps, torch.ones(1, 1, 1)).item() == 6
+
+
+# What takes a problem that is not in the matrix, and whether it is solved.
+RARE: dict[str, tuple[tuple[Any, str, str, str], Callable[[], bool]]] = {
+    "the last chunk left out": ((Chunks, "chunks", "if whole < length:", "if False:"), _left_over),
+    "constants of one name taken for one": (
+        (Builder, "_constant", 'name + "_" * sum(each.rstrip("_") == name for each in self.constants)', "name"),
+        _two_constants,
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", RARE)
+def test_rare_fault_is_found(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    planted, solved = RARE[fault]
+    assert solved()
+    forget()
+    plant(monkeypatch, *planted)
+    assert not solved()
 
 
 def _stale(compute: Callable[..., Tensor], attribute: Callable[[Tensor], Any], key: Callable[..., Any]) -> Any:

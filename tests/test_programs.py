@@ -91,13 +91,14 @@ def test_what_is_set_for_the_process_is_looked_up_too() -> None:
     finally:
         ndconv.set_workspace_limit(limit)
     half = integers(2, 3, 9, 8).bfloat16(), integers(4, 3, 3, 2).bfloat16()
-    if torch.backends.mkldnn.enabled and "bfloat16" not in _target._LACKING:
+    mkldnn: Any = torch.backends.mkldnn
+    if mkldnn.enabled and "bfloat16" not in _target._LACKING:
         before = program_of(form(lowering="columns"), *half)
-        torch.backends.mkldnn.enabled = False  # type: ignore[assignment]
+        mkldnn.enabled = False
         try:
             assert program_of(form(lowering="columns"), *half).source != before.source
         finally:
-            torch.backends.mkldnn.enabled = True  # type: ignore[assignment]
+            mkldnn.enabled = True
 
 
 def test_threads_compile_the_same_problem_at_once() -> None:

@@ -72,7 +72,7 @@ class Windowed(Lowering):
             total.add(self.product_weight(b, _at(views, part), y[part]))
         return total.value
 
-    def _parts(self, b: Steps, problem: Problem) -> Iterator[tuple[slice | Span, ...]]:
+    def _parts(self, b: Steps, problem: Problem) -> Iterator[tuple[Any, ...]]:
         """Spans ``[n, g, c or d, *o]`` of windows or outputs that make the chunks: samples, then rows of one, ..."""
         each, sizes = problem.itemsize * elements_per_window(problem), (problem.batch, *problem.output_size)
         target = self.chunk(problem)

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -27,7 +26,6 @@ from ndconv._form.cache import cached
 from ndconv._form.geometry import Ints, Problem, Slot
 from ndconv._lowerings._base import Array, Lowering, Steps
 from ndconv._programs.steps import Copied, Product, Work
-from ndconv._programs.values import Span
 
 Slices = tuple[slice, ...]
 
@@ -186,12 +184,12 @@ class Fourier(Lowering):
         return w
 
 
-def _groups(b: Steps, problem: Problem, found: Grid) -> Iterator[slice | Span]:
+def _groups(b: Steps, problem: Problem, found: Grid) -> Any:
     """Groups of which a sample fits a chunk with their kernels."""
     yield from b.chunks(problem.geometry.groups, sum(_bytes(problem, found)), _CACHE_BYTES, "g")
 
 
-def _samples(b: Steps, problem: Problem, found: Grid, groups: int, *, apart: bool = False) -> Iterator[slice | Span]:
+def _samples(b: Steps, problem: Problem, found: Grid, groups: int, *, apart: bool = False) -> Any:
     """The samples of each chunk of so many groups; the first apart from a loop over the others, or all alike."""
     kernel, sample = _bytes(problem, found)
     # No less than the kernels have, whose spectra every chunk of samples reads again.

@@ -87,6 +87,9 @@ def cost(name: str, problem: Problem, setting: Setting) -> Cost:
         builder.operand(NAMES[slot], problem.shape(slot), None, setting.dtype) for slot in problem.slot.operands
     )
     result = widened(builder, LOWERINGS[name], problem, one, other, wide=setting.wide)
+    if not result.variable.opaque:  # which may lie as is wanted
+        axis = problem.slot.group_axis
+        result = builder.laid_out(result.flatten(axis, axis + 1), False)
     return price(builder, result, RATES)
 
 

@@ -89,7 +89,8 @@ class Direct:
         for each in ("name", "dtype", "work", "plain"):
             keywords.pop(each, None)
         found: Any = operator.attrgetter(function)(torch)(*arguments, **keywords)
-        return found if item is None else found[item]
+        result: Tensor = found if item is None else found[item]
+        return result
 
     def part(self, tensor: Tensor, name: str) -> Tensor:
         """The real or the imaginary part of a tensor."""
