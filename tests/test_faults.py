@@ -8,6 +8,7 @@ import inspect
 import json
 import textwrap
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -269,7 +270,7 @@ def _two_constants() -> bool:
     """Whether a program that has two matrices of one name uses both."""
 
     def steps(b: Builder, x: Value) -> Value:
-        one, other = (b.constant("matrix", [[number]], x).unsqueeze(0) for number in (2.0, 3.0))
+        one, other = (b.kronecker("matrix", [[[Fraction(number)]]], x).unsqueeze(0) for number in (2, 3))
         return b.matmul(b.matmul(x, one), other)
 
     return recorded(steps, torch.ones(1, 1, 1)).item() == 6

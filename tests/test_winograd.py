@@ -41,11 +41,15 @@ def test_inputs_meet_integers_only(m: int, k: int) -> None:
 
 
 def test_axes_are_combined_before_rounding() -> None:
-    _, kernel, _ = transforms((4, 2), (3, 3))
-    first, second = (matrices(m, 3)[1] for m in (4, 2))
-    assert (len(kernel), len(kernel[0])) == (6 * 4, 9)
-    for a, b, i, j in product(range(6), range(4), range(3), range(3)):
-        assert kernel[4 * a + b][3 * i + j] == float(first[a][i] * second[b][j])
+    """A program's matrices are products of fractions, rounded to its dtype once, but for what float64 leaves out."""
+    assert transforms((4, 1, 2), (3, 1, 3))[1] == tuple(matrices(m, 3)[1] for m in (4, 2))
+    plan = ndconv.plan((1, 1, 8, 6), (1, 1, 3, 3), lowering="winograd", dtype=torch.float32)
+    constants: dict[str, torch.Tensor] = {}
+    exec(plan.output.source, constants)
+    first, second = (matrices(m, 3)[1] for m in tiling(plan.output.problem).m)
+    for a, b, i, j in product(range(len(first)), range(len(second)), range(3), range(3)):
+        exact = torch.tensor(float(first[a][i] * second[b][j]))
+        assert constants["kernel"][len(second) * a + b, 3 * i + j] == exact
 
 
 def test_growth_bounds_a_tile_of_ones() -> None:

@@ -20,7 +20,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from itertools import groupby, pairwise
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ndconv._form.cache import cached
 from ndconv._form.geometry import Geometry, Ints, Pairs, Problem, Slot

@@ -452,8 +452,8 @@ class Builder(Chunks):
 
     def unless_finite(self, watched: Sequence[Value], result: Value, otherwise: Callable[[], Value]) -> Value:
         """A result, or another one unless the elements of the smallest of some values are all finite."""
-        if self.kind == "meta" or self.prices:
-            return result  # there are no numbers to look at, or it is seldom run
+        if self.kind == "meta":
+            return result  # there are no numbers to look at
         result = result.contiguous()
         smallest = min(watched, key=Value.numel)
         whole = smallest.variable
