@@ -30,11 +30,12 @@ from ndconv._planner import choice as _choice
 from ndconv._planner import computed as _computed
 from ndconv._planner import ties as _ties
 from ndconv._programs import builder as _builder
-from ndconv._programs import source as _source
+from ndconv._programs import lifetimes as _lifetimes
 from ndconv._programs import values as _values
 from ndconv._programs import windows as _windows
 from ndconv._programs.builder import Builder
 from ndconv._programs.chunks import Chunks
+from ndconv._programs.source import _Writer
 from ndconv._programs.values import Value
 from ndconv._rules import _arguments, _calls
 from ndconv._tensors import borders as _borders
@@ -220,13 +221,13 @@ FAULTS: dict[str, tuple[Any, str, str, str]] = {
         "order.insert(source % self.dim(), order.pop(destination % self.dim()))",
     ),
     "a name given to another while it is needed": (
-        _source._Writer, "_named", "while name in self.owners and", "while False and",
+        _Writer, "_named", "while name in self.owners and", "while False and",
     ),
     "what was there before a loop forgotten in it": (
-        _source, "_last_uses", "place if each in made else position for each", "place for each",
+        _lifetimes, "_last_uses", "place if each in made else position for each", "place for each",
     ),
     "a copy that takes the variable for the view": (
-        _source._Writer, "_copied", "if sorted(axes)", "if len(axes) == len(places) or sorted(axes)",
+        _Writer, "_copied", "if sorted(axes)", "if len(axes) == len(places) or sorted(axes)",
     ),
     "chunks that overlap": (Chunks, "chunks", "yield Span(place, step)", "yield Span(place, min(step + 1, length))"),
     "the last turn of a loop forgotten": (
@@ -236,7 +237,7 @@ FAULTS: dict[str, tuple[Any, str, str, str]] = {
     "a product written where it does not fit": (
         Builder, "_is_product_in_place", "if not whole or place != contiguous_strides(made.shape):", "if not whole:",
     ),
-    "axes merged that lie apart": (_builder, "_slim", "if axes and axes[-1][1:] ==", "if axes or axes[-1:] =="),
+    "axes merged that lie apart": (_builder, "slim", "if axes and axes[-1][1:] ==", "if axes or axes[-1:] =="),
     **{
         f"programs looked up without {what}": (_execute, "program_of", old, new)
         for what, old, new in (
@@ -280,7 +281,7 @@ def _two_constants() -> bool:
 RARE: dict[str, tuple[tuple[Any, str, str, str], Callable[[], bool]]] = {
     "the last chunk left out": ((Chunks, "chunks", "if whole < length:", "if False:"), _left_over),
     "constants of one name taken for one": (
-        (Builder, "_constant", 'name + "_" * sum(each.rstrip("_") == name for each in self.constants)', "name"),
+        (Builder, "constant", 'name + "_" * sum(each.rstrip("_") == name for each in self.constants)', "name"),
         _two_constants,
     ),
 }

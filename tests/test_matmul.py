@@ -19,7 +19,7 @@ from ndconv._form.geometry import Geometry, Problem, Slot
 from ndconv._lowerings import LOWERINGS
 from ndconv._machine import matmul as _matmul
 from ndconv._machine import target as _target
-from ndconv._programs import builder as _builder
+from ndconv._programs import products as _products
 from ndconv._programs.builder import Builder
 from ndconv._programs.target import Target
 from ndconv._programs.values import Value
@@ -54,8 +54,8 @@ def products(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[Tensor, Ten
     """What oneDNN multiplies, which gets every product that it can take."""
     if not HAS_ONEDNN:
         pytest.skip("this build of torch has no oneDNN product")
-    monkeypatch.setattr(_builder, "_LEAST_MULTIPLY_ADDS", 0)
-    monkeypatch.setattr(_builder, "_LEAST_SUM", 0)
+    monkeypatch.setattr(_products, "_LEAST_MULTIPLY_ADDS", 0)
+    monkeypatch.setattr(_products, "_LEAST_SUM", 0)
     with Products() as seen:
         yield seen.taken
 
@@ -125,15 +125,15 @@ def test_who_multiplies(products: list[tuple[Tensor, Tensor]], monkeypatch: pyte
     first, second = integers(2, 5, 7), integers(2, 7, 6)
     matmul(first.double(), second.double())
     matmul(first, second, BLAS)
-    monkeypatch.setattr(_builder, "_LEAST_MULTIPLY_ADDS", 5 * 7 * 6 + 1)
+    monkeypatch.setattr(_products, "_LEAST_MULTIPLY_ADDS", 5 * 7 * 6 + 1)
     matmul(first, second)
-    monkeypatch.setattr(_builder, "_LEAST_MULTIPLY_ADDS", 5 * 7 * 6)
-    monkeypatch.setattr(_builder, "_LEAST_SUM", 8)
+    monkeypatch.setattr(_products, "_LEAST_MULTIPLY_ADDS", 5 * 7 * 6)
+    monkeypatch.setattr(_products, "_LEAST_SUM", 8)
     matmul(first, second)
     assert not products
     matmul(first[:1], second[:1])  # one product need not be put together with others
     assert len(products) == 1
-    monkeypatch.setattr(_builder, "_LEAST_SUM", 7)
+    monkeypatch.setattr(_products, "_LEAST_SUM", 7)
     matmul(first, second)
     assert len(products) == 3
 

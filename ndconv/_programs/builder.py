@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from fractions import Fraction
 from typing import Any
 
-from ndconv._programs.chunks import Chunks
+from ndconv._programs.copies import bare, moved, plain, slim
+from ndconv._programs.products import Products
 from ndconv._programs.steps import COPY, Change, Copied, Make, Product, Repeat, Step, Unless, Work
 from ndconv._programs.target import Target
 from ndconv._programs.values import (
@@ -25,21 +26,14 @@ from ndconv._programs.values import (
 
 Pairs = tuple[tuple[int, int], ...]
 
-# Below this, starting oneDNN takes longer than it saves.
-_LEAST_MULTIPLY_ADDS = 2 * 10**6
-# Shorter sums gain less than it takes to put the results of a batch together.
-_LEAST_SUM = 32
-# Sums from this length on save more than it takes to transpose the result, once.
-_LONG_SUM = 1024
 # How a product is written to where it is wanted.
 _OUT = {"{0} @ {1}": "torch.mm({1}, {2}, out={0})", "torch.bmm({0}, {1})": "torch.bmm({1}, {2}, out={0})"}
 # Operations of torch that an einsum takes as long as to start.
 _EINSUM = 8
-_LINEAR = 'linear({0}, {1}, None, "none", [], "")'
 _WIDE = {"float16": "float32", "bfloat16": "float32", "complex32": "complex64"}
 
 
-class Builder(Chunks):
+class Builder(Products):
     """Records the steps of one program.
 
     Args:
@@ -84,7 +78,7 @@ class Builder(Chunks):
     def _whole(self, variable: Variable) -> Value:
         return Value(self, variable, variable.shape, variable.strides, root=variable.shape)
 
-    def _make(
+    def make(
         self, name: str, shape: Sequence[int], dtype: str, line: str, operands: tuple[Value, ...], work: Work
     ) -> Value:
         shape = tuple(shape)
@@ -100,21 +94,21 @@ class Builder(Chunks):
         operands = tuple(each for each in arguments if isinstance(each, Value))
         line = f"torch.{function}({_arguments(arguments, keywords)})" + ("" if item is None else f"[{item}]")
         line += ".contiguous()" * plain
-        made = self._make(name, shape, dtype or operands[0].dtype, line, operands, work or Work())
+        made = self.make(name, shape, dtype or operands[0].dtype, line, operands, work or Work())
         made.variable.opaque = not plain
         return made
 
     def part(self, value: Value, name: str) -> Value:
         """The real or the imaginary part of a value."""
         real = {"complex128": "float64", "complex64": "float32"}[value.dtype]
-        return self._make(name, value.shape, real, f"{{0}}.{name}.contiguous()", (value,), Work(_moved(value)))
+        return self.make(name, value.shape, real, f"{{0}}.{name}.contiguous()", (value,), Work(moved(value)))
 
     def complex(self, products: Sequence[Value]) -> Value:
         """Of two numbers' products real by real, imaginary by imaginary and the two others: the complex product."""
         whole = {"float64": "complex128", "float32": "complex64"}[products[0].dtype]
         elements = products[0].numel()
         work = Work(Copied(8 * elements, elements), calls=3)
-        return self._make(
+        return self.make(
             "product", products[0].shape, whole, "torch.complex({0} - {1}, {2} + {3})", tuple(products), work
         )
 
@@ -128,15 +122,15 @@ class Builder(Chunks):
         names = []
         for rows in factors:
             lines = "".join(f"    [{', '.join(map(str, row))}],\n" for row in rows)
-            names.append(self._constant(f"{name}_1d", f"torch.tensor([\n{lines}], dtype=torch.float64)"))
+            names.append(self.constant(f"{name}_1d", f"torch.tensor([\n{lines}], dtype=torch.float64)"))
         product = names[0]
         for other in names[1:]:
             product = f"torch.kron({product}, {other})"
         device = f'"{self.target.device}", ' if self._on_device else ""
-        name = self._constant(name, f"{product}.to({device}torch.{like.dtype})")
+        name = self.constant(name, f"{product}.to({device}torch.{like.dtype})")
         return self._whole(Variable(name, shape, contiguous_strides(shape), like.dtype, owned=False))
 
-    def _constant(self, name: str, text: str) -> str:
+    def constant(self, name: str, text: str) -> str:
         """The name of a constant, another one if there is another of that name."""
         known = next((each for each, other in self.constants.items() if other == text), None)
         if known is None:
@@ -150,7 +144,7 @@ class Builder(Chunks):
         bare = tuple(size for size in shape if size != 1) or shape[:1]
         line = f"{{0}}.new_{fill}({_text(bare)}" + ("" if dtype == like.dtype else f", dtype=torch.{dtype}") + ")"
         whole = (self._whole(like.variable),)
-        return self._make(name, bare, dtype, line, whole, Work(Copied(elements, elements))).view(*shape)
+        return self.make(name, bare, dtype, line, whole, Work(Copied(elements, elements))).view(*shape)
 
     def total(self, like: Value) -> Total:
         """A sum of what a loop that follows computes."""
@@ -167,7 +161,7 @@ class Builder(Chunks):
     def copied(self, value: Value) -> Value:
         """A contiguous copy."""
         line = "{0}.clone(memory_format=torch.contiguous_format)"
-        return self._make(value.variable.name, value.shape, value.dtype, line, (value,), Work(_moved(value)))
+        return self.make(value.variable.name, value.shape, value.dtype, line, (value,), Work(moved(value)))
 
     def laid_out(self, value: Value, channels_last: bool) -> Value:
         """Contiguous, or channels-last where torch has that; also on axes of one element."""
@@ -178,7 +172,7 @@ class Builder(Chunks):
                 line = "{0}.contiguous()"
             else:
                 line = f"{{0}}.contiguous(memory_format=torch.channels_last{'_3d' * (value.dim() == 5)})"
-            value = self._make(value.variable.name, value.shape, value.dtype, line, (value,), Work(_moved(value)))
+            value = self.make(value.variable.name, value.shape, value.dtype, line, (value,), Work(moved(value)))
             value.variable.strides = strides
             value = self._whole(value.variable)
         if value.strides == strides:
@@ -188,13 +182,13 @@ class Builder(Chunks):
     def times_zero(self, value: Value) -> Value:
         """Zeros, or NaN where a value is not finite."""
         work = Work(Copied(2 * value.numel(), value.numel()))
-        return self._make("unseen", value.shape, value.dtype, "({0} * 0).contiguous()", (value,), work)
+        return self.make("unseen", value.shape, value.dtype, "({0} * 0).contiguous()", (value,), work)
 
     def summed(self, value: Value, axes: Sequence[int]) -> Value:
         """Sum over axes, which are gone then."""
         shape = [size for axis, size in enumerate(value.shape) if axis not in axes]
         line = f"{{0}}.sum({_text(axes)}, dtype=torch.{value.dtype})"
-        return self._make("sums", shape, value.dtype, line, (value,), Work(_moved(value)))
+        return self.make("sums", shape, value.dtype, line, (value,), Work(moved(value)))
 
     def digit(self, value: Value, place: int, count: int, bits: int, dtype: str) -> Value:
         """So many bits of integers, in a float; all digits but the highest are non-negative."""
@@ -202,7 +196,7 @@ class Builder(Chunks):
         masked = f"({shifted} & {2**bits - 1})" if place < count - 1 else shifted
         line = f"{masked}.to(torch.{dtype}).contiguous()"
         work = Work(Copied(4 * value.numel(), value.numel()), calls=3)
-        return self._make("digit", value.shape, dtype, line, (value,), work)
+        return self.make("digit", value.shape, dtype, line, (value,), work)
 
     def add_digit(self, total: Value, product: Value, shift: int) -> None:
         """Add the product of digits, which stands so many bits further up."""
@@ -212,16 +206,16 @@ class Builder(Chunks):
     def reshaped(self, value: Value, shape: Ints, name: str = "") -> Value:
         """A contiguous copy in another shape."""
         bare = tuple(size for size in shape if size != 1) or shape[:1]
-        made = self._make(name or value.variable.name, bare, value.dtype, COPY, (value,), Work(_moved(value)))
+        made = self.make(name or value.variable.name, bare, value.dtype, COPY, (value,), Work(moved(value)))
         made.variable.malleable = True
         return made.view(*shape)
 
     def flipped(self, value: Value, axes: Ints) -> Value:
         """A copy in reverse order."""
-        bare = _bare(value, value.dim())
-        wide, kept = ([axis for axis, size in enumerate(each.shape) if size > 1] for each in (value, bare))
+        whole = bare(value, value.dim())
+        wide, kept = ([axis for axis, size in enumerate(each.shape) if size > 1] for each in (value, whole))
         line = f"{{0}}.flip({', '.join(str(kept[wide.index(axis)]) for axis in axes)})"
-        made = self._make(value.variable.name, bare.shape, value.dtype, line, (bare,), Work(_moved(value)))
+        made = self.make(value.variable.name, whole.shape, value.dtype, line, (whole,), Work(moved(value)))
         return made.view(*value.shape)
 
     def named(self, name: str, value: Value) -> Value:
@@ -235,7 +229,7 @@ class Builder(Chunks):
         if dtype == value.dtype:
             return value
         line = "{0}" + f".to(torch.{dtype})" + ("" if value.is_contiguous() else ".contiguous()")
-        return self._make(value.variable.name, value.shape, dtype, line, (value,), Work(_moved(value)))
+        return self.make(value.variable.name, value.shape, dtype, line, (value,), Work(moved(value)))
 
     def pad(self, value: Value, amounts: Pairs, name: str = "padded") -> Value:
         """Pad the last axes with zeros, ``(lo, hi)`` per axis; negative amounts crop."""
@@ -251,9 +245,9 @@ class Builder(Chunks):
             shape = (*value.shape[:lead], *grown)
             line = f"torch.constant_pad_nd({{0}}, {_text(flat)})"
             work = Work(Copied(math.prod(shape) + value.numel(), shape[-1]))
-            bare = _plain(_bare(value, lead + first))
-            padded = (*bare.shape[: bare.dim() - len(grown[first:])], *grown[first:])
-            value = self._make(name, padded, value.dtype, line, (bare,), work).view(*shape)
+            source = plain(bare(value, lead + first))
+            padded = (*source.shape[: source.dim() - len(grown[first:])], *grown[first:])
+            value = self.make(name, padded, value.dtype, line, (source,), work).view(*shape)
         if not crops:
             return value
         parts = (slice(max(0, -lo), size - max(0, -hi)) for size, (lo, hi) in zip(grown, amounts, strict=True))
@@ -266,11 +260,11 @@ class Builder(Chunks):
     def take(self, value: Value, axis: int, indices: Ints) -> Value:
         """`torch.index_select` with indices that are known."""
         if not self.prices:
-            index = self._constant("order", f"torch.tensor({list(indices)}{self._on_device})")
+            index = self.constant("order", f"torch.tensor({list(indices)}{self._on_device})")
             line = f"{{0}}.index_select({axis}, {index})"
         else:
             line = ""
-        return self._make("taps", value.shape, value.dtype, line, (_plain(value),), Work(_moved(value)))
+        return self.make("taps", value.shape, value.dtype, line, (plain(value),), Work(moved(value)))
 
     def cat(self, values: Sequence[Value], axis: int, name: str = "joined") -> Value:
         """`torch.cat`."""
@@ -279,12 +273,12 @@ class Builder(Chunks):
         shape = list(values[0].shape)
         shape[axis] = sum(value.shape[axis] for value in values)
         places = ", ".join(f"{{{index}}}" for index in range(len(values)))
-        moved = [_moved(value) for value in values]
+        copied = [moved(value) for value in values]
         work = Copied(
-            sum(each.elements for each in moved), min(each.row for each in moved), any(m.apart for m in moved)
+            sum(each.elements for each in copied), min(each.row for each in copied), any(m.apart for m in copied)
         )
-        operands = tuple(_plain(value) for value in values)
-        return self._make(name, shape, values[0].dtype, f"torch.cat(({places}), {axis})", operands, Work(work))
+        operands = tuple(plain(value) for value in values)
+        return self.make(name, shape, values[0].dtype, f"torch.cat(({places}), {axis})", operands, Work(work))
 
     def einsum(
         self, equation: str, first: Value, second: Value, shape: Ints | None = None, product: Product | None = None
@@ -297,7 +291,7 @@ class Builder(Chunks):
         # It multiplies copies, and what it multiplies them to may be copied again.
         inside = (first.numel() + second.numel() + math.prod(shape)) * first.itemsize
         work = Work(moved, product, _EINSUM, inside=inside)
-        return self._make("product", shape, first.dtype, line, (first, second), work)
+        return self.make("product", shape, first.dtype, line, (first, second), work)
 
     # Changing tensors.
 
@@ -310,8 +304,8 @@ class Builder(Chunks):
         source = source.expand(*target.shape)
         if self._is_product_in_place(target, source):
             return
-        work = Work(_moved(source, target))
-        self.change("{0}.copy_({1})", *_slim(target, source), work=work)
+        work = Work(moved(source, target))
+        self.change("{0}.copy_({1})", *slim(target, source), work=work)
 
     def _is_product_in_place(self, target: Value, source: Value) -> bool:
         """Have the product that was just computed, if it was one, written to where it is wanted; or say no."""
@@ -335,84 +329,9 @@ class Builder(Chunks):
     def added(self, target: Value, source: Value) -> None:
         """Add a value to another."""
         source = source.expand(*target.shape)
-        moved = _moved(source, target)
-        work = Work(moved._replace(elements=moved.elements * 3 // 2))
-        self.change("{0}.add_({1})", *_slim(target, source), work=work)
-
-    # Matrix products.
-
-    def matmul(self, first: Value, second: Value, name: str = "product") -> Value:
-        """``first @ second`` for every item of a batch, ``(b, i, j)`` and ``(*a, b, j, k)`` give ``(*a, b, i, k)``."""
-        lead, (rows, terms), columns = second.shape[:-2], first.shape[-2:], second.shape[-1]
-        number = math.prod(lead)
-        if self._suits(first, second):
-            return self._by_onednn(first, second, name)
-        work = Work(None, Product(number, rows, terms, columns, _is_dense(first) and _is_dense(second)))
-        if number == 1:
-            a, b = _settled(first[0]), _settled(second[(0,) * len(lead)])
-            product = self._make(name, (rows, columns), first.dtype, "{0} @ {1}", (a, b), work)
-        else:
-            a = first if second.dim() == 3 else first.expand(*lead, rows, terms).flatten(0, -3)
-            a, b = _settled(a), _settled(second.flatten(0, -3))
-            product = self._make(name, (number, rows, columns), first.dtype, "torch.bmm({0}, {1})", (a, b), work)
-        return product.view(*lead, rows, columns)
-
-    def accumulate(self, total: Value, first: Value, second: Value, *, fresh: bool = False) -> None:
-        """``total += first @ second``, or ``=`` if fresh: ``(b, i, k)``, ``(b, i, j)`` and ``(b, j, k)``."""
-        number, rows, terms = first.shape
-        product = Product(number, rows, terms, second.shape[2], _is_dense(first) and _is_dense(second))
-        beta = ", beta=0" if fresh else ""
-        if not fresh and self._suits(first, second):
-            for index in self.each(number, "g"):
-                self.added(total[index], self._linear(first[index], second[index], "product"))
-        elif number == 1:
-            self.change(
-                f"{{0}}.addmm_({{1}}, {{2}}{beta})", total[0], first[0], second[0], work=Work(None, product, again=True)
-            )
-        else:
-            self.change(
-                f"{{0}}.baddbmm_({{1}}, {{2}}{beta})", total, first, second, work=Work(None, product, again=True)
-            )
-
-    def _suits(self, first: Value, second: Value) -> bool:
-        """Whether oneDNN takes these operands, and takes less time."""
-        rows, (inner, columns) = first.shape[-2], second.shape[-2:]
-        return (
-            self.target.onednn
-            and first.dtype == "float32"
-            and rows * inner * columns >= _LEAST_MULTIPLY_ADDS
-            and (inner >= _LEAST_SUM or math.prod(second.shape[:-2]) == 1)
-            and (second.is_contiguous() or second.mT.is_contiguous())
-        )
-
-    def _by_onednn(self, first: Value, second: Value, name: str) -> Value:
-        lead, rows, columns = second.shape[:-2], first.shape[-2], second.shape[-1]
-        if math.prod(lead) == 1:
-            product = self._linear(first[0], second[(0,) * len(lead)], name)
-            return product[(None,) * len(lead)]
-        first = first.contiguous()
-        result = self.allocated(first, (*lead, rows, columns), first.dtype, "empty", name)
-        self._each_product(lead, (), first, second, result)
-        return result
-
-    def _each_product(
-        self, lead: Ints, index: tuple[int | Place, ...], first: Value, second: Value, out: Value
-    ) -> None:
-        if len(index) < len(lead):
-            for place in self.each(lead[len(index)], "ng"[len(index) - len(lead)]):
-                self._each_product(lead, (*index, place), first, second, out)
-            return
-        out[index].copy_(self._linear(first[index[-1]], second[index], "product"))
-
-    def _linear(self, first: Value, second: Value, name: str) -> Value:
-        """``first @ second`` by oneDNN, as a view of its transpose if that is quicker."""
-        self._constant("linear", "torch.ops.mkldnn._linear_pointwise  # x @ w.T by oneDNN")
-        (rows, inner), columns = first.shape, second.shape[1]
-        work = Work(None, Product(1, rows, inner, columns))
-        if rows < columns and inner >= _LONG_SUM and second.mT.is_contiguous():
-            operands = _settled(second).mT, _settled(first.contiguous())
-            return self._make(name, (columns, rows), first.dtype, _LINEAR, operands, work).mT
-        return self._make(name, (rows, columns), first.dtype, _LINEAR, (_settled(first), _settled(second).mT), work)
+        copied = moved(source, target)
+        work = Work(copied._replace(elements=copied.elements * 3 // 2))
+        self.change("{0}.add_({1})", *slim(target, source), work=work)
 
     # Repeating.
 
@@ -457,7 +376,7 @@ class Builder(Chunks):
         result = result.contiguous()
         smallest = min(watched, key=Value.numel)
         whole = smallest.variable
-        steps = Unless(self._whole(whole) if whole.elements == smallest.numel() else _bare(smallest, smallest.dim()))
+        steps = Unless(self._whole(whole) if whole.elements == smallest.numel() else bare(smallest, smallest.dim()))
         self._open[-1].append(steps)
         with self._inside(steps.steps):
             result.copy_(otherwise())
@@ -518,80 +437,3 @@ def _arguments(arguments: Sequence[Any], keywords: dict[str, Any]) -> str:
 
 def _table(rows: Sequence[Ints]) -> str:
     return f"({', '.join(_text(row) for row in rows)},)"
-
-
-def _is_dense(value: Value) -> bool:
-    return value.is_contiguous() or value.mT.is_contiguous()
-
-
-def _settled(value: Value) -> Value:
-    """The value, of a variable that has its shape if it can have any."""
-    variable = value.variable
-    if not variable.malleable or value.numel() != variable.elements:
-        return value
-    turned = not value.is_contiguous()
-    if turned and not value.mT.is_contiguous():
-        return value
-    variable.shape = value.mT.shape if turned else value.shape
-    variable.strides, variable.malleable = contiguous_strides(variable.shape), False
-    whole = Value(value.builder, variable, variable.shape, variable.strides, root=variable.shape)
-    return whole.mT if turned else whole
-
-
-def _moved(source: Value, target: Value | None = None) -> Copied:
-    """What it takes to copy a value, to a contiguous tensor if none is named."""
-    places = target.strides if target is not None else contiguous_strides(source.shape)
-    row, apart, unit, length = 1, False, (1, 1), 1
-    for size, step, other in zip(reversed(source.shape), reversed(source.strides), reversed(places), strict=True):
-        if size == 1:
-            continue
-        if length == 1:
-            row, length, unit, apart = size, size, (step, other), step not in (0, 1) or other != 1
-        elif (step, other) == (unit[0] * length, unit[1] * length):
-            row, length = row * size, length * size
-        else:
-            break
-    distinct = min(source.numel(), source.variable.elements)
-    return Copied(source.numel() + distinct, row, apart)
-
-
-def _bare(value: Value, lead: int) -> Value:
-    """The value without axes of one element among the first so many; as the variable is, if only such axes differ."""
-    whole = value.variable
-    kept = [(size, step) for size, step in zip(value.shape[:lead], value.strides[:lead], strict=True) if size != 1]
-    kept += zip(value.shape[lead:], value.strides[lead:], strict=True)
-    same = [(size, step) for size, step in zip(whole.shape, whole.strides, strict=True) if size != 1]
-    if kept == same and value.offset == Place() and not whole.malleable:
-        return value.builder._whole(whole)
-    for axis in reversed(range(lead)):
-        value = value.squeeze(axis)
-    return value
-
-
-def _slim(target: Value, source: Value) -> tuple[Value, Value]:
-    """Two values of one shape without axes of one element, and with those merged that lie one inside the other."""
-    if target.variable.opaque or source.variable.opaque:
-        return target, source
-    axes: list[tuple[int, int, int]] = []
-    for size, step, between in zip(target.shape, target.strides, source.strides, strict=True):
-        if size == 1:
-            continue
-        if axes and axes[-1][1:] == (size * step, size * between):
-            axes[-1] = axes[-1][0] * size, step, between
-        else:
-            axes.append((size, step, between))
-    shape, steps, others = (tuple(each) for each in zip(*axes, strict=True)) if axes else ((), (), ())
-    for wanted in (source.variable.shape, target.variable.shape, target.variable.shape[1:]):
-        one, other = view_strides(shape, steps, wanted), view_strides(shape, others, wanted)
-        if one is not None and other is not None:
-            shape, steps, others = wanted, one, other
-            break
-    return (
-        Value(target.builder, target.variable, shape, steps, target.offset, ("", "")),
-        Value(source.builder, source.variable, shape, others, source.offset, ("", "")),
-    )
-
-
-def _plain(value: Value) -> Value:
-    """A value of which torch makes contiguous tensors: it keeps a channels-last order where it may see one."""
-    return value.contiguous() if value.dim() in (4, 5) and value.strides[1] <= min(value.strides[2:]) else value

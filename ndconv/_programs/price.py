@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ndconv._programs.builder import Builder
-from ndconv._programs.source import last_uses
+from ndconv._programs.lifetimes import last_uses
 from ndconv._programs.steps import Change, Make, Product, Repeat, Step, Unless, walk
 from ndconv._programs.values import Value, Variable
 

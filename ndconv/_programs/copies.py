@@ -1,0 +1,83 @@
+"""What copies take, and the same elements in views that are easier to copy or to write down."""
+
+from __future__ import annotations
+
+from ndconv._programs.steps import Copied
+from ndconv._programs.values import Place, Value, contiguous_strides, view_strides
+
+
+def is_dense(value: Value) -> bool:
+    return value.is_contiguous() or value.mT.is_contiguous()
+
+
+def settled(value: Value) -> Value:
+    """The value, of a variable that has its shape if it can have any."""
+    variable = value.variable
+    if not variable.malleable or value.numel() != variable.elements:
+        return value
+    turned = not value.is_contiguous()
+    if turned and not value.mT.is_contiguous():
+        return value
+    variable.shape = value.mT.shape if turned else value.shape
+    variable.strides, variable.malleable = contiguous_strides(variable.shape), False
+    whole = Value(value.builder, variable, variable.shape, variable.strides, root=variable.shape)
+    return whole.mT if turned else whole
+
+
+def moved(source: Value, target: Value | None = None) -> Copied:
+    """What it takes to copy a value, to a contiguous tensor if none is named."""
+    places = target.strides if target is not None else contiguous_strides(source.shape)
+    row, apart, unit, length = 1, False, (1, 1), 1
+    for size, step, other in zip(reversed(source.shape), reversed(source.strides), reversed(places), strict=True):
+        if size == 1:
+            continue
+        if length == 1:
+            row, length, unit, apart = size, size, (step, other), step not in (0, 1) or other != 1
+        elif (step, other) == (unit[0] * length, unit[1] * length):
+            row, length = row * size, length * size
+        else:
+            break
+    distinct = min(source.numel(), source.variable.elements)
+    return Copied(source.numel() + distinct, row, apart)
+
+
+def bare(value: Value, lead: int) -> Value:
+    """The value without axes of one element among the first so many; as the variable is, if only such axes differ."""
+    whole = value.variable
+    kept = [(size, step) for size, step in zip(value.shape[:lead], value.strides[:lead], strict=True) if size != 1]
+    kept += zip(value.shape[lead:], value.strides[lead:], strict=True)
+    same = [(size, step) for size, step in zip(whole.shape, whole.strides, strict=True) if size != 1]
+    if kept == same and value.offset == Place() and not whole.malleable:
+        return value.builder._whole(whole)
+    for axis in reversed(range(lead)):
+        value = value.squeeze(axis)
+    return value
+
+
+def slim(target: Value, source: Value) -> tuple[Value, Value]:
+    """Two values of one shape without axes of one element, and with those merged that lie one inside the other."""
+    if target.variable.opaque or source.variable.opaque:
+        return target, source
+    axes: list[tuple[int, int, int]] = []
+    for size, step, between in zip(target.shape, target.strides, source.strides, strict=True):
+        if size == 1:
+            continue
+        if axes and axes[-1][1:] == (size * step, size * between):
+            axes[-1] = axes[-1][0] * size, step, between
+        else:
+            axes.append((size, step, between))
+    shape, steps, others = (tuple(each) for each in zip(*axes, strict=True)) if axes else ((), (), ())
+    for wanted in (source.variable.shape, target.variable.shape, target.variable.shape[1:]):
+        one, other = view_strides(shape, steps, wanted), view_strides(shape, others, wanted)
+        if one is not None and other is not None:
+            shape, steps, others = wanted, one, other
+            break
+    return (
+        Value(target.builder, target.variable, shape, steps, target.offset, ("", "")),
+        Value(source.builder, source.variable, shape, others, source.offset, ("", "")),
+    )
+
+
+def plain(value: Value) -> Value:
+    """A value of which torch makes contiguous tensors: it keeps a channels-last order where it may see one."""
+    return value.contiguous() if value.dim() in (4, 5) and value.strides[1] <= min(value.strides[2:]) else value

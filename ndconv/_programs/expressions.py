@@ -1,0 +1,107 @@
+"""The shortest expression for a view of what has a name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ndconv._programs.values import Ints, Place, Span, Value, view_strides
+
+
+def expression(name: str, value: Value, shape: Ints, strides: Ints, start: Place, owned: bool) -> str:
+    """A short expression for a view of what has a name, a shape and strides, and begins at some place."""
+    if (value.shape, value.strides, value.offset) == (shape, strides, start):
+        return name
+    if len(value.chain) == 1 and value.root == shape and start == Place():
+        return name + value.chain[0]
+    if value.offset == start:
+        if (value.shape, value.strides) == (shape[::-1], strides[::-1]) and len(shape) == 2:
+            return f"{name}.T"
+        if len(shape) > 2 and (value.shape, value.strides) == (_swapped(shape), _swapped(strides)):
+            return f"{name}.mT"
+        if view_strides(shape, strides, value.shape) == value.strides:
+            return name + view_call(value.shape)
+    sliced = _sliced(value, shape, strides, start)
+    if sliced is not None:
+        return name + sliced
+    index = _index(value, shape, strides, start)
+    if index is not None:
+        part = expression(f"{name}[{index}]", value, shape[1:], strides[1:], start.plus(index.times(strides[0])), False)
+        if ".as_strided" not in part:
+            return part
+    text = f"{name}.as_strided({_tuple(value.shape)}, {_tuple(value.strides)}"
+    offset = value.offset.plus(start.times(-1))
+    if offset == Place():
+        return f"{text})"
+    return f"{text}, {offset})" if owned else f"{text}, {name}.storage_offset() + {offset})"
+
+
+def _index(value: Value, shape: Ints, strides: Ints, start: Place) -> Place | None:
+    """The one index of the first axis that a view lies within, if there is one."""
+    if not shape or shape[0] == 1:
+        return None
+    offset, inside = (
+        value.offset.plus(start.times(-1)),
+        sum((size - 1) * step for size, step in zip(shape[1:], strides[1:], strict=True)),
+    )
+    reach = sum((size - 1) * step for size, step in zip(value.shape, value.strides, strict=True))
+    step = strides[0]
+    if step <= inside or any(factor % step for _, factor in offset.factors):
+        return None
+    place, rest = divmod(offset.constant, step)
+    if rest + reach > inside:
+        return None
+    return Place(place, tuple((each, factor // step) for each, factor in offset.factors))
+
+
+def _sliced(value: Value, shape: Ints, strides: Ints, start: Place) -> str | None:
+    """The slices that make a view, if it is made of slices."""
+    if len(shape) != len(value.shape) or any(
+        has % step for has, step in zip(value.strides, strides, strict=True) if step
+    ):
+        return None
+    left, texts = value.offset.plus(start.times(-1)), []
+    for size, step, length, has in zip(shape, strides, value.shape, value.strides, strict=True):
+        if not step or (has == 0 and length > 1):
+            return None
+        mine = tuple((each, factor // step) for each, factor in left.factors if factor % step == 0)
+        place = Place(left.constant // step, mine)
+        left = Place(left.constant % step, tuple(pair for pair in left.factors if pair[1] % step))
+        by, last = has // step, place.constant + (length - 1) * (has // step)
+        if last >= size or place.constant < 0:
+            return None
+        if (place, length, by) == (Place(), size, 1):
+            texts.append(":")
+        elif mine:
+            texts.append(str(Span(place, length, by)))
+        else:
+            stop = last + 1 if last + by < size else size
+            first, end = str(place.constant) if place.constant else "", str(stop) if stop < size else ""
+            texts.append(f"{first}:{end}" + (f":{by}" if by > 1 else ""))
+    if left != Place() or "" in texts:
+        return None
+    while texts and texts[-1] == ":":
+        texts.pop()
+    return f"[{', '.join(texts)}]" if texts else ""
+
+
+def _swapped(values: Ints) -> Ints:
+    return (*values[:-2], values[-1], values[-2])
+
+
+def merged(axes: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Sizes and strides of axes, those merged that lie one inside the other."""
+    found: list[tuple[int, int]] = []
+    for size, stride in axes:
+        if found and found[-1][1] == size * stride:
+            found[-1] = found[-1][0] * size, stride
+        else:
+            found.append((size, stride))
+    return found
+
+
+def _tuple(numbers: Sequence[int]) -> str:
+    return f"({numbers[0]},)" if len(numbers) == 1 else f"({', '.join(map(str, numbers))})"
+
+
+def view_call(shape: Ints) -> str:
+    return f".view({', '.join(map(str, shape)) or '()'})"

@@ -1,0 +1,62 @@
+"""When a program's variables are needed last."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from ndconv._programs.steps import Make, Repeat, Step, Unless, operands
+from ndconv._programs.values import Value, Variable
+
+
+def needed(step: Step) -> Iterator[Value]:
+    """What a step and those inside it read or write to, but for what is made in there."""
+    yield from operands(step)
+    if isinstance(step, Repeat | Unless):
+        made = _made_in(step.steps)
+        yield from (value for each in step.steps for value in needed(each) if value.variable not in made)
+
+
+def _made_in(steps: Sequence[Step]) -> set[Variable]:
+    """What steps make, and those inside them."""
+    found = {step.target for step in steps if isinstance(step, Make)}
+    return found.union(*(_made_in(step.steps) for step in steps if isinstance(step, Repeat | Unless)))
+
+
+def last_uses(steps: Sequence[Step]) -> tuple[dict[Variable, int], int]:
+    """Position of the last step that needs each variable, and of the last that makes one.
+
+    A loop needs until its end what was there before it.
+    """
+    last: dict[Variable, int] = {}
+    _last_uses(steps, 0, last)
+    made = max((last_made(steps)), default=0)
+    return last, made
+
+
+def last_made(steps: Sequence[Step], position: int = 0) -> list[int]:
+    """Positions of what makes variables; that of a loop's end if the loop does."""
+    found = []
+    for step in steps:
+        position += 1
+        if isinstance(step, Repeat | Unless):
+            inside = last_made(step.steps, position)
+            position = _last_uses(step.steps, position, {}) + 1
+            found += [position] if inside else []
+        elif isinstance(step, Make):
+            found.append(position)
+    return found
+
+
+def _last_uses(steps: Sequence[Step], position: int, last: dict[Variable, int]) -> int:
+    for step in steps:
+        position += 1
+        for value in operands(step):
+            last[value.variable] = position
+        if isinstance(step, Make):
+            last[step.target] = position
+        if isinstance(step, Repeat | Unless):
+            inside: dict[Variable, int] = {}
+            position = _last_uses(step.steps, position, inside) + 1
+            made = _made_in(step.steps)
+            last.update({each: place if each in made else position for each, place in inside.items()})
+    return position

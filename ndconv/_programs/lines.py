@@ -1,0 +1,43 @@
+"""Statements in lines that are not too long."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+
+WIDTH = 120
+_NUMBERS, _TIED = re.compile(r"[([](?:-?[\d.e-]+,? ?)+[])]"), "\0"
+
+
+def commented(line: str, comment: str) -> str:
+    return f"{line}  # {comment}" if comment and len(line) + len(comment) + 4 <= WIDTH else line
+
+
+def wrapped(start: str, text: str, comment: str, depth: int, end: str = "") -> list[str]:
+    """A statement, in several lines if it is too long for one."""
+    indent = "    " * depth
+    line = f"{indent}{start}{text}{end}"
+    if len(line) <= WIDTH:
+        return [commented(line, comment)]
+    if start.strip() and not end:
+        inner = textwrap.wrap(text, WIDTH - len(indent) - 4, break_long_words=False, break_on_hyphens=False)
+        return [f"{indent}{start}(", *(f"{indent}    {each}" for each in inner), commented(f"{indent})", comment)]
+    return broken(line.strip(), indent)
+
+
+def broken(line: str, indent: str) -> list[str]:
+    """A line broken where that is inside of brackets, but not within a few numbers."""
+    if len(indent) + len(line) <= WIDTH:
+        return [indent + line]
+    kept = _NUMBERS.sub(lambda few: few[0].replace(" ", _TIED) if len(few[0]) < WIDTH // 2 else few[0], line)
+    first, *words = kept.split(" ")
+    lines, current = [], indent + first
+    level = sum(first.count(each) for each in "([") - sum(first.count(each) for each in ")]")
+    for word in words:
+        if level > 0 and len(current) + len(word) >= WIDTH:
+            lines.append(current)
+            current = f"{indent}    {word}"
+        else:
+            current = f"{current} {word}"
+        level += sum(word.count(each) for each in "([") - sum(word.count(each) for each in ")]")
+    return [each.replace(_TIED, " ") for each in (*lines, current)]

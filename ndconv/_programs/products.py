@@ -1,0 +1,119 @@
+"""Matrix products, each by the library that is quicker."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+
+from ndconv._programs.chunks import Chunks
+from ndconv._programs.copies import is_dense, settled
+from ndconv._programs.steps import Product, Work
+from ndconv._programs.target import Target
+from ndconv._programs.values import Ints, Place, Value
+
+# Below this, starting oneDNN takes longer than it saves.
+_LEAST_MULTIPLY_ADDS = 2 * 10**6
+# Shorter sums gain less than it takes to put the results of a batch together.
+_LEAST_SUM = 32
+# Sums from this length on save more than it takes to transpose the result, once.
+_LONG_SUM = 1024
+_LINEAR = 'linear({0}, {1}, None, "none", [], "")'
+
+
+class Products(Chunks):
+    """Records products of values."""
+
+    target: Target
+
+    @abstractmethod
+    def make(self, name: str, shape: Ints, dtype: str, line: str, operands: tuple[Value, ...], work: Work) -> Value:
+        """A contiguous tensor by a line of torch, with ``{0}`` and so on for its operands."""
+
+    @abstractmethod
+    def allocated(self, like: Value, shape: Ints, dtype: str, fill: str, name: str = "result") -> Value:
+        """A new tensor, empty or of zeros."""
+
+    @abstractmethod
+    def change(self, line: str, *operands: Value, work: Work) -> None:
+        """Any line of torch that writes to its first operand."""
+
+    @abstractmethod
+    def added(self, target: Value, source: Value) -> None:
+        """Add a value to another."""
+
+    @abstractmethod
+    def constant(self, name: str, text: str) -> str:
+        """The name of what is made when the program is compiled."""
+
+    def matmul(self, first: Value, second: Value, name: str = "product") -> Value:
+        """``first @ second`` for every item of a batch, ``(b, i, j)`` and ``(*a, b, j, k)`` give ``(*a, b, i, k)``."""
+        lead, (rows, terms), columns = second.shape[:-2], first.shape[-2:], second.shape[-1]
+        number = math.prod(lead)
+        if self._suits(first, second):
+            return self._by_onednn(first, second, name)
+        work = Work(None, Product(number, rows, terms, columns, is_dense(first) and is_dense(second)))
+        if number == 1:
+            a, b = settled(first[0]), settled(second[(0,) * len(lead)])
+            product = self.make(name, (rows, columns), first.dtype, "{0} @ {1}", (a, b), work)
+        else:
+            a = first if second.dim() == 3 else first.expand(*lead, rows, terms).flatten(0, -3)
+            a, b = settled(a), settled(second.flatten(0, -3))
+            product = self.make(name, (number, rows, columns), first.dtype, "torch.bmm({0}, {1})", (a, b), work)
+        return product.view(*lead, rows, columns)
+
+    def accumulate(self, total: Value, first: Value, second: Value, *, fresh: bool = False) -> None:
+        """``total += first @ second``, or ``=`` if fresh: ``(b, i, k)``, ``(b, i, j)`` and ``(b, j, k)``."""
+        number, rows, terms = first.shape
+        product = Product(number, rows, terms, second.shape[2], is_dense(first) and is_dense(second))
+        beta = ", beta=0" if fresh else ""
+        if not fresh and self._suits(first, second):
+            for index in self.each(number, "g"):
+                self.added(total[index], self._linear(first[index], second[index], "product"))
+        elif number == 1:
+            self.change(
+                f"{{0}}.addmm_({{1}}, {{2}}{beta})", total[0], first[0], second[0], work=Work(None, product, again=True)
+            )
+        else:
+            self.change(
+                f"{{0}}.baddbmm_({{1}}, {{2}}{beta})", total, first, second, work=Work(None, product, again=True)
+            )
+
+    def _suits(self, first: Value, second: Value) -> bool:
+        """Whether oneDNN takes these operands, and takes less time."""
+        rows, (inner, columns) = first.shape[-2], second.shape[-2:]
+        return (
+            self.target.onednn
+            and first.dtype == "float32"
+            and rows * inner * columns >= _LEAST_MULTIPLY_ADDS
+            and (inner >= _LEAST_SUM or math.prod(second.shape[:-2]) == 1)
+            and (second.is_contiguous() or second.mT.is_contiguous())
+        )
+
+    def _by_onednn(self, first: Value, second: Value, name: str) -> Value:
+        lead, rows, columns = second.shape[:-2], first.shape[-2], second.shape[-1]
+        if math.prod(lead) == 1:
+            product = self._linear(first[0], second[(0,) * len(lead)], name)
+            return product[(None,) * len(lead)]
+        first = first.contiguous()
+        result = self.allocated(first, (*lead, rows, columns), first.dtype, "empty", name)
+        self._each_product(lead, (), first, second, result)
+        return result
+
+    def _each_product(
+        self, lead: Ints, index: tuple[int | Place, ...], first: Value, second: Value, out: Value
+    ) -> None:
+        if len(index) < len(lead):
+            for place in self.each(lead[len(index)], "ng"[len(index) - len(lead)]):
+                self._each_product(lead, (*index, place), first, second, out)
+            return
+        out[index].copy_(self._linear(first[index[-1]], second[index], "product"))
+
+    def _linear(self, first: Value, second: Value, name: str) -> Value:
+        """``first @ second`` by oneDNN, as a view of its transpose if that is quicker."""
+        self.constant("linear", "torch.ops.mkldnn._linear_pointwise  # x @ w.T by oneDNN")
+        (rows, inner), columns = first.shape, second.shape[1]
+        work = Work(None, Product(1, rows, inner, columns))
+        if rows < columns and inner >= _LONG_SUM and second.mT.is_contiguous():
+            operands = settled(second).mT, settled(first.contiguous())
+            return self.make(name, (columns, rows), first.dtype, _LINEAR, operands, work).mT
+        return self.make(name, (rows, columns), first.dtype, _LINEAR, (settled(first), settled(second).mT), work)
