@@ -31,13 +31,17 @@ from tqdm import tqdm
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "docs/results/mutation.json"
 # Rows 0 to 2 of the design.
-MUTATED = ("_geometry.py", "_subscripts.py", "_windows.py", "_matmul.py", "_lowerings/*.py", "_plan.py", "_function.py")
+MUTATED = (
+    *("_form/geometry.py", "_form/subscripts.py", "_programs/*.py", "_lowerings/*.py"),
+    *("_planner/computed.py", "_planner/ties.py", "_planner/choice.py", "_tensors/execute.py", "_autograd/function.py"),
+)
 # What no number shows, by the names of functions, and the tests that see it: those of costs before the matrix.
-COSTS = r"\.cost$|\.estimate$|elements_per_|\.altogether$"
+COSTS = r"\.cost$|\.price$|elements_per_|_programs\.price\."
 TESTS = {
     COSTS: ("test_costs.py",),
-    r"^ndconv\._plan\.": ("test_plan.py", "test_fastest.py", "test_autocast.py"),
-    r"^ndconv\._matmul\.": ("test_matmul.py",),
+    r"^ndconv\._(planner|tensors)\.": ("test_plan.py", "test_fastest.py", "test_autocast.py", "test_programs.py"),
+    r"^ndconv\._programs\.products\.": ("test_matmul.py",),
+    r"^ndconv\._programs\.": ("test_windows.py", "test_costs.py", "test_programs.py"),
     r"^ndconv\._lowerings\._phases\.": ("test_phases.py",),
     r"^ndconv\._lowerings\.(_residues|_samples)\.": ("test_rows.py",),
     r"^ndconv\._lowerings\.(_cook_toom|_tiles|winograd)\.": ("test_winograd.py", "test_inexact.py"),
@@ -78,7 +82,7 @@ RULES = (
     Rule(r"\.refusal$", r"return f?\"", "acceptable: the words of a refusal; tests/test_plan.py"),
     Rule(r"\.execute$", r"empty|new_zeros", "equivalent: an empty result is rounded to its dtype later"),
     Rule(
-        r"_framed|_plan\._recorded|_with_hints",
+        r"_framed|_traced|_with_hints",
         "",
         "acceptable: under a compiler only; compiled trials run it, and no mutant is tried on those",
     ),
@@ -92,13 +96,11 @@ RULES = (
     ),
     Rule(r"Windowed\.(in|out)put", r"len\(parts\)", "equivalent: the loop over several parts does for one too"),
     Rule(r"_reorder", "device", "acceptable: only another device than the CPU can tell; the matrix there does"),
+    Rule(r"_fastest", "if seconds|if \\(seconds", "acceptable: what is left to do where no lowering could be measured"),
+    Rule(r"_fastest", "computing without", "equivalent: without a wish, too, the cheapest is chosen"),
     Rule(
-        r"_quickest", "if seconds|if \\(seconds", "acceptable: what is left to do where no lowering could be measured"
-    ),
-    Rule(r"_quickest", "computing without", "equivalent: without a wish, too, the cheapest is chosen"),
-    Rule(
-        r"_quickest|choose|execute",
-        "key_of|Choice|_quickest",
+        r"_fastest|choose|execute",
+        "key_of|Choice|_fastest",
         "found since, by a test that came of it: test_fastest.py",
     ),
     Rule("", r"is_compiling", "acceptable: what a compiler takes instead computes the same eagerly, and the reverse"),
@@ -108,13 +110,13 @@ RULES = (
     Rule(r"_phases\.", "after = ", "found since, by asking tests/test_phases.py: lowerings look at the low side only"),
     Rule(r"_phases\.", "count = ", "equivalent: without phases the windows are added up"),
     Rule(r"_phases\.", r"slice\(", "equivalent: a slice to the end"),
-    Rule(r"_matmul\.", r"\[:\+2\]", "equivalent: there are four axes, or a first of one element"),
-    Rule(r"_matmul\._linear", "linear_pointwise", "equivalent: what fuses nothing has no algorithm"),
-    Rule(r"_windows\.windows", "dilation >= 1", "equivalent: a slice with step 1 is the whole"),
-    Rule(r"_subscripts\.", "", "equivalent: another symbol of the alphabet for the same axis"),
-    Rule(r"_function\.(_un)?_?fold", "rindex", "equivalent: an index occurs once"),
+    Rule(r"products\.", r"\[:\+2\]", "equivalent: there are four axes, or a first of one element"),
+    Rule(r"products\.", "linear", "equivalent: what fuses nothing has no algorithm"),
+    Rule(r"windows\.windows", "dilation >= 1", "equivalent: a slice with step 1 is the whole"),
+    Rule(r"subscripts\.", "", "equivalent: another symbol of the alphabet for the same axis"),
+    Rule(r"function\.(_un)?_?fold", "rindex", "equivalent: an index occurs once"),
     Rule(
-        r"_function\._save",
+        r"function\._save",
         r"materialize_grads|if \(parts\) or True",
         "acceptable: absent gradients become zeros, and cost time",
     ),
