@@ -259,8 +259,7 @@ def plan(
         <BLANKLINE>
         <BLANKLINE>
         def conv1d(x, w):  # x (2, 3, 6), w (4, 3, 1)
-            product = torch.bmm(w.as_strided((2, 4, 3), (0, 3, 1)), x)  # (2, 4, 6)
-            return product  # (2, 4, 6)
+            return torch.bmm(w.as_strided((2, 4, 3), (0, 3, 1)), x)  # (2, 4, 6)
         <BLANKLINE>
     """
     wanted = resolve("plan", lowering)

@@ -376,7 +376,9 @@ class Builder(Products):
         result = result.contiguous()
         smallest = min(watched, key=Value.numel)
         whole = smallest.variable
-        steps = Unless(self._whole(whole) if whole.elements == smallest.numel() else bare(smallest, smallest.dim()))
+        watch = self._whole(whole) if whole.elements == smallest.numel() else bare(smallest, smallest.dim())
+        # What a CUDA graph records cannot be looked at.
+        steps = Unless(watch, "torch.cuda.is_current_stream_capturing() or " * (self.kind == "cuda"))
         self._open[-1].append(steps)
         with self._inside(steps.steps):
             result.copy_(otherwise())

@@ -66,7 +66,8 @@ class _Writer:
                 value, dtype = self.text(step.watched), step.watched.dtype
                 wide = "dtype=torch.float32" if dtype in ("float16", "bfloat16") else ""
                 total = f"{value}.sum({wide})" + ".abs()" * dtype.startswith("complex")
-                lines += wrapped("if ", f"not isfinite({total}) and not {value}.isfinite().all()", "", depth, ":")
+                finite = f"{step.unseen}isfinite({total}) or {value}.isfinite().all()"
+                lines += wrapped("if ", f"not ({finite})", "", depth, ":")
                 lines += self.block(step.steps, depth + 1)
                 self.position += 1
             else:

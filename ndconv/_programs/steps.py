@@ -94,9 +94,10 @@ class Repeat:
 
 @dataclass(eq=False)
 class Unless:
-    """Steps that are run unless a value has finite elements only."""
+    """Steps that are run unless a value has finite elements only, or it is ``unseen`` because nobody may look."""
 
     watched: Value
+    unseen: str = ""
     steps: list[Step] = field(default_factory=list)
 
 
