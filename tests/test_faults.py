@@ -211,9 +211,11 @@ FAULTS: dict[str, tuple[Any, str, str, str]] = {
     "einsum over the wrong equation": (window.Window, "product_weight", "Slot.WEIGHT", "Slot.OUTPUT"),
     # Of the programs themselves.
     "an offset that is off by one": (
-        Value, "__getitem__", "offset.plus(start * stride)", "offset.plus((start + (start > 0)) * stride)",
+        Value, "__getitem__", "offset.plus(first * stride)", "offset.plus((first + (first > 0)) * stride)",
     ),
-    "an index that is off by one": (Value, "__getitem__", "Place(part % max(size, 1))", "Place(0)"),
+    "an index that is off by one": (
+        Value, "__getitem__", "start = part if", "start = part.plus(len(part.factors)) if",
+    ),
     "an axis that ends early": (Value, "narrow", "start + length)", "start + max(1, length - 1))"),
     "wrong strides of a view": (_values, "view_strides", "left // size, step * size", "left // size, step + size"),
     "axes moved the other way": (
@@ -245,7 +247,7 @@ FAULTS: dict[str, tuple[Any, str, str, str]] = {
             ("the second operand's strides", "second.shape, second.stride(),", "second.shape,"),
             ("the first operand's sizes", "first.shape, first.stride(),", "first.stride(),"),
             ("the dtype", "first.dtype, first.device,", "first.device,"),
-            ("the settings", "get_exact(), get_workspace_limit(), torch.backends.mkldnn.enabled,", ""),
+            ("the settings", "get_exact(), get_workspace_limit(), torch._C._get_mkldnn_enabled(),", ""),
         )
     },
 }  # fmt: skip

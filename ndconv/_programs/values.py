@@ -414,10 +414,10 @@ def view_strides(shape: Ints, strides: Ints, wanted: Ints) -> Ints | None:
         >>> view_strides((4, 6), (6, 1), (2, 2, 6)), view_strides((6, 4), (1, 6), (24,))
         ((12, 6, 1), None)
     """
-    if 0 in shape:
-        return contiguous_strides(wanted)
     if math.prod(shape) != math.prod(wanted):
         return None
+    if 0 in shape:
+        return contiguous_strides(wanted)
     # Axes that lie one inside the other make one run; a wanted axis is cut from one run.
     runs: list[tuple[int, int]] = []
     for size, stride in zip(shape, strides, strict=True):
