@@ -160,12 +160,21 @@ EXAMPLES: dict[str, str] = {
     r"ndconv\.lowerings\.Slot": (
         "from ndconv.lowerings import Slot\nSlot.WEIGHT.operands\n[slot.indices for slot in Slot]"
     ),
-    r"ndconv\.lowerings\.(kernel_first|fold)": (
-        "from ndconv.lowerings import Geometry, fold, kernel_first, windows\n"
+    r"ndconv\.lowerings\.kernel_first": (
+        "from ndconv.lowerings import Geometry, kernel_first, windows\n"
         "geometry = Geometry(kernel=(3,), stride=(1,), padding=((0, 0),), dilation=(1,))\n"
-        "columns = kernel_first(windows(torch.ones(1, 1, 1, 5), geometry), 1)\n"
-        "columns.shape\n"
-        "fold(columns, geometry)"
+        "kernel_first(windows(torch.ones(1, 1, 1, 5), geometry), 1).shape"
+    ),
+    r"ndconv\.lowerings\.fold": (
+        "from ndconv.lowerings import Slot, fold, register, unregister\n"
+        "def added(b, problem, w, y):\n"
+        '    return fold(b, b.einsum("gdck,ngdo->ngcko", w, y), problem.geometry)\n'
+        "def refusal(problem):\n"
+        "    if problem.slot is not Slot.INPUT or problem.geometry.ndim != 1:\n"
+        '        return "it is for the gradient of the input along one axis"\n'
+        'register("added", added, refusal=refusal)\n'
+        'ndconv.grad.conv1d_input((1, 1, 5), torch.ones(1, 1, 3), torch.ones(1, 1, 3), lowering="added")\n'
+        'unregister("added")'
     ),
     r"ndconv\.get_exact": "ndconv.get_exact()",
     r"ndconv\.get_lowering": "ndconv.get_lowering()",
