@@ -26,11 +26,17 @@ def wrapped(start: str, text: str, comment: str, depth: int, end: str = "") -> l
 
 
 def broken(line: str, indent: str) -> list[str]:
-    """A line broken where that is inside of brackets, but not within a few numbers."""
+    """A line broken where that is inside of brackets, but not within a few numbers if that does."""
     if len(indent) + len(line) <= WIDTH:
         return [indent + line]
     kept = _NUMBERS.sub(lambda few: few[0].replace(" ", _TIED) if len(few[0]) < WIDTH // 2 else few[0], line)
-    first, *words = kept.split(" ")
+    lines = _filled(kept, indent)
+    return lines if max(map(len, lines)) <= WIDTH else _filled(line, indent)
+
+
+def _filled(line: str, indent: str) -> list[str]:
+    """As many words of a line together as fit."""
+    first, *words = line.split(" ")
     lines, current = [], indent + first
     level = sum(first.count(each) for each in "([") - sum(first.count(each) for each in ")]")
     for word in words:
