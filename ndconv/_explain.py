@@ -303,7 +303,7 @@ def plan(
         )
     result_shape = convolution.input_shape if transposed else convolution.output_shape
     shapes = x_shape, w_shape, result_shape(x_shape, w_shape)
-    return ConvPlan(transposed, convolution, *shapes, str(dtype).removeprefix("torch."), **plans)
+    return ConvPlan(transposed, convolution, *shapes, setting.dtype, **plans)
 
 
 def _seen(problem: Problem) -> Problem:

@@ -166,7 +166,9 @@ FAULTS: dict[str, tuple[Any, str, str, str]] = {
     "the weight's gradient laid out as the result": (
         _function, "_layouts", "last if slot is Slot.WEIGHT else result", "result",
     ),
-    "chunks added in the wrong place": (_windowed.Windowed, "input", "cut.scaled(stride, size)", "cut.scaled(1, size)"),
+    "chunks added in the wrong place": (
+        _windowed.Windowed, "input", "b.span(cut.start, size, factor=stride)", "b.span(cut.start, size)",
+    ),
     "reshape refused where it applies": (reshape.Reshape, "refusal", "extent > stride", "extent >= stride"),
     "derivatives by another lowering": (Form, "derivative", "self.lowering", "'auto'"),
     "another lowering than the one named": (_execute, "pick", "if wanted in LOWERINGS and", "if False and"),

@@ -34,7 +34,7 @@ LIBRARY.define(
 
 
 def compute(form: Form, first: Tensor, second: Tensor) -> Tensor:
-    """`ndconv._plan.execute`, by way of the operator if somebody looks."""
+    """`ndconv._tensors.execute.execute`, by way of the operator if somebody looks."""
     return operator(form, first, second) if _is_watched(first, second) else execute(form, first, second)
 
 

@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
 
 from ndconv._form.geometry import Problem, Slot
-
-Array = Any
-"""A `ndconv._programs.values.Value`, or a tensor where the steps are computed at once."""
-Steps = Any
-"""A `ndconv._programs.builder.Builder`, or what computes at once."""
+from ndconv._programs.values import Array, Steps
 
 
 class Lowering(ABC):

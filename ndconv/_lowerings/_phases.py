@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from ndconv._form.cache import cached
 from ndconv._form.geometry import Geometry, Problem, Slot
-from ndconv._lowerings._base import Array, Steps
+from ndconv._programs.values import Array, Steps
 
 # How much longer it takes to add an element of a window up than to gather one, next to the last or with a gap, and
 # elements that are added in the time that starting on a row takes beyond that.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from ndconv._lowerings._base import Array, Steps
+from ndconv._programs.values import Array, Steps
 
 # From this many positions on, one product per sample beats gathering the batch into a single matrix.
 _LONG = 256

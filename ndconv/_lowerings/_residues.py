@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 from ndconv._form.cache import cached
 from ndconv._form.geometry import Geometry
-from ndconv._lowerings._base import Array, Steps
 from ndconv._lowerings._phases import taps_by_residue
+from ndconv._programs.values import Array, Steps
 from ndconv._programs.windows import windows
 
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from ndconv._form.cache import cached
 from ndconv._form.geometry import Geometry, Problem, Slot
-from ndconv._lowerings._base import Array
+from ndconv._programs.values import Array
 
 
 @cached

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 from ndconv._form.cache import cached
 from ndconv._form.geometry import Geometry, Ints, Pairs, Problem
-from ndconv._lowerings._base import Array, Steps
 from ndconv._lowerings._cook_toom import MOST
+from ndconv._programs.values import Array, Steps
 from ndconv._programs.windows import split, windows
 
 # With more axes than this, transforms cost what the products save, and round more.

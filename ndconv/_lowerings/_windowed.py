@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from ndconv._form.geometry import Problem, Slot
-from ndconv._lowerings._base import Array, Lowering, Steps
+from ndconv._lowerings._base import Lowering
 from ndconv._lowerings._products import is_short
-from ndconv._programs.values import Span
+from ndconv._programs.values import Array, Span, Steps
 from ndconv._programs.windows import fold, windows
 
 Views = tuple[Array, ...]
@@ -60,7 +60,7 @@ class Windowed(Lowering):
             for part in self._parts(b, problem):
                 folded = fold(b, self.product_input(b, w, y[part]), geometry)
                 axes: Any = zip(geometry.stride, part[3:], folded.shape[3:], strict=True)
-                padded[part[:3] + tuple(cut.scaled(stride, size) for stride, cut, size in axes)] += folded
+                padded[part[:3] + tuple(b.span(cut.start, size, factor=stride) for stride, cut, size in axes)] += folded
         return b.unpad(padded, geometry.fit(problem.input_size, reach))
 
     def weight(self, b: Steps, problem: Problem, x: Array, y: Array) -> Array:

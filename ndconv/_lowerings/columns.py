@@ -7,7 +7,6 @@ from dataclasses import replace
 
 from ndconv._form.cache import cached
 from ndconv._form.geometry import Ints, Problem, Slot
-from ndconv._lowerings._base import Array, Steps
 from ndconv._lowerings._phases import gathered, gathers, kinds
 from ndconv._lowerings._products import input_product, is_short, output_product, weight_product
 from ndconv._lowerings._residues import (
@@ -21,6 +20,7 @@ from ndconv._lowerings._residues import (
 )
 from ndconv._lowerings._samples import move_back, move_last, samples_last
 from ndconv._lowerings._windowed import Views, Windowed, framed, window_elements
+from ndconv._programs.values import Array, Steps
 from ndconv._programs.windows import kernel_first, unflatten
 
 # Elements that are copied, or not, in the time that a residue takes to be seen to.

@@ -24,8 +24,9 @@ from typing import Any
 
 from ndconv._form.cache import cached
 from ndconv._form.geometry import Ints, Problem, Slot
-from ndconv._lowerings._base import Array, Lowering, Steps
+from ndconv._lowerings._base import Lowering
 from ndconv._programs.steps import Copied, Product, Work
+from ndconv._programs.values import Array, Steps
 
 Slices = tuple[slice, ...]
 

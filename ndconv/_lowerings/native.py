@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 
 from ndconv._form.cache import cached
 from ndconv._form.geometry import Geometry, Ints, Pairs, Problem, Slot
-from ndconv._lowerings._base import Array, Lowering, Steps
+from ndconv._lowerings._base import Lowering
 from ndconv._programs.steps import Copied, Product, Work
+from ndconv._programs.values import Array, Steps
 from ndconv._programs.windows import ungroup
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 
 from ndconv._form.geometry import Problem, Slot
-from ndconv._lowerings._base import Array, Lowering, Steps
+from ndconv._lowerings._base import Lowering
 from ndconv._lowerings._products import input_product, is_short, output_product, weight_product
 from ndconv._lowerings._windowed import framed
+from ndconv._programs.values import Array, Steps
 from ndconv._programs.windows import fold, kernel_first, merge, narrow, unflatten, windows
 
 

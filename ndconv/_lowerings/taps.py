@@ -24,10 +24,11 @@ from typing import NamedTuple
 
 from ndconv._form.cache import cached
 from ndconv._form.geometry import Geometry, Ints, Pairs, Problem, Slot
-from ndconv._lowerings._base import Array, Lowering, Steps
+from ndconv._lowerings._base import Lowering
 from ndconv._lowerings._runs import count_runs, ravel, runs
 from ndconv._lowerings.columns import COLUMNS
 from ndconv._programs.steps import Product, Work
+from ndconv._programs.values import Array, Steps
 from ndconv._programs.windows import merge, narrow, split, unflatten
 
 # Packed operands of about this size stay in a cache while the taps pass over them.

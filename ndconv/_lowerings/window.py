@@ -9,9 +9,9 @@ from opt_einsum.parser import convert_to_valid_einsum_chars
 from ndconv._form.cache import cached
 from ndconv._form.geometry import Slot
 from ndconv._form.subscripts import equation
-from ndconv._lowerings._base import Array, Steps
 from ndconv._lowerings._windowed import Views, Windowed
 from ndconv._programs.steps import Product
+from ndconv._programs.values import Array, Steps
 
 
 @cached

@@ -6,14 +6,14 @@ import math
 from collections.abc import Iterator
 
 from ndconv._form.geometry import Ints, Problem, Slot
-from ndconv._lowerings._base import Array, Lowering, Steps
+from ndconv._lowerings._base import Lowering
 from ndconv._lowerings._cook_toom import MOST, growth, transforms
 from ndconv._lowerings._phases import gathered, kinds
 from ndconv._lowerings._tiles import Tiling, tiling
 from ndconv._lowerings.columns import COLUMNS
 from ndconv._lowerings.reshape import Reshape
 from ndconv._lowerings.taps import Taps
-from ndconv._programs.values import Span
+from ndconv._programs.values import Array, Span, Steps
 from ndconv._programs.windows import merge, narrow, split
 
 # Bytes of transformed elements that a chunk aims at, unless the weight, which every chunk reads, has more.

@@ -13,13 +13,10 @@ from typing import Any
 
 from ndconv._form.geometry import Form, Problem, Slot
 from ndconv._lowerings import LOWERINGS, Lowering
-from ndconv._lowerings._base import Array, Steps
 from ndconv._planner.ties import assembled, ties
-from ndconv._programs.values import ITEMSIZES
+from ndconv._programs.values import ITEMSIZES, Array, Steps, wide_dtype
 from ndconv._programs.windows import ungroup
 
-WIDE = {"float16": "float32", "bfloat16": "float32", "complex32": "complex64"}
-"""The dtype in which sums of half types are taken."""
 # Integers up to this size are exact in the dtype.
 _EXACT = {"float32": 2**24, "float64": 2**53}
 _DIGIT = 16
@@ -35,9 +32,7 @@ def computed_in(dtype: str, emulated: Sequence[str], on_cpu: bool, wide: bool = 
         on_cpu: Whether they are there.
         wide: Whether the result is wanted in the dtype of its sums.
     """
-    if dtype in WIDE and (dtype == "complex32" or (wide and on_cpu) or dtype in emulated):
-        return WIDE[dtype]
-    return dtype
+    return wide_dtype(dtype) if dtype == "complex32" or (wide and on_cpu) or dtype in emulated else dtype
 
 
 def problem_of(form: Form, first: Sequence[int], second: Sequence[int], itemsize: int) -> Problem:
@@ -78,7 +73,7 @@ def _folded(b: Steps, form: Form, choose: Callable[[Problem], str], first: Array
     problem = problem_of(form, first.shape, second.shape, itemsize)
     if first.numel() == 0 or second.numel() == 0:
         # Operands without elements are an empty sum. Seen to here, so that no lowering has to care about them.
-        return b.zeros(problem.folded_shape, WIDE.get(dtype, dtype) if form.wide else dtype, first)
+        return b.zeros(problem.folded_shape, wide_dtype(dtype) if form.wide else dtype, first)
     parts = None if b.symbolic else ties(form)
     if parts is not None:
         return assembled(
@@ -107,9 +102,10 @@ def widened(b: Steps, lowering: Lowering, problem: Problem, a: Array, c: Array, 
         The open slot's tensor in the operands' dtype; integers wrap around.
     """
     dtype = b.dtype(a)
-    if dtype in WIDE:
+    large = wide_dtype(dtype)
+    if large != dtype:
         # Where products of half types are fast they sum in float32 themselves, and lose no more than one rounding.
-        large, result = WIDE[dtype], WIDE[dtype] if wide else dtype
+        result = large if wide else dtype
         keeps = computed_in(dtype, b.emulated, b.kind == "cpu", wide) != large
         if keeps and not lowering.accumulates(b, problem):
             return b.cast(lowering.build(b, problem, a, c), result)

@@ -17,7 +17,7 @@ from itertools import product
 from typing import Any, NamedTuple
 
 from ndconv._form.geometry import Form, Geometry, Ints, Slot
-from ndconv._lowerings._base import Array, Steps
+from ndconv._programs.values import Array, Steps
 
 # How many times as long as the three tensors a padded input may be before kernel elements go one by one.
 _FAR = 8

@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from fractions import Fraction
 from typing import Any
 
+from ndconv._form.geometry import Ints, Pairs
 from ndconv._programs.copies import bare, moved, plain, slim
 from ndconv._programs.products import Products
 from ndconv._programs.steps import COPY, Change, Copied, Make, Product, Repeat, Step, Unless, Work
 from ndconv._programs.target import Target
 from ndconv._programs.values import (
-    Ints,
     Place,
     Span,
     Value,
@@ -22,15 +22,13 @@ from ndconv._programs.values import (
     is_channels_last,
     layout_strides,
     view_strides,
+    wide_dtype,
 )
-
-Pairs = tuple[tuple[int, int], ...]
 
 # How a product is written to where it is wanted.
 _OUT = {"{0} @ {1}": "torch.mm({1}, {2}, out={0})", "torch.bmm({0}, {1})": "torch.bmm({1}, {2}, out={0})"}
 # Operations of torch that an einsum takes as long as to start.
 _EINSUM = 8
-_WIDE = {"float16": "float32", "bfloat16": "float32", "complex32": "complex64"}
 
 
 class Builder(Products):
@@ -71,7 +69,7 @@ class Builder(Products):
 
     def wide(self, value: Value) -> Value:
         """A value in the dtype in which sums of its dtype are taken."""
-        return self.cast(value, _WIDE.get(value.dtype, value.dtype))
+        return self.cast(value, wide_dtype(value.dtype))
 
     # Making tensors.
 
@@ -156,7 +154,7 @@ class Builder(Products):
 
     def wide_zeros(self, shape: Ints, like: Value) -> Value:
         """The same in the dtype in which sums of a value's dtype are taken."""
-        return self.allocated(like, shape, _WIDE.get(like.dtype, like.dtype), "zeros")
+        return self.allocated(like, shape, wide_dtype(like.dtype), "zeros")
 
     def copied(self, value: Value) -> Value:
         """A contiguous copy."""

@@ -6,7 +6,8 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 
-from ndconv._programs.values import Ints, Place, Span
+from ndconv._form.geometry import Ints
+from ndconv._programs.values import Place, Span
 
 
 class Chunks(ABC):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ndconv._programs.values import Ints, Place, Span, Value, view_strides
+from ndconv._form.geometry import Ints
+from ndconv._programs.values import Place, Span, Value, view_strides
 
 
 def expression(name: str, value: Value, shape: Ints, strides: Ints, start: Place, owned: bool) -> str:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 
+from ndconv._form.geometry import Ints
 from ndconv._programs.chunks import Chunks
 from ndconv._programs.copies import is_dense, settled
 from ndconv._programs.steps import Product, Work
 from ndconv._programs.target import Target
-from ndconv._programs.values import Ints, Place, Value
+from ndconv._programs.values import Place, Value
 
 # Below this, starting oneDNN takes longer than it saves.
 _LEAST_MULTIPLY_ADDS = 2 * 10**6

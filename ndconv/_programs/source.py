@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from ndconv._form.geometry import Ints
 from ndconv._programs.builder import Builder
 from ndconv._programs.expressions import expression, merged, view_call
 from ndconv._programs.lifetimes import last_uses, needed
 from ndconv._programs.lines import WIDTH, broken, commented, wrapped
 from ndconv._programs.steps import COPY, Change, Make, Repeat, Step, Unless
-from ndconv._programs.values import Ints, Place, Value, Variable, view_strides
+from ndconv._programs.values import Place, Value, Variable, view_strides
 
 _END = 10**9
 # What is larger is given back as soon as nobody needs it any more.

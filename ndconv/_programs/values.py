@@ -11,10 +11,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ndconv._form.geometry import Ints
+
 if TYPE_CHECKING:
     from ndconv._programs.builder import Builder
 
-Ints = tuple[int, ...]
+Array = Any
+"""A `Value`, or a tensor where the steps are computed at once."""
+Steps = Any
+"""A `ndconv._programs.builder.Builder`, or what computes at once."""
 
 
 class Place(NamedTuple):
@@ -50,10 +55,6 @@ class Span(NamedTuple):
     start: Place
     length: int
     step: int = 1
-
-    def scaled(self, factor: int, length: int) -> Span:
-        """So many elements from ``factor`` times as far on."""
-        return Span(self.start.times(factor), length)
 
     def __str__(self) -> str:
         text = f"{self.start}:{self.start.plus(self.step * (self.length - 1) + 1)}"
@@ -396,6 +397,19 @@ ITEMSIZES = {
     "float64": 8, "float32": 4, "float16": 2, "bfloat16": 2, "complex128": 16, "complex64": 8, "complex32": 4,
     "int64": 8, "int32": 4, "int16": 2, "int8": 1, "uint8": 1, "bool": 1,
 }  # fmt: skip
+
+
+_WIDE = {"float16": "float32", "bfloat16": "float32", "complex32": "complex64"}
+
+
+def wide_dtype(dtype: str) -> str:
+    """The dtype in which sums of this one are taken, itself unless it is a half type.
+
+    Example:
+        >>> wide_dtype("bfloat16"), wide_dtype("float64")
+        ('float32', 'float64')
+    """
+    return _WIDE.get(dtype, dtype)
 
 
 def _without(values: Ints, axis: int) -> Ints:

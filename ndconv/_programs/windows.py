@@ -5,37 +5,31 @@ Both take one axis at a time, so nothing depends on how many there are.
 
 from __future__ import annotations
 
-from typing import Any
-
 from ndconv._form.geometry import Geometry, Ints
-
-Tensor = Any
-"""A tensor, or a `ndconv._programs.values.Value`."""
-Steps = Any
-"""A `ndconv._programs.builder.Builder`, or what computes at once."""
+from ndconv._programs.values import Array, Steps
 
 
-def unflatten(tensor: Tensor, axis: int, sizes: Ints) -> Tensor:
+def unflatten(tensor: Array, axis: int, sizes: Ints) -> Array:
     """`torch.Tensor.unflatten` without what it does for named tensors, which takes longer than the view."""
     shape = tensor.shape
     return tensor.view(*shape[:axis], *sizes, *shape[axis + 1 :])
 
 
-def ungroup(tensor: Tensor, axis: int, groups: int) -> Tensor:
+def ungroup(tensor: Array, axis: int, groups: int) -> Array:
     """Set the groups apart that torch's layout folds into channels: ``(..., g*c, ...) -> (..., g, c, ...)``."""
     if groups == 1:
         return tensor.unsqueeze(axis)
     return unflatten(tensor, axis, (groups, tensor.shape[axis] // groups))
 
 
-def narrow(tensor: Tensor, size: Ints) -> Tensor:
+def narrow(tensor: Array, size: Ints) -> Array:
     """The first elements along the axes from the fourth on."""
     for axis, length in enumerate(size, start=3):
         tensor = tensor.narrow(axis, 0, length)
     return tensor
 
 
-def windows(padded: Tensor, geometry: Geometry) -> Tensor:
+def windows(padded: Array, geometry: Geometry) -> Array:
     """All windows of a padded input, as a view.
 
     Args:
@@ -61,12 +55,12 @@ def windows(padded: Tensor, geometry: Geometry) -> Tensor:
     return padded
 
 
-def kernel_first(view: Tensor, ndim: int) -> Tensor:
+def kernel_first(view: Array, ndim: int) -> Array:
     """Windows ``[n,g,c,*o,*k]`` seen as columns ``[n,g,c,*k,*o]``."""
     return view.permute(0, 1, 2, *range(3 + ndim, 3 + 2 * ndim), *range(3, 3 + ndim))
 
 
-def fold(b: Steps, columns: Tensor, geometry: Geometry) -> Tensor:
+def fold(b: Steps, columns: Array, geometry: Geometry) -> Array:
     """Adjoint of `windows`, kernel axes first: add every window element to the input element it was taken from.
 
     Slices are added in a fixed order, one kernel index of one axis at a time: the result is the same on every call, and
@@ -88,7 +82,7 @@ def fold(b: Steps, columns: Tensor, geometry: Geometry) -> Tensor:
     return columns
 
 
-def _fold_axis(b: Steps, columns: Tensor, output_axis: int, reach: int, stride: int, dilation: int) -> Tensor:
+def _fold_axis(b: Steps, columns: Array, output_axis: int, reach: int, stride: int, dilation: int) -> Array:
     taps, axis, lead = columns.shape[3], output_axis - 1, (slice(None),) * 3
     if taps == 1 and stride == 1:
         return columns[(*lead, 0)]
@@ -101,14 +95,14 @@ def _fold_axis(b: Steps, columns: Tensor, output_axis: int, reach: int, stride: 
     return folded
 
 
-def merge(tensor: Tensor, first: int, ndim: int) -> Tensor:
+def merge(tensor: Array, first: int, ndim: int) -> Array:
     """Merge each of ``ndim`` axes from ``first`` on with its partner ``ndim`` axes later: ``(*A, *B) -> (*A*B)``."""
     order = [*range(first), *(first + axis + half for axis in range(ndim) for half in (0, ndim))]
     pairs = zip(tensor.shape[first : first + ndim], tensor.shape[first + ndim :], strict=True)
     return tensor.permute(order).reshape(*tensor.shape[:first], *(a * b for a, b in pairs))
 
 
-def split(tensor: Tensor, first: int, steps: Ints) -> Tensor:
+def split(tensor: Array, first: int, steps: Ints) -> Array:
     """Adjoint of `merge`: ``(*A*B) -> (*A, *B)`` with ``B = steps``, as a view."""
     for axis, step in enumerate(steps, start=first):
         tensor = tensor.unfold(axis, step, step)

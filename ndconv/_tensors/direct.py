@@ -14,7 +14,8 @@ from torch import Tensor
 from torch.compiler import is_compiling, is_dynamo_compiling
 
 from ndconv._form.geometry import Ints, Pairs
-from ndconv._planner.computed import WIDE
+from ndconv._programs.values import wide_dtype
+from ndconv._tensors.dtypes import name_of
 from ndconv._tensors.layout import is_channels_last, lay_out
 
 
@@ -33,7 +34,7 @@ class Direct:
 
     def dtype(self, tensor: Tensor) -> str:
         """Element type, by torch's name."""
-        return str(tensor.dtype).removeprefix("torch.")
+        return name_of(tensor.dtype)
 
     def cast(self, tensor: Tensor, dtype: str) -> Tensor:
         """The tensor with another element type."""
@@ -41,7 +42,7 @@ class Direct:
 
     def wide(self, tensor: Tensor) -> Tensor:
         """A tensor in the dtype in which sums of its dtype are taken."""
-        return self.cast(tensor, WIDE.get(self.dtype(tensor), self.dtype(tensor)))
+        return self.cast(tensor, wide_dtype(self.dtype(tensor)))
 
     def zeros(self, shape: Ints, dtype: str, like: Tensor) -> Tensor:
         """A new tensor of zeros."""
@@ -49,7 +50,7 @@ class Direct:
 
     def wide_zeros(self, shape: Ints, like: Tensor) -> Tensor:
         """The same in the dtype in which sums of a tensor's dtype are taken."""
-        return self.zeros(shape, WIDE.get(self.dtype(like), self.dtype(like)), like)
+        return self.zeros(shape, wide_dtype(self.dtype(like)), like)
 
     def copied(self, tensor: Tensor) -> Tensor:
         """A contiguous copy."""

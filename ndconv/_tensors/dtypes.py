@@ -6,6 +6,7 @@ import torch
 
 from ndconv._machine.target import target_of
 from ndconv._planner import computed as _computed
+from ndconv._programs import values
 
 _CPU = torch.device("cpu")
 
@@ -17,7 +18,7 @@ def name_of(dtype: torch.dtype) -> str:
 
 def wide_dtype(dtype: torch.dtype) -> torch.dtype:
     """The dtype in which sums of this dtype are taken, itself unless it is a half type."""
-    wide: torch.dtype = getattr(torch, _computed.WIDE.get(name_of(dtype), name_of(dtype)))
+    wide: torch.dtype = getattr(torch, values.wide_dtype(name_of(dtype)))
     return wide
 
 
