@@ -29,7 +29,7 @@ from ndconv._machine import target as _target
 from ndconv._planner import choice as _choice
 from ndconv._planner import computed as _computed
 from ndconv._planner import ties as _ties
-from ndconv._programs import builder as _builder
+from ndconv._programs import copies as _copies
 from ndconv._programs import lifetimes as _lifetimes
 from ndconv._programs import values as _values
 from ndconv._programs import windows as _windows
@@ -241,7 +241,7 @@ FAULTS: dict[str, tuple[Any, str, str, str]] = {
     "a product written where it does not fit": (
         Builder, "_is_product_in_place", "if not whole or place != contiguous_strides(made.shape):", "if not whole:",
     ),
-    "axes merged that lie apart": (_builder, "slim", "if axes and axes[-1][1:] ==", "if axes or axes[-1:] =="),
+    "axes merged that lie apart": (_copies, "merged", "if found and found[-1][1:] ==", "if found or found[-1:] =="),
     **{
         f"programs looked up without {what}": (_execute, "program_of", old, new)
         for what, old, new in (

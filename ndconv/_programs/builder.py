@@ -10,6 +10,7 @@ from typing import Any
 
 from ndconv._form.geometry import Ints, Pairs
 from ndconv._programs.copies import bare, moved, plain, slim
+from ndconv._programs.lines import listed
 from ndconv._programs.products import Products
 from ndconv._programs.steps import COPY, Change, Copied, Make, Product, Repeat, Step, Unless, Work
 from ndconv._programs.target import Target
@@ -139,10 +140,10 @@ class Builder(Products):
     def allocated(self, like: Value, shape: Ints, dtype: str, fill: str, name: str = "result") -> Value:
         """A new tensor, empty or of zeros."""
         elements = math.prod(shape) if fill == "zeros" else 0
-        bare = tuple(size for size in shape if size != 1) or shape[:1]
-        line = f"{{0}}.new_{fill}({_text(bare)}" + ("" if dtype == like.dtype else f", dtype=torch.{dtype}") + ")"
+        made = _without_ones(shape)
+        line = f"{{0}}.new_{fill}({listed(made)}" + ("" if dtype == like.dtype else f", dtype=torch.{dtype}") + ")"
         whole = (self._whole(like.variable),)
-        return self.make(name, bare, dtype, line, whole, Work(Copied(elements, elements))).view(*shape)
+        return self.make(name, made, dtype, line, whole, Work(Copied(elements, elements))).view(*shape)
 
     def total(self, like: Value) -> Total:
         """A sum of what a loop that follows computes."""
@@ -185,7 +186,7 @@ class Builder(Products):
     def summed(self, value: Value, axes: Sequence[int]) -> Value:
         """Sum over axes, which are gone then."""
         shape = [size for axis, size in enumerate(value.shape) if axis not in axes]
-        line = f"{{0}}.sum({_text(axes)}, dtype=torch.{value.dtype})"
+        line = f"{{0}}.sum({listed(axes)}, dtype=torch.{value.dtype})"
         return self.make("sums", shape, value.dtype, line, (value,), Work(moved(value)))
 
     def digit(self, value: Value, place: int, count: int, bits: int, dtype: str) -> Value:
@@ -203,8 +204,8 @@ class Builder(Products):
 
     def reshaped(self, value: Value, shape: Ints, name: str = "") -> Value:
         """A contiguous copy in another shape."""
-        bare = tuple(size for size in shape if size != 1) or shape[:1]
-        made = self.make(name or value.variable.name, bare, value.dtype, COPY, (value,), Work(moved(value)))
+        name = name or value.variable.name
+        made = self.make(name, _without_ones(shape), value.dtype, COPY, (value,), Work(moved(value)))
         made.variable.malleable = True
         return made.view(*shape)
 
@@ -241,7 +242,7 @@ class Builder(Products):
             first = next(axis for axis, pair in enumerate(amounts) if max(pair) > 0)
             flat = [max(0, amount) for pair in reversed(amounts[first:]) for amount in pair]
             shape = (*value.shape[:lead], *grown)
-            line = f"torch.constant_pad_nd({{0}}, {_text(flat)})"
+            line = f"torch.constant_pad_nd({{0}}, {listed(flat)})"
             work = Work(Copied(math.prod(shape) + value.numel(), shape[-1]))
             source = plain(bare(value, lead + first))
             padded = (*source.shape[: source.dim() - len(grown[first:])], *grown[first:])
@@ -284,11 +285,10 @@ class Builder(Products):
         """`torch.einsum` of two operands; the equation, a letter for every axis, tells what is not given."""
         if shape is None or product is None:
             shape, product = _contracted(equation, first.shape, second.shape)
-        moved = Copied(2 * (first.numel() + second.numel() + math.prod(shape)), 1)
-        line = f'torch.einsum("{equation}", {{0}}, {{1}}).contiguous()'
         # It multiplies copies, and what it multiplies them to may be copied again.
-        inside = (first.numel() + second.numel() + math.prod(shape)) * first.itemsize
-        work = Work(moved, product, _EINSUM, inside=inside)
+        copies = first.numel() + second.numel() + math.prod(shape)
+        line = f'torch.einsum("{equation}", {{0}}, {{1}}).contiguous()'
+        work = Work(Copied(2 * copies, 1), product, _EINSUM, inside=copies * first.itemsize)
         return self.make("product", shape, first.dtype, line, (first, second), work)
 
     # Changing tensors.
@@ -411,8 +411,9 @@ class Total:
         self._builder.added(self._value, other)
 
 
-def _text(numbers: Sequence[int]) -> str:
-    return f"({numbers[0]},)" if len(numbers) == 1 else f"({', '.join(map(str, numbers))})"
+def _without_ones(shape: Ints) -> Ints:
+    """A shape without axes of one element, but for one if there are no others."""
+    return tuple(size for size in shape if size != 1) or shape[:1]
 
 
 def _contracted(equation: str, first: Ints, second: Ints) -> tuple[Ints, Product]:
@@ -436,4 +437,4 @@ def _arguments(arguments: Sequence[Any], keywords: dict[str, Any]) -> str:
 
 
 def _table(rows: Sequence[Ints]) -> str:
-    return f"({', '.join(_text(row) for row in rows)},)"
+    return f"({', '.join(listed(row) for row in rows)},)"

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from ndconv._programs.steps import Copied
-from ndconv._programs.values import Place, Value, contiguous_strides, view_strides
+from ndconv._programs.values import Place, Value, contiguous_strides, merged, view_strides
 
 
 def is_dense(value: Value) -> bool:
+    """Whether its rows have no gaps, or its columns."""
     return value.is_contiguous() or value.mT.is_contiguous()
 
 
@@ -58,14 +59,7 @@ def slim(target: Value, source: Value) -> tuple[Value, Value]:
     """Two values of one shape without axes of one element, and with those merged that lie one inside the other."""
     if target.variable.opaque or source.variable.opaque:
         return target, source
-    axes: list[tuple[int, int, int]] = []
-    for size, step, between in zip(target.shape, target.strides, source.strides, strict=True):
-        if size == 1:
-            continue
-        if axes and axes[-1][1:] == (size * step, size * between):
-            axes[-1] = axes[-1][0] * size, step, between
-        else:
-            axes.append((size, step, between))
+    axes = merged(target.shape, target.strides, source.strides)
     shape, steps, others = (tuple(each) for each in zip(*axes, strict=True)) if axes else ((), (), ())
     for wanted in (source.variable.shape, target.variable.shape, target.variable.shape[1:]):
         one, other = view_strides(shape, steps, wanted), view_strides(shape, others, wanted)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from ndconv._form.geometry import Ints
+from ndconv._programs.lines import listed
 from ndconv._programs.values import Place, Span, Value, view_strides
 
 
@@ -29,7 +28,7 @@ def expression(name: str, value: Value, shape: Ints, strides: Ints, start: Place
         part = expression(f"{name}[{index}]", value, shape[1:], strides[1:], start.plus(index.times(strides[0])), False)
         if ".as_strided" not in part:
             return part
-    text = f"{name}.as_strided({_tuple(value.shape)}, {_tuple(value.strides)}"
+    text = f"{name}.as_strided({listed(value.shape)}, {listed(value.strides)}"
     offset = value.offset.plus(start.times(-1))
     if offset == Place():
         return f"{text})"
@@ -89,20 +88,6 @@ def _swapped(values: Ints) -> Ints:
     return (*values[:-2], values[-1], values[-2])
 
 
-def merged(axes: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Sizes and strides of axes, those merged that lie one inside the other."""
-    found: list[tuple[int, int]] = []
-    for size, stride in axes:
-        if found and found[-1][1] == size * stride:
-            found[-1] = found[-1][0] * size, stride
-        else:
-            found.append((size, stride))
-    return found
-
-
-def _tuple(numbers: Sequence[int]) -> str:
-    return f"({numbers[0]},)" if len(numbers) == 1 else f"({', '.join(map(str, numbers))})"
-
-
 def view_call(shape: Ints) -> str:
+    """A call that shows a tensor in a shape."""
     return f".view({', '.join(map(str, shape)) or '()'})"

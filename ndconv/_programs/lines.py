@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import re
 import textwrap
+from collections.abc import Sequence
 
 WIDTH = 120
 _NUMBERS, _TIED = re.compile(r"[([](?:-?[\d.e-]+,? ?)+[])]"), "\0"
 
 
+def listed(numbers: Sequence[int]) -> str:
+    """Numbers as Python writes a tuple of them."""
+    return f"({numbers[0]},)" if len(numbers) == 1 else f"({', '.join(map(str, numbers))})"
+
+
 def commented(line: str, comment: str) -> str:
+    """A line with a comment, if there is room for it."""
     return f"{line}  # {comment}" if comment and len(line) + len(comment) + 4 <= WIDTH else line
 
 

@@ -65,19 +65,16 @@ class Products(Chunks):
     def accumulate(self, total: Value, first: Value, second: Value, *, fresh: bool = False) -> None:
         """``total += first @ second``, or ``=`` if fresh: ``(b, i, k)``, ``(b, i, j)`` and ``(b, j, k)``."""
         number, rows, terms = first.shape
-        product = Product(number, rows, terms, second.shape[2], is_dense(first) and is_dense(second))
-        beta = ", beta=0" if fresh else ""
         if not fresh and self._suits(first, second):
             for index in self.each(number, "g"):
                 self.added(total[index], self._linear(first[index], second[index], "product"))
-        elif number == 1:
-            self.change(
-                f"{{0}}.addmm_({{1}}, {{2}}{beta})", total[0], first[0], second[0], work=Work(None, product, again=True)
-            )
-        else:
-            self.change(
-                f"{{0}}.baddbmm_({{1}}, {{2}}{beta})", total, first, second, work=Work(None, product, again=True)
-            )
+            return
+        product = Product(number, rows, terms, second.shape[2], is_dense(first) and is_dense(second))
+        function, operands = "baddbmm_", (total, first, second)
+        if number == 1:
+            function, operands = "addmm_", (total[0], first[0], second[0])
+        line = f"{{0}}.{function}({{1}}, {{2}}{', beta=0' * fresh})"
+        self.change(line, *operands, work=Work(None, product, again=True))
 
     def _suits(self, first: Value, second: Value) -> bool:
         """Whether oneDNN takes these operands, and takes less time."""
@@ -87,7 +84,7 @@ class Products(Chunks):
             and first.dtype == "float32"
             and rows * inner * columns >= _LEAST_MULTIPLY_ADDS
             and (inner >= _LEAST_SUM or math.prod(second.shape[:-2]) == 1)
-            and (second.is_contiguous() or second.mT.is_contiguous())
+            and is_dense(second)
         )
 
     def _by_onednn(self, first: Value, second: Value, name: str) -> Value:

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 from ndconv._form.geometry import Ints
 from ndconv._programs.builder import Builder
-from ndconv._programs.expressions import expression, merged, view_call
+from ndconv._programs.expressions import expression, view_call
 from ndconv._programs.lifetimes import last_uses, needed
 from ndconv._programs.lines import WIDTH, broken, commented, wrapped
 from ndconv._programs.steps import COPY, Change, Make, Repeat, Step, Unless
-from ndconv._programs.values import Place, Value, Variable, view_strides
+from ndconv._programs.values import Place, Value, Variable, merged, view_strides
 
 _END = 10**9
 # What is larger is given back as soon as nobody needs it any more.
@@ -122,8 +122,8 @@ class _Writer:
             view = Value(value.builder, whole, whole.shape, whole.strides, root=whole.shape).permute(order)
             text = name + "".join(view.chain)
         else:
-            axes = merged(axes)
-            view = replace(value, shape=tuple(size for size, _ in axes), strides=tuple(step for _, step in axes))
+            runs = merged(value.shape, value.strides)
+            view = replace(value, shape=tuple(size for size, _ in runs), strides=tuple(step for _, step in runs))
             text = self.text(replace(view, chain=("", "")))
         if view_strides(view.shape, view.strides, shape) is None:
             return f"{text}.reshape({', '.join(map(str, shape)) or '()'})"

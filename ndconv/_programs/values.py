@@ -421,6 +421,24 @@ def _slice_text(start: int, stop: int, step: int, size: int) -> str:
     return f"{first}:{last}" + (f":{step}" if step > 1 else "")
 
 
+def merged(shape: Ints, *strides: Ints) -> list[Ints]:
+    """Axes of more than one element, those as one that lie one inside the other by all of some strides.
+
+    Example:
+        >>> merged((2, 1, 3, 4), (12, 9, 4, 1)), merged((2, 3), (3, 1), (1, 2))
+        ([(24, 1)], [(2, 3, 1), (3, 1, 2)])
+    """
+    found: list[Ints] = []
+    for size, *steps in zip(shape, *strides, strict=True):
+        if size == 1:
+            continue
+        if found and found[-1][1:] == tuple(size * step for step in steps):
+            found[-1] = (found[-1][0] * size, *steps)
+        else:
+            found.append((size, *steps))
+    return found
+
+
 def view_strides(shape: Ints, strides: Ints, wanted: Ints) -> Ints | None:
     """Strides with which a tensor shows another shape, None if none do: the rule of `torch.Tensor.view`.
 
@@ -432,16 +450,7 @@ def view_strides(shape: Ints, strides: Ints, wanted: Ints) -> Ints | None:
         return None
     if 0 in shape:
         return contiguous_strides(wanted)
-    # Axes that lie one inside the other make one run; a wanted axis is cut from one run.
-    runs: list[tuple[int, int]] = []
-    for size, stride in zip(shape, strides, strict=True):
-        if size == 1:
-            continue
-        if runs and runs[-1][1] == size * stride:
-            runs[-1] = runs[-1][0] * size, stride
-        else:
-            runs.append((size, stride))
-    found: list[int] = []
+    runs, found = merged(shape, strides), list[int]()  # a wanted axis is cut from one run
     left, step = runs.pop() if runs else (1, 1)
     for size in reversed(wanted):
         if left == 1 and size != 1:
