@@ -72,7 +72,7 @@ class SlotPlan:
     def _shapes(self) -> tuple[Ints, Ints]:
         one, other = self.form.slot.operands
         problem = replace(self.problem, geometry=self.form.geometry)
-        return replace(problem, slot=one).folded_shape, replace(problem, slot=other).folded_shape
+        return problem.folded_shape(one), problem.folded_shape(other)
 
     @property
     def matmuls(self) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
-from ndconv._form.cache import MEMORIES
+from ndconv._form import cache
 from ndconv._form.geometry import Geometry, Pairs, Problem, Slot
 from ndconv._lowerings import LOWERINGS, Lowering
 from ndconv._machine.timings import forget
@@ -204,7 +204,7 @@ def register(
             raise TypeError(f"register: {title} must be a function, but is {function!r}")
     if automatic and not exact:
         raise ValueError(f'register: "auto" picks exact lowerings only, but {name!r} is said not to be')
-    _change()
+    cache.clear()  # of what was chosen, priced and compiled with other lowerings
     LOWERINGS[name] = _Registered(name, build, exact, automatic, symbolic, accumulates, refusal, rounding)
 
 
@@ -229,7 +229,7 @@ def unregister(name: str) -> None:
     if get_lowering() == name:
         raise ValueError(f"unregister: {name!r} is the current lowering; set another one first")
     del LOWERINGS[name]
-    _change()
+    cache.clear()
     forget(name)
 
 
@@ -245,9 +245,3 @@ def names() -> tuple[str, ...]:
         ('reshape', 'taps', 'columns', 'window', 'winograd', 'fourier', 'native')
     """
     return tuple(LOWERINGS)
-
-
-def _change() -> None:
-    """Forget what was chosen, priced and compiled with other lowerings."""
-    for memory in MEMORIES:
-        memory.clear()

@@ -1,8 +1,13 @@
-"""Run what a lowering records: its steps as a function of tensors, written out and compiled as the library does it."""
+"""Run what a lowering records: its steps as a function of tensors, written out and compiled as the library does it.
+
+And count the lines of Python that something takes.
+"""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 from torch import Tensor
@@ -33,3 +38,21 @@ def run(lowering: str | Lowering, problem: Problem, first: Tensor, second: Tenso
     """What a lowering computes of operands whose groups are apart."""
     computes = LOWERINGS[lowering] if isinstance(lowering, str) else lowering
     return recorded(lambda b, a, c: computes.build(b, problem, a, c), first, second, **keywords)
+
+
+def lines_of(call: Callable[[], object]) -> int:
+    """Lines of Python that a call takes."""
+    counted = 0
+
+    def trace(frame: FrameType, event: str, argument: object) -> Any:
+        nonlocal counted
+        counted += event == "line"
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        call()
+    finally:
+        sys.settrace(before)
+    return counted

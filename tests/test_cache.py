@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import gc
-import sys
 import threading
 import tracemalloc
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import count, pairwise
-from types import FrameType
 from typing import Any
 
 import pytest
@@ -26,6 +24,7 @@ from ndconv._planner.choice import Setting
 from ndconv._planner.choice import choose as choose_by
 from ndconv._programs.target import Target
 from ndconv.testing import sample
+from tests.programs import lines_of
 
 # Kernel, stride, dilation and size of every axis: small ones, and ones with very many of something.
 SMALL = {1: ((3,), (2,), (1,), (50,)), 3: ((3, 3, 3), (2, 2, 2), (1, 1, 1), (20, 20, 20))}
@@ -55,20 +54,7 @@ def choose(problem: Problem) -> None:
 def lines(problem: Problem) -> int:
     """Lines of Python that it takes to weigh all lowerings for a problem that nobody has met."""
     choose(problem)  # so that tables which serve all problems are there
-    counted = 0
-
-    def trace(frame: FrameType, event: str, argument: object) -> Any:
-        nonlocal counted
-        counted += event == "line"
-        return trace
-
-    before = sys.gettrace()
-    sys.settrace(trace)
-    try:
-        choose(replace(problem, batch=problem.batch + next(FURTHER)))
-    finally:
-        sys.settrace(before)
-    return counted
+    return lines_of(lambda: choose(replace(problem, batch=problem.batch + next(FURTHER))))
 
 
 @pytest.mark.parametrize("channels", [1, 64])
@@ -115,12 +101,10 @@ def test_runs_phases_and_residues_are_as_many_as_are_listed() -> None:
 @pytest.fixture
 def little(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Memories of 32 KiB each."""
-    for memory in MEMORIES:
-        memory.clear()
+    _cache.clear()
     monkeypatch.setattr(_cache, "_BYTES", 2**15)
     yield
-    for memory in MEMORIES:
-        memory.clear()
+    _cache.clear()
 
 
 def steps(lowering: str, sizes: range) -> None:

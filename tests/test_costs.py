@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import math
-import sys
 import tracemalloc
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
-from types import FrameType
 from typing import Any
 
 import pytest
@@ -36,6 +34,7 @@ from ndconv._programs.values import Value
 from ndconv._tensors.dtypes import name_of
 from ndconv._tensors.execute import _load
 from ndconv.testing import sample
+from tests.programs import lines_of
 
 ROOMY, TIGHT = (Target("cpu", limit) for limit in (2**28, 3000))
 DTYPES = {8: torch.float64, 4: torch.float32, 16: torch.complex128}
@@ -376,23 +375,10 @@ FAR = {
 }
 
 
-def lines_to_price(problem: Problem) -> int:
-    counted = 0
-
-    def trace(frame: FrameType, event: str, argument: object) -> Any:
-        nonlocal counted
-        counted += event == "line"
-        return trace
-
-    before = sys.gettrace()
-    sys.settrace(trace)
-    try:
-        for name in automatic(LOWERINGS):
-            if LOWERINGS[name].refusal(problem) is None:
-                _choice.cost.__wrapped__(name, problem, setting(dtype="float32"))  # type: ignore[attr-defined]
-    finally:
-        sys.settrace(before)
-    return counted
+def price_all(problem: Problem) -> None:
+    for name in automatic(LOWERINGS):
+        if LOWERINGS[name].refusal(problem) is None:
+            _choice.cost.__wrapped__(name, problem, setting(dtype="float32"))  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("slot", Slot)
@@ -400,13 +386,13 @@ def lines_to_price(problem: Problem) -> int:
 def test_pricing_stays_cheap(name: str, slot: Slot) -> None:
     geometry, size = FAR[name]
     problem = Problem(slot, geometry, 8, 4, 4, size, geometry.output_size(size), 4)
-    lines_to_price(problem)  # tables that serve all problems
+    price_all(problem)  # tables that serve all problems
     tracemalloc.start()
-    lines_to_price(problem)
+    price_all(problem)
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert most < 2**20
-    assert lines_to_price(replace(problem, batch=9)) < 100_000
+    assert lines_of(lambda: price_all(replace(problem, batch=9))) < 100_000
 
 
 def test_a_program_in_parts_is_computed_in_parts() -> None:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 import ndconv
-from ndconv._form.cache import MEMORIES
+from ndconv._form import cache
 from ndconv._form.geometry import Problem, Slot
 from ndconv._lowerings import LOWERINGS
 from ndconv._machine import timings as _timings
@@ -319,10 +319,8 @@ def test_a_contender_that_a_device_lacks_is_out(monkeypatch: pytest.MonkeyPatch,
             raise NotImplementedError("no such kernel")
         return b.call("convolution", problem.shape(problem.slot), *operands)
 
-    for memory in MEMORIES:
-        memory.clear()
+    cache.clear()
     monkeypatch.setattr(LOWERINGS["native"], "build", lacking)
     step("cpu")
-    for memory in MEMORIES:
-        memory.clear()
+    cache.clear()
     assert all("native" not in seconds and seconds for seconds in table.values())

@@ -22,7 +22,7 @@ import ndconv
 from ndconv._autograd import convolution as _convolution
 from ndconv._autograd import function as _function
 from ndconv._autograd import operator as _operator
-from ndconv._form.cache import MEMORIES
+from ndconv._form import cache
 from ndconv._form.geometry import Form, Geometry
 from ndconv._lowerings import LOWERINGS, Lowering, _runs, _windowed, columns, fourier, reshape, taps, window
 from ndconv._machine import target as _target
@@ -51,8 +51,7 @@ TRIALS = [trial for trial, _ in matrix("quick").trials if trial.transform != "co
 
 def forget() -> None:
     """Empty the library's caches."""
-    for memory in MEMORIES:
-        memory.clear()
+    cache.clear()
     for found in gc.get_objects():
         if type(found) is functools._lru_cache_wrapper:
             module = found.__wrapped__.__module__
@@ -106,7 +105,7 @@ FAULTS: dict[str, tuple[Any, str, str, str]] = {
         _runs, "_by_shift", "divmod(dilation * k - lo, stride)", "divmod(stride * k - lo, dilation)",
     ),
     "padding that is not zero": (
-        Builder, "pad", "torch.constant_pad_nd({{0}}, {_text(flat)})", "torch.constant_pad_nd({{0}}, {_text(flat)}, 1)",
+        Builder, "pad", "constant_pad_nd({{0}}, {listed(flat)})", "constant_pad_nd({{0}}, {listed(flat)}, 1)",
     ),
     "remainder rows not zero": (
         Builder, "unpad", "return self.pad(value, tuple((-lo, -hi) for lo, hi in amounts))",

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import ndconv
-from ndconv._form.cache import MEMORIES
+from ndconv._form import cache
 from ndconv._form.geometry import Geometry, Problem, Slot
 from ndconv._lowerings import LOWERINGS, Lowering
 from ndconv._machine import target as _target
@@ -25,8 +25,7 @@ HALVES = pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=[
 def forget() -> None:
     """Programs and what they may count on."""
     _target._target.cache_clear()
-    for memory in MEMORIES:
-        memory.clear()
+    cache.clear()
 
 
 @pytest.fixture(autouse=True)

@@ -19,8 +19,7 @@ import torch
 from torch import Tensor
 
 import ndconv
-from ndconv._form import cache as _cache
-from ndconv._form.cache import MEMORIES
+from ndconv._form import cache
 from ndconv._form.geometry import Form, Geometry, Slot
 from ndconv._machine import target as _target
 from ndconv._tensors import execute as _execute
@@ -30,17 +29,12 @@ from ndconv._tensors.execute import program_of
 PER_SIZE = {"winograd": 80 * 2**10}
 
 
-def forget() -> None:
-    for memory in MEMORIES:
-        memory.clear()
-
-
 @pytest.fixture(autouse=True)
 def forgotten() -> Iterator[None]:
     """Every test compiles its programs itself."""
-    forget()
+    cache.clear()
     yield
-    forget()
+    cache.clear()
 
 
 def integers(*shape: int) -> Tensor:
@@ -106,7 +100,7 @@ def test_threads_compile_the_same_problem_at_once() -> None:
     x, w = integers(2, 3, 9, 8), integers(4, 3, 3, 2)
     want = ndconv.functional.conv2d(x, w, None, (2, 1), 1, (1, 2))
     for _ in range(5):
-        forget()
+        cache.clear()
         barrier, found = threading.Barrier(4), list[Any]()
 
         def work(barrier: threading.Barrier = barrier, found: list[Any] = found) -> None:
@@ -185,7 +179,7 @@ def test_a_traceback_shows_the_line_that_failed() -> None:
     linecache.checkcache()
     assert frame.filename in linecache.cache
     del program, caught, frame, _
-    forget()
+    cache.clear()
     gc.collect()
     assert not [name for name in linecache.cache if str(name).startswith("<ndconv program ")]
 
@@ -212,7 +206,7 @@ def test_a_new_problem_keeps_little(lowering: str) -> None:
 
 
 def test_programs_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_cache, "_BYTES", 2**16)
+    monkeypatch.setattr(cache, "_BYTES", 2**16)
     train(range(20, 120), "taps")
     kept = _execute._programs
     assert 0 < kept.bytes <= 2**16
@@ -222,6 +216,6 @@ def test_programs_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     gc.collect()
     lines = [name for name in linecache.cache if str(name).startswith("<ndconv program ")]
     assert len(lines) == len(kept.answers)
-    monkeypatch.setattr(_cache, "_ENTRIES", 2)
+    monkeypatch.setattr(cache, "_ENTRIES", 2)
     train(range(120, 122), "taps")
     assert len(kept.answers) == 2

@@ -11,7 +11,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 import ndconv
-from ndconv._form.cache import MEMORIES
+from ndconv._form import cache
 from ndconv._form.geometry import Geometry, Problem, Slot
 from ndconv._lowerings import LOWERINGS
 from ndconv._lowerings._cook_toom import MOST, growth, matrices, transforms
@@ -141,8 +141,7 @@ def test_a_nan_reaches_no_further_than_its_tiles(slot: Slot) -> None:
 
 
 def test_what_stands_for_tensors_leaves_nothing_behind() -> None:
-    for memory in MEMORIES:
-        memory.clear()
+    cache.clear()
     x, w = torch.randn(2, 3, 9, 8), torch.randn(4, 3, 3, 3)
     for _ in range(2):
         with FakeTensorMode() as mode:

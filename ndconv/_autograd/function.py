@@ -168,7 +168,7 @@ def _layouts(form: Form, first: Tensor, second: Tensor) -> tuple[bool, ...]:
     own = is_channels_last(first), is_channels_last(second)
     if not (form.channels_last or own[0] or own[1]):
         return own
-    result = any(own) if form.channels_last is None else form.channels_last
+    result = form.gives_channels_last(*own)
     return tuple(last if slot is Slot.WEIGHT else result for slot, last in zip(form.slot.operands, own, strict=True))
 
 

@@ -78,12 +78,8 @@ def _run(first: Tensor, second: Tensor, *arguments: Any) -> Tensor:
 @torch.library.register_fake(NAME, lib=LIBRARY)  # type: ignore[untyped-decorator]
 def _without_numbers(first: Tensor, second: Tensor, *arguments: Any) -> Tensor:
     form = form_of(*arguments)
-    n, g, *rest = problem_of(form, first.shape, second.shape, first.itemsize).shape(form.slot)
-    axis = form.slot.group_axis
-    folded = (n * g, *rest) if axis == 0 else (n, g * rest[0], *rest[1:])
-    last = form.channels_last
-    if last is None:
-        last = is_channels_last(first) or is_channels_last(second)
+    folded = problem_of(form, first.shape, second.shape, first.itemsize).folded_shape(form.slot)
+    last = form.gives_channels_last(is_channels_last(first), is_channels_last(second))
     dtype = wide_dtype(first.dtype) if form.wide else first.dtype
     return torch.empty_strided(folded, layout_strides(folded, last), dtype=dtype, device=first.device)
 

@@ -109,6 +109,12 @@ def recalled(function: Callable[Arguments, Answer]) -> Callable[Arguments, Answe
     return call
 
 
+def clear() -> None:
+    """Forget everything that was remembered."""
+    for each in MEMORIES:
+        each.clear()
+
+
 def memory() -> Memory:
     """A new memory, cleared with the others."""
     MEMORIES.append(Memory())

@@ -163,6 +163,10 @@ class Form(_Key):
 
     __hash__ = _Key._remembered
 
+    def gives_channels_last(self, first: bool, second: bool) -> bool:
+        """Whether the result is laid out so, of operands that are or are not."""
+        return first or second if self.channels_last is None else self.channels_last
+
     def derivative(self, slot: Slot, channels_last: bool) -> Form:
         """The form with an operand's slot open instead, as a derivative needs it."""
         return Form(slot, self.geometry, self.input_size, self.lowering, False, channels_last)
@@ -246,10 +250,9 @@ class Problem(_Key):
         space = {Slot.INPUT: self.input_size, Slot.WEIGHT: self.geometry.kernel, Slot.OUTPUT: self.output_size}
         return (*(sizes[index] for index in slot.indices), *space[slot])
 
-    @property
-    def folded_shape(self) -> Ints:
-        """Shape of the open slot's tensor as torch lays it out, with its groups folded into the axis after them."""
-        shape, axis = self.shape(self.slot), self.slot.group_axis
+    def folded_shape(self, slot: Slot) -> Ints:
+        """Shape of a slot's tensor as torch lays it out, with its groups folded into the axis after them."""
+        shape, axis = self.shape(slot), slot.group_axis
         return (*shape[:axis], shape[axis] * shape[axis + 1], *shape[axis + 2 :])
 
     @property

@@ -42,7 +42,7 @@ class Native(Lowering):
         call = _call(problem)
         operands = b.pad(x, call.first).flatten(1, 2), w.flatten(0, 1)
         y = b.call(
-            "convolution", _folded(problem, Slot.OUTPUT), *operands, None, *call.arguments,
+            "convolution", problem.folded_shape(Slot.OUTPUT), *operands, None, *call.arguments,
             name="y", work=_work(problem),
         )  # fmt: skip
         return ungroup(y, 1, problem.geometry.groups)
@@ -50,14 +50,14 @@ class Native(Lowering):
     def input(self, b: Steps, problem: Problem, w: Array, y: Array) -> Array:
         call = _call(problem)
         # The same kernel as of the backward, which wants an input to look at the shape of.
-        shape, operands = _folded(problem, Slot.INPUT), (y.flatten(1, 2), w.flatten(0, 1))
+        shape, operands = problem.folded_shape(Slot.INPUT), (y.flatten(1, 2), w.flatten(0, 1))
         if call.first:
             shape = (*shape[:2], *(size + lo + hi for size, (lo, hi) in zip(shape[2:], call.first, strict=True)))
         x = b.call("convolution", shape, *operands, None, *call.transposed, name="x", work=_work(problem))
         return b.unpad(ungroup(x, 1, problem.geometry.groups), call.first)
 
     def weight(self, b: Steps, problem: Problem, x: Array, y: Array) -> Array:
-        call, shape = _call(problem), _folded(problem, Slot.WEIGHT)
+        call, shape = _call(problem), problem.folded_shape(Slot.WEIGHT)
         w = y.new_empty(shape)
         operands = y.flatten(1, 2), b.pad(x, call.first).flatten(1, 2), b.named("w", w)
         w = b.call(
@@ -65,12 +65,6 @@ class Native(Lowering):
             item=1, name="w", work=_work(problem),
         )  # fmt: skip
         return ungroup(w, 0, problem.geometry.groups)
-
-
-def _folded(problem: Problem, slot: Slot) -> Ints:
-    """Shape of a slot's tensor in torch's layout."""
-    shape, axis = problem.shape(slot), slot.group_axis
-    return (*shape[:axis], shape[axis] * shape[axis + 1], *shape[axis + 2 :])
 
 
 def _work(problem: Problem) -> Work:

@@ -61,9 +61,7 @@ def computed(b: Steps, form: Form, choose: Callable[[Problem], str], first: Arra
     Returns:
         ``(n, g*c, *I)``, ``(g*d, c, *K)`` or ``(n, g*d, *O)``, channels-last if the form says so, or an operand is.
     """
-    last = form.channels_last
-    if last is None:
-        last = b.is_channels_last(first) or b.is_channels_last(second)
+    last = form.gives_channels_last(b.is_channels_last(first), b.is_channels_last(second))
     return b.laid_out(_folded(b, form, choose, first, second), last)
 
 
@@ -73,11 +71,16 @@ def _folded(b: Steps, form: Form, choose: Callable[[Problem], str], first: Array
     problem = problem_of(form, first.shape, second.shape, itemsize)
     if first.numel() == 0 or second.numel() == 0:
         # Operands without elements are an empty sum. Seen to here, so that no lowering has to care about them.
-        return b.zeros(problem.folded_shape, wide_dtype(dtype) if form.wide else dtype, first)
+        return b.zeros(problem.folded_shape(slot), wide_dtype(dtype) if form.wide else dtype, first)
     parts = None if b.symbolic else ties(form)
     if parts is not None:
         return assembled(
-            b, form, parts, (first, second), problem.folded_shape, lambda *part: computed(b, part[0], choose, *part[1:])
+            b,
+            form,
+            parts,
+            (first, second),
+            problem.folded_shape(slot),
+            lambda *part: computed(b, part[0], choose, *part[1:]),
         )
     a, c = (
         ungroup(operand, each.group_axis, form.geometry.groups)

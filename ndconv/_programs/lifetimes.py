@@ -29,22 +29,17 @@ def last_uses(steps: Sequence[Step]) -> tuple[dict[Variable, int], int]:
     """
     last: dict[Variable, int] = {}
     _last_uses(steps, 0, last)
-    made = max((last_made(steps)), default=0)
+    position = made = 0
+    for step in steps:
+        position += positions(step)
+        if isinstance(step, Make) or (isinstance(step, Repeat | Unless) and _made_in(step.steps)):
+            made = position
     return last, made
 
 
-def last_made(steps: Sequence[Step], position: int = 0) -> list[int]:
-    """Positions of what makes variables; that of a loop's end if the loop does."""
-    found = []
-    for step in steps:
-        position += 1
-        if isinstance(step, Repeat | Unless):
-            inside = last_made(step.steps, position)
-            position = _last_uses(step.steps, position, {}) + 1
-            found += [position] if inside else []
-        elif isinstance(step, Make):
-            found.append(position)
-    return found
+def positions(step: Step) -> int:
+    """How many positions a step takes: one, and where others are inside theirs and one for the end."""
+    return 2 + sum(map(positions, step.steps)) if isinstance(step, Repeat | Unless) else 1
 
 
 def _last_uses(steps: Sequence[Step], position: int, last: dict[Variable, int]) -> int:

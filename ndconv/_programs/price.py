@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ndconv._programs.builder import Builder
-from ndconv._programs.lifetimes import last_uses
-from ndconv._programs.steps import Change, Make, Product, Repeat, Step, Unless, walk
+from ndconv._programs.lifetimes import last_uses, positions
+from ndconv._programs.steps import Change, Make, Product, Repeat, Step, walk
 from ndconv._programs.values import Value, Variable
 
 # Elements that could be copied in the time that starting on a row takes, and bytes in the time that an element takes
@@ -124,36 +124,29 @@ def workspace(builder: Builder, result: Value) -> int:
 
 
 class _Alive:
+    """The buffers alive at each step."""
+
     def __init__(self, last: dict[Variable, int], result: Variable) -> None:
         self.last, self.result = last, result
         self.position = self.now = self.peak = 0
         self.alive: set[Variable] = set()
 
     def most(self, steps: Sequence[Step]) -> int:
+        """Run through steps; the most bytes alive until then. What is run seldom is left out."""
         self._run(steps)
         return self.peak
 
     def _run(self, steps: Sequence[Step]) -> None:
         for step in steps:
-            self.position += 1
+            self.position += 1 if isinstance(step, Repeat) else positions(step)
             if isinstance(step, Make) and step.target is not self.result:
                 self.alive.add(step.target)
                 self.now += step.target.bytes
             if isinstance(step, Make | Change):
                 self.peak = max(self.peak, self.now + step.work.inside)
-            if isinstance(step, Repeat | Unless):
-                if isinstance(step, Repeat):
-                    self._run(step.steps)
-                else:
-                    self._skip(step.steps)
+            if isinstance(step, Repeat):
+                self._run(step.steps)
                 self.position += 1
             for variable in [each for each in self.alive if self.last[each] <= self.position]:
                 self.alive.remove(variable)
                 self.now -= variable.bytes
-
-    def _skip(self, steps: Sequence[Step]) -> None:
-        for step in steps:
-            self.position += 1
-            if isinstance(step, Repeat | Unless):
-                self._skip(step.steps)
-                self.position += 1

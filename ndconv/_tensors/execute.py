@@ -139,6 +139,7 @@ def compiled(
 
 
 def setting_of(dtype: torch.dtype, wide: bool, device: torch.device) -> Setting:
+    """What a choice depends on beside the problem, at the moment."""
     return Setting(name_of(dtype), wide, wants_exact(dtype), target_of(device))
 
 
@@ -205,9 +206,7 @@ def _fastest(form: Form, first: Tensor, second: Tensor) -> Form:
     """The form by what took the least time, all measured now if they were not before and it is worth the while."""
     if first.is_meta or first.numel() == 0 or second.numel() == 0:
         return _named(form, AUTO)  # computing without numbers takes no time
-    last = form.channels_last
-    if last is None:
-        last = is_channels_last(first) or is_channels_last(second)
+    last = form.gives_channels_last(is_channels_last(first), is_channels_last(second))
     problem, exact = problem_for(form, first, second), wants_exact(first.dtype)
     key = key_of(problem, first, last)
     seconds = lookup(key)

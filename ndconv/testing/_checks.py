@@ -35,7 +35,6 @@ from ndconv.testing._compare import (
     NotApplicableError,
     UnmetError,
     differentiated,
-    is_exact,
     laid_out,
     needs_numbers,
     outer,
@@ -45,7 +44,7 @@ from ndconv.testing._compare import (
     tolerance,
     unequal,
 )
-from ndconv.testing._space import INTEGERS
+from ndconv.testing._space import INTEGERS, is_exact
 from ndconv.testing._subject import Subject
 
 # Error of a result of random numbers, in units of the dtype's epsilon times the sum of the absolute products plus the

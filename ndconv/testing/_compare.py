@@ -12,6 +12,7 @@ from torch import Tensor
 from ndconv._lowerings import LOWERINGS
 from ndconv._tensors.dtypes import wide_dtype
 from ndconv.testing._oracle import Array
+from ndconv.testing._space import is_exact
 from ndconv.testing._subject import Subject
 
 
@@ -21,11 +22,6 @@ class UnmetError(Exception):
 
 class NotApplicableError(Exception):
     """There is nothing to check here, and why."""
-
-
-def is_exact(name: str) -> bool:
-    """Whether a lowering promises equality: "auto" does, and "fastest" as it is tried here, under `set_exact`."""
-    return name not in LOWERINGS or LOWERINGS[name].exact
 
 
 def tolerance(subject: Subject, dtype: torch.dtype | None = None, norms: float | None = None) -> float:

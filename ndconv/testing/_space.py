@@ -191,7 +191,7 @@ CONSTRAINTS = (
     Constraint(
         "a transform spreads what is not finite, and what torch's kernels make of it is for torch to say",
         ("values", "lowering"),
-        lambda values, lowering: values == "usual" or (_is_exact(lowering) and lowering != "native"),
+        lambda values, lowering: values == "usual" or (is_exact(lowering) and lowering != "native"),
     ),
     Constraint(
         "taps computes again what is not finite, and an exporter cannot look",
@@ -210,7 +210,8 @@ CONSTRAINTS = (
 )
 
 
-def _is_exact(lowering: str) -> bool:
+def is_exact(lowering: str) -> bool:
+    """Whether a lowering promises equality: "auto" does, and "fastest" as it is tried here, under `set_exact`."""
     return lowering not in LOWERINGS or LOWERINGS[lowering].exact
 
 
