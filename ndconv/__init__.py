@@ -5,7 +5,7 @@
 - `ndconv.functional`: `convnd`, `conv_transposend`, `unfoldnd`, `foldnd` and their kin of 1, 2 and 3 axes.
 - `ndconv.grad`: gradients as plain functions, also per sample.
 - `plan`: what a convolution will run, and why; `set_lowering`, `lowering`: what it shall run; `set_exact`: what it
-  shall not.
+  shall not; `calibrate`: how fast this machine goes.
 - `ndconv.lowerings`: lowerings of your own.
 - `ndconv.testing`: exact checks, to be run on a device of yours.
 """
@@ -16,6 +16,7 @@ from ndconv import lowerings as lowerings
 from ndconv import nn as nn
 from ndconv._convert import Change, Conversion, convert, revert
 from ndconv._explain import ConvPlan, SlotPlan, plan
+from ndconv._machine.profile import Profile, calibrate
 from ndconv._machine.timings import load_timings, save_timings
 from ndconv._planner.exact import get_exact, set_exact
 from ndconv._planner.selection import get_lowering, lowering, set_lowering
@@ -60,7 +61,9 @@ __all__ = [
     "LazyConvTranspose2d",
     "LazyConvTranspose3d",
     "LazyConvTransposeNd",
+    "Profile",
     "SlotPlan",
+    "calibrate",
     "convert",
     "functional",
     "get_exact",

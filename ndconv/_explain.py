@@ -13,6 +13,7 @@ from ndconv import _rules
 from ndconv._form.geometry import Convolution, Form, Geometry, Ints, Problem, Slot
 from ndconv._form.subscripts import equation
 from ndconv._lowerings import LOWERINGS, Lowering
+from ndconv._machine.profile import profile_of
 from ndconv._machine.timings import devices, recall
 from ndconv._planner.choice import AUTO, FASTEST, Choice, choose
 from ndconv._planner.selection import resolve
@@ -135,6 +136,7 @@ class ConvPlan:
         weight_shape: Shape of the weight, as torch lays it out.
         output_shape: ``(batch, out_channels, *space)``.
         dtype: Element type, by name.
+        profile: The rates that prices are made of: built-in ones, or those that `ndconv.calibrate` has measured.
         output: The operation itself.
         grad_input: The gradient of the input.
         grad_weight: The gradient of the weight.
@@ -146,6 +148,7 @@ class ConvPlan:
     weight_shape: Ints
     output_shape: Ints
     dtype: str
+    profile: str
     output: SlotPlan
     grad_input: SlotPlan
     grad_weight: SlotPlan
@@ -166,6 +169,7 @@ class ConvPlan:
             f"-> {self.output_shape}  {self.dtype}",
             f"stride {geometry.stride}  padding {geometry.padding}{border}  dilation {geometry.dilation}  "
             f"groups {geometry.groups}",
+            f"profile {self.profile}",
         ]
         return "\n".join([*header, *map(str, (self.output, self.grad_input, self.grad_weight))])
 
@@ -267,7 +271,7 @@ def plan(
         dtype = operand.dtype if isinstance(operand, Tensor) else dtype
     dtype = dtype or torch.get_default_dtype()
     device = next((each.device for each in (input, weight) if isinstance(each, Tensor)), torch.get_default_device())
-    itemsize = computed_in(dtype, device.type == "cpu").itemsize
+    itemsize = computed_in(dtype, device).itemsize
     x_shape, w_shape = (
         _rules.sizes("plan", name, tuple(operand.shape) if isinstance(operand, Tensor) else operand)
         for name, operand in (("input", input), ("weight", weight))
@@ -303,7 +307,7 @@ def plan(
         )
     result_shape = convolution.input_shape if transposed else convolution.output_shape
     shapes = x_shape, w_shape, result_shape(x_shape, w_shape)
-    return ConvPlan(transposed, convolution, *shapes, setting.dtype, **plans)
+    return ConvPlan(transposed, convolution, *shapes, setting.dtype, profile_of(device.type).title, **plans)
 
 
 def _seen(problem: Problem) -> Problem:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ndconv._form.geometry import Problem
 from ndconv._lowerings import LOWERINGS, Lowering
+from ndconv._machine.profile import built_in
 from ndconv._machine.target import target_of
 from ndconv._programs.builder import Builder
 from ndconv._programs.source import source
@@ -21,6 +22,9 @@ from ndconv._programs.target import Target
 from ndconv._programs.values import Value
 from ndconv._tensors.dtypes import name_of
 from ndconv._tensors.execute import _load
+
+RATES = built_in("cpu", "avx2").rates
+"""Of one kind of processor, whichever this is."""
 
 
 def recorded(steps: Callable[..., Value], *tensors: Tensor, target: Target | None = None) -> Tensor:

@@ -18,15 +18,16 @@ from torch.utils.flop_counter import FlopCounterMode
 import ndconv
 from ndconv._form.geometry import Form, Geometry, Problem, Slot
 from ndconv._lowerings import LOWERINGS
-from ndconv._lowerings._phases import gathers
 from ndconv._lowerings._samples import samples_last
-from ndconv._machine.rates import RATES
+from ndconv._lowerings.columns import Columns
 from ndconv._planner import choice as _choice
-from ndconv._planner.choice import AUTO, NAMES, Setting, automatic, choose, cost
+from ndconv._planner.choice import AUTO, NAMES, Setting, automatic, cheapest, choose
 from ndconv._planner.computed import computed, widened
 from ndconv._programs import source as _source
 from ndconv._programs.builder import Builder
+from ndconv._programs.copies import moved
 from ndconv._programs.price import Cost, price
+from ndconv._programs.rates import ProductRate
 from ndconv._programs.source import source
 from ndconv._programs.steps import Copied, Product, Work
 from ndconv._programs.target import Target
@@ -34,9 +35,9 @@ from ndconv._programs.values import Value
 from ndconv._tensors.dtypes import name_of
 from ndconv._tensors.execute import _load
 from ndconv.testing import sample
-from tests.programs import lines_of
+from tests.programs import RATES, lines_of
 
-ROOMY, TIGHT = (Target("cpu", limit) for limit in (2**28, 3000))
+ROOMY, TIGHT = (Target("cpu", limit, RATES) for limit in (2**28, 3000))
 DTYPES = {8: torch.float64, 4: torch.float32, 16: torch.complex128}
 # What the sum that tells whether all is finite takes, and what it is told by.
 _FINITE = 64
@@ -44,6 +45,11 @@ _FINITE = 64
 
 def setting(target: Target = ROOMY, dtype: str = "float64") -> Setting:
     return Setting(dtype, False, False, target)
+
+
+def cost(name: str, problem: Problem, setting: Setting) -> Cost:
+    """Of the cheapest way."""
+    return cheapest(name, problem, setting)[0]
 
 
 # Two groups of 3 channels to 4, five samples of 9x8; windows do not overlap.
@@ -57,59 +63,77 @@ def test_worked_example() -> None:
     # Windows as columns, and the weight once for every sample.
     assert (got.multiply_adds, got.workspace) == (18 * Y, (WINDOWS + 5 * W) * 8)
     assert got.matmuls == "10 x (4, 18) @ (18, 12)"
-    # A product of four rows takes as long as reading its operands three times.
-    assert got.bytes_cached == 3 * (WINDOWS + 5 * W) * 8
-    assert got.bytes_moved >= 8 * (2 * X + W + Y)
-    assert got.bytes_moved < 8 * (2 * X + W + Y + 20 * X)
-    computing = got.multiply_adds / RATES.multiply_adds[8][0]
-    calls = 3 + 9 / 10  # a copy of each operand and the product, whose every further matrix counts a tenth
-    moving = got.bytes_moved / RATES.moved + got.bytes_cached / RATES.cached
-    assert got.nanoseconds == pytest.approx(computing + moving + calls * RATES.call)
+    # The copies read and write all of it, the weight is read once; and the products read that and write the output.
+    copied, multiplied = 2 * WINDOWS + 6 * W, WINDOWS + 5 * W + Y
+    assert got.bytes_moved == 8 * (copied + multiplied)
+    assert got.calls == 3
+    product = RATES.products["float64"]["batch"].nanoseconds(Product(10, 4, 18, 12, "batch"))
+    assert got.nanoseconds > product + 3 * RATES.call + 8 * copied * RATES.cached
 
 
-def test_nanoseconds_are_computing_moving_and_starting() -> None:
+def test_nanoseconds_are_those_of_each_step() -> None:
     """Of steps that are written down here, one of each kind."""
-    rates = replace(RATES, multiply_adds={8: (2.0, 1.0)}, moved=4.0, cached=8.0, call=1000.0, large=2**20, page=0.5)
-    builder = Builder(ROOMY, prices=True)
+    rate = ProductRate(multiply_add=0.5, narrow=7.0, read=0.25, written=0.125, each=100.0, start=30.0)
+    rates = replace(
+        RATES, products={"float64": {"blas": rate, "batch": rate}}, call=1000.0, view=10.0, cached=0.25, streamed=0.5,
+        cache=2**20, row=3.0, block=5.0, apart=9.0, fresh=2.0, large=2**22,
+    )  # fmt: skip
+    builder = Builder(ROOMY._replace(rates=rates), prices=True)
     a, c = builder.operand("a", (10, 20), None, "float64"), builder.operand("c", (20, 30), None, "float64")
-    made = builder.call("f", (10, 30), a, c, work=Work(None, Product(1, 10, 20, 30)))
+    made = builder.call("f", (10, 30), a, c, work=Work(None, Product(1, 10, 20, 30, "blas")))
+    product = 1000 + 0.5 * 6000 + 0.25 * 40 * 20 + 0.125 * 300 + 30
     for _ in builder.each(7, "n"):
-        builder.change("g", made, a, c, work=Work(None, Product(1, 10, 20, 30, dense=False), again=True))
-    builder.change("h", made, work=Work(Copied(300, 300), calls=2))
-    found = price(builder, made, rates)
-    moved = 8 * (300 + 200 + 600) + 8 * 300 * (1 + 18 / 600)
-    expected = 6000 / 2 + 7 * 6000 + moved / 4 + 7 * 8 * 1100 / 8 + 10 * 1000
-    assert found.nanoseconds == pytest.approx(expected)
+        builder.change("g", made, a[:, :10], c, work=Work(Copied.plain(300), Product(3, 10, 20, 4, "batch")))
+    narrow = 1000 + 10 + 3 * (7 * 200 + 0.25 * 14 * 20 + 0.125 * 40) + 2 * 100 + 30
+    again = 300 * 8 * 0.25 + (3 + 5) / 2
+    builder.change("h", made.mT, work=Work(Copied(300, 10, 30, 2), calls=2))
+    once = 2000 + 10 + 300 * (8 * 0.5 + 3 / 20 + 2 * 5 / 60)
+    builder.change("h", made, work=Work(Copied.plain(300)._replace(apart=True)))
+    apart = 1000 + 300 * 9 + 5 / 2
+    found = price(builder, made)
+    assert found.nanoseconds == pytest.approx(product + 7 * (narrow + again) + once + apart)
     assert found == Cost(
-        multiply_adds=8 * 6000,
-        bytes_moved=round(moved),
-        bytes_cached=7 * 8 * (300 + 200 + 600),
+        multiply_adds=6000 + 7 * 3 * 800,
+        bytes_moved=8 * (40 * 20 + 300 + 7 * 300 + 300 + 300),
         workspace=0,
-        matmuls="8 x (10, 20) @ (20, 30)",
-        calls=1 + 7 + 2,
+        matmuls="21 x (10, 20) @ (20, 4), 1 x (10, 20) @ (20, 30)",
+        calls=1 + 7 + 2 + 1,
         nanoseconds=found.nanoseconds,
     )
     # Memory fresh from the system, from so many bytes on.
-    size = 2**20 // 8
-    for elements, page in ((size - 1, 0.0), (size, 2**20 * 0.5)):
-        builder = Builder(ROOMY, prices=True)
+    size = 2**22 // 8
+    for elements, fresh in ((size - 1, 0.0), (size, 2**22 * 2.0)):
+        builder = Builder(ROOMY._replace(rates=rates), prices=True)
         first = builder.operand("a", (elements,), None, "float64")
         buffer = builder.call("f", (elements,), first)
-        result = builder.call("f", (1,), buffer)
-        found = price(builder, result, rates)
+        found = price(builder, builder.call("f", (1,), buffer))
         assert found.workspace == 8 * elements
-        assert found.nanoseconds == pytest.approx(2 * 1000 + page)
-    assert RATES.multiply_adds[4][0] > RATES.multiply_adds[4][1]
+        assert found.nanoseconds == pytest.approx(2 * 1000 + fresh)
 
 
 def test_gaps_and_short_rows_take_longer() -> None:
-    def moved(copied: Copied) -> int:
-        builder = Builder(ROOMY, prices=True)
-        made = builder.call("f", (100,), builder.operand("a", (100,), None, "float32"), work=Work(copied))
-        return price(builder, made, RATES).bytes_moved
+    times = [
+        RATES.moving(copied, "float32")
+        for copied in (
+            Copied.plain(1000), Copied(1000, 100, 1000), Copied(1000, 100, 200), Copied(1000, 100, 200, 5),
+            Copied(1000, 4, 200, 5), Copied(1000, 1, 8, 5),
+        )
+    ]  # fmt: skip
+    assert times == sorted(times)
+    assert RATES.moving(Copied.plain(1000)._replace(apart=True), "float32") > 2 * times[0]
+    assert RATES.moving(Copied.plain(1000), "float32", again=True) < times[0]
 
-    assert moved(Copied(1000, 1000)) < moved(Copied(1000, 10)) < moved(Copied(1000, 1))
-    assert moved(Copied(1000, 1000, apart=True)) == pytest.approx(moved(Copied(1000, 1000)) * 2, rel=0.02)
+
+def test_copies_are_told_by_their_rows_and_gaps() -> None:
+    builder = Builder(ROOMY)
+    x = builder.operand("x", (4, 6, 10), None, "float32")
+    assert moved(x) == Copied(480, 240, 240)
+    assert moved(x[:, :, :8]) == Copied(192 + 192, 8, 192, 2)
+    assert moved(x[:, :3, :8]) == Copied(96 + 96, 8, 24, 3)
+    assert moved(x.transpose(1, 2)) == Copied(480, 6, 60, 3, apart=True)
+    assert moved(x[:, :, ::2]) == Copied(240, 120, 120, 1, apart=True)
+    # torch goes along the rows of what is written.
+    assert moved(x, x.transpose(0, 1).contiguous().transpose(0, 1)) == Copied(480, 10, 40, 3)
 
 
 def posed(seed: int, number: int, dtype: torch.dtype = torch.float64) -> Iterator[tuple[Problem, Tensor, Tensor]]:
@@ -139,7 +163,7 @@ def recorded(name: str, problem: Problem, first: Tensor, second: Tensor, target:
     values = [
         builder.operand(NAMES[slot], problem.shape(slot), None, name_of(first.dtype)) for slot in problem.slot.operands
     ]
-    result = widened(builder, LOWERINGS[name], problem, *values)
+    result = widened(builder, cheapest(name, problem, setting(target, name_of(first.dtype)))[1], problem, *values)
     result = _laid_out(builder, problem, result)
     return _load(source("program", builder, result)), result.variable.bytes
 
@@ -249,7 +273,7 @@ def test_large_buffers_are_given_back_as_soon_as_nobody_needs_them() -> None:
     """So that what is stated holds for real sizes, also in nested loops and after them."""
     volume = Problem(Slot.INPUT, Geometry((3, 3), (2, 2), ((1, 1), (1, 1)), (1, 1)), 2, 64, 64, (96, 96), (48, 48), 4)
     for name in ("taps", "columns", "window", "fourier"):
-        for target in (ROOMY, Target("cpu", 2**22)):
+        for target in (ROOMY, Target("cpu", 2**22, RATES)):
             for problem in (replace(volume, slot=slot) for slot in Slot):
                 first, second = (torch.randn(problem.shape(slot)) for slot in problem.slot.operands)
                 run, result = recorded(name, problem, first, second, target)
@@ -264,7 +288,7 @@ def test_a_plan_says_what_its_program_costs() -> None:
         stated = slot_plan.choice.costs["reshape"]
         assert (slot_plan.multiply_adds, slot_plan.workspace) == (stated.multiply_adds, stated.workspace)
         assert (slot_plan.bytes_moved, slot_plan.matmuls) == (stated.bytes_moved, stated.matmuls)
-    target = Target("cpu", ndconv.get_workspace_limit())
+    target = Target("cpu", ndconv.get_workspace_limit(), RATES)
     assert plan.output.choice.costs["reshape"].multiply_adds == cost("reshape", APART, setting(target)).multiply_adds
 
 
@@ -272,24 +296,29 @@ def test_the_least_estimate_of_what_is_exact_is_chosen() -> None:
     for problem, _, _ in posed(8, 8):
         choice = choose(problem, AUTO, setting())
         exact = [name for name in choice.costs if LOWERINGS[name].exact and name != "native"]
-        assert choice.name == min(exact, key=choice.estimates.__getitem__) == _choice.pick(problem, AUTO, setting())
+        assert choice.name == min(exact, key=choice.estimates.__getitem__)
+        assert _choice.pick(problem, AUTO, setting()) is cheapest(choice.name, problem, setting())[1]
         assert choice.estimates == {name: each.nanoseconds for name, each in choice.costs.items()}
         assert set(choice.costs) | set(choice.refusals) == set(LOWERINGS)
 
 
 def test_what_is_priced_is_what_is_recorded() -> None:
-    """Where kernels have few taps; of many, taps alike are priced as one."""
+    """Where kernels have few taps; of many, taps alike are priced as one. The cheapest of all ways is taken."""
     for problem, first, _ in posed(9, 8):
         for name in LOWERINGS:
             if LOWERINGS[name].refusal(problem) is None:
-                builder = Builder(TIGHT)
-                values = [
-                    builder.operand(NAMES[slot], problem.shape(slot), None, name_of(first.dtype))
-                    for slot in problem.slot.operands
-                ]
-                result = widened(builder, LOWERINGS[name], problem, *values)
-                result = _laid_out(builder, problem, result)
-                assert price(builder, result, RATES) == cost(name, problem, setting(TIGHT))
+                prices = {}
+                for way in LOWERINGS[name].ways(problem):
+                    builder = Builder(TIGHT)
+                    values = [
+                        builder.operand(NAMES[slot], problem.shape(slot), None, name_of(first.dtype))
+                        for slot in problem.slot.operands
+                    ]
+                    result = widened(builder, way, problem, *values)
+                    prices[way] = price(builder, _laid_out(builder, problem, result))
+                found, taken = cheapest(name, problem, setting(TIGHT))
+                assert prices[taken] == found
+                assert found.nanoseconds == min(each.nanoseconds for each in prices.values())
 
 
 def test_phases_of_one_shape_are_told_once() -> None:
@@ -299,45 +328,58 @@ def test_phases_of_one_shape_are_told_once() -> None:
 
 
 def test_the_gradient_of_the_input_gathers_or_adds_up() -> None:
-    """What is less, phases and slices counted; rows with gaps take longer to add up."""
+    """What is less: windows of many channels to few, or of few to many; and a phase for each element of a stride."""
+
+    def gathers(problem: Problem) -> bool:
+        way = cheapest("columns", problem, setting(dtype="float32"))[1]
+        assert isinstance(way, Columns)
+        return way.gathers
+
     one = Problem(Slot.INPUT, Geometry((3,), (1,), ((1, 1),), (1,)), 1, 64, 64, (8000,), (8000,), 4)
-    assert gathers(one)
-    assert not gathers(replace(one, features=128))
-    assert not gathers(replace(one, slot=Slot.OUTPUT))
-    assert not gathers(replace(one, features=0))
-    long = replace(one, geometry=Geometry((1024,), (1,), ((0, 0),), (1,)), output_size=(6977,), features=128)
-    assert not gathers(long)
-    assert gathers(replace(long, channels=1, features=2, input_size=(2047,), output_size=(1024,)))  # so many slices
-    apart = replace(one, geometry=Geometry((3,), (2,), ((1, 1),), (1,)), output_size=(4000,), features=128)
+    assert gathers(replace(one, features=4))
+    assert not gathers(replace(one, channels=4))
+    apart = replace(one, geometry=Geometry((3,), (2,), ((1, 1),), (1,)), output_size=(4000,))
     assert gathers(apart)
-    assert not gathers(replace(apart, input_size=(80,), output_size=(40,)))  # too little for two phases
-    assert not gathers(replace(apart, features=256))
+    far = replace(one, geometry=Geometry((30,), (30,), ((0, 0),), (1,)), input_size=(600,), output_size=(20,))
+    assert not gathers(far)
 
 
 @pytest.mark.parametrize("slot", Slot)
 def test_samples_make_rows_of_small_images_longer(slot: Slot) -> None:
-    from ndconv._lowerings import columns
+    def moves(problem: Problem) -> bool:
+        way = cheapest("columns", problem, setting(dtype="float32"))[1]
+        assert isinstance(way, Columns)
+        return way.moves
 
     kernel = Geometry((3, 3), (1, 1), ((0, 0), (0, 0)), (1, 1))
     small = Problem(slot, kernel, 32, 32, 64, (6, 6), (4, 4), 4)
-    moved, b = samples_last(small), Builder(ROOMY)
+    moved = samples_last(small)
     assert (moved.batch, moved.input_size, moved.output_size) == (1, (6, 6, 32), (4, 4, 32))
     assert moved.multiply_adds == small.multiply_adds
-    inner, whole = (cost("columns", problem, setting(dtype="float32")) for problem in (moved, small))
-    assert (inner.matmuls, inner.multiply_adds) == (whole.matmuls, whole.multiply_adds)
-    transposed = 4 * 32 * (32 * 36 + 64 * 16)
-    assert transposed < whole.bytes_moved - inner.bytes_moved < 40 * transposed
-    assert columns._moves(b, small)
-    assert not columns._moves(b, replace(small, batch=1))
-    assert not columns._moves(b, replace(small, input_size=(58, 58), output_size=(56, 56)))  # long rows
-    if slot is not Slot.INPUT:
-        assert not columns._moves(b, replace(small, input_size=(3, 3), output_size=(1, 1)))  # windows as they lie
+    assert moves(small) or slot is Slot.INPUT
+    assert not moves(replace(small, batch=1))
+    assert not moves(replace(small, input_size=(58, 58), output_size=(56, 56)))  # long rows
+
+
+@pytest.mark.parametrize("slot", [Slot.OUTPUT, Slot.WEIGHT])
+def test_elements_that_a_stride_sets_apart_are_put_side_by_side(slot: Slot) -> None:
+    """I3D's first layer, whose window elements are forty times as many as the input's."""
+
+    def parts(problem: Problem) -> bool:
+        way = cheapest("columns", problem, setting(dtype="float32"))[1]
+        assert isinstance(way, Columns)
+        return way.parts
+
+    stem = Geometry((7, 7, 7), (2, 2, 2), ((3, 3),) * 3, (1, 1, 1))
+    first = Problem(slot, stem, 1, 3, 64, (16, 112, 112), (8, 56, 56), 4)
+    assert parts(first)
+    assert not parts(replace(first, geometry=replace(stem, stride=(2, 2, 1)), output_size=(8, 56, 112)))
 
 
 def test_chunks_are_counted() -> None:
     """19 kB: a row of windows takes 2304 bytes, a sample of them 11520."""
     output = replace(APART, geometry=Geometry((3, 2), (2, 1), ((1, 1), (0, 2)), (1, 2), 2), output_size=(5, 8))
-    whole, cut = (cost("columns", output, setting(Target("cpu", limit))) for limit in (2**28, 19_000))
+    whole, cut = (cost("columns", output, setting(Target("cpu", limit, RATES))) for limit in (2**28, 19_000))
     assert (whole.matmuls, cut.matmuls) == ("2 x (4, 18) @ (18, 200)", "10 x (4, 18) @ (18, 40)")
     assert whole.multiply_adds == cut.multiply_adds
     assert cut.calls > 2 * whole.calls
@@ -347,8 +389,9 @@ def test_chunks_are_counted() -> None:
 def test_a_product_in_place_moves_nothing_else() -> None:
     pointwise = Problem(Slot.INPUT, Geometry((1, 1), (1, 1), ((0, 0), (0, 0)), (1, 1)), 5, 3, 4, (9, 8), (9, 8), 4)
     found = cost("reshape", pointwise, setting(dtype="float32"))
-    assert (found.matmuls, found.bytes_cached) == ("5 x (3, 4) @ (4, 72)", 0)
+    assert found.matmuls == "5 x (3, 4) @ (4, 72)"
     assert (found.workspace, found.calls) == (0, 1)
+    assert found.bytes_moved == 4 * 5 * (3 * 4 + 4 * 72 + 3 * 72)
 
 
 @pytest.mark.parametrize("slot", Slot)
@@ -359,11 +402,10 @@ def test_thin_factors_take_a_call_for_each_column(slot: Slot) -> None:
         cost("taps", Problem(slot, depthwise, 5, *counts, (9, 8), depthwise.output_size((9, 8)), 8), setting())
         for counts in ((1, 1), (4, 5))
     )
-    # Of a batch's products every further one that adds to a sum counts a quarter.
-    assert 6 <= one.calls < (20 if slot is not Slot.WEIGHT else 6 + 6 * 50 / 4 + 14)
+    assert 6 <= one.calls < 22
     assert one.calls <= wide.calls
     # Six taps on rows and columns with their gaps.
-    assert one.bytes_cached > 8 * 6 * 2 * 50 * 5 * 9 * 8
+    assert one.bytes_moved > 8 * 6 * 2 * 50 * 5 * 9 * 8
 
 
 # Pricing is cheap: it looks at no tap, however many there are.
@@ -378,7 +420,7 @@ FAR = {
 def price_all(problem: Problem) -> None:
     for name in automatic(LOWERINGS):
         if LOWERINGS[name].refusal(problem) is None:
-            _choice.cost.__wrapped__(name, problem, setting(dtype="float32"))  # type: ignore[attr-defined]
+            _choice.cheapest.__wrapped__(name, problem, setting(dtype="float32"))  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("slot", Slot)
@@ -400,5 +442,5 @@ def test_a_program_in_parts_is_computed_in_parts() -> None:
     far = Geometry((3,), (1,), ((2**31, 2**31),), (2**31,))
     builder = Builder(ROOMY)
     x, w = builder.operand("x", (2, 4, 1000), None, "float32"), builder.operand("w", (8, 4, 3), None, "float32")
-    result = computed(builder, Form(Slot.OUTPUT, far, (1000,), AUTO), lambda problem: "reshape", x, w)
-    assert price(builder, result, RATES).multiply_adds == 2 * 8 * 4 * 1000
+    result = computed(builder, Form(Slot.OUTPUT, far, (1000,), AUTO), lambda problem: LOWERINGS["reshape"], x, w)
+    assert price(builder, result).multiply_adds == 2 * 8 * 4 * 1000

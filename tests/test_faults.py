@@ -128,7 +128,7 @@ FAULTS: dict[str, tuple[Any, str, str, str]] = {
         _computed, "widened", "if keeps and not lowering.accumulates(b, problem):", "if True:",
     ),
     "half types multiplied by what rounds partial sums": (
-        _target, "_target", "emulated=_LACKING if mkldnn else tuple(_QUERIES)", "emulated=()",
+        _target, "_target", "tuple(sorted(slow | lacking))", "()",
     ),
     "rounded before the bias": (_conv, "compute_output", "bias is not None, _layout", "False, _layout"),
     "integers summed in float32": (

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import runpy
-import time
 from collections.abc import Iterator
-from itertools import accumulate as accumulated
-from itertools import count
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,20 +12,23 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from ndconv._form import cache
 from ndconv._form.geometry import Geometry, Problem, Slot
 from ndconv._lowerings import LOWERINGS
-from ndconv._machine import matmul as _matmul
 from ndconv._machine import target as _target
-from ndconv._programs import products as _products
 from ndconv._programs.builder import Builder
+from ndconv._programs.rates import ProductRate
+from ndconv._programs.steps import Copied, Product
 from ndconv._programs.target import Target
 from ndconv._programs.values import Value
 from ndconv.testing import sample
-from tests.programs import recorded, run
+from tests.programs import RATES, recorded, run
 
 CASES = [case for overlap in (True, False) for case in sample(12, (0, 1, 2, 3), seed=7, overlap=overlap)]
-CLOCKS = ("perf_counter", "monotonic", "process_time", "thread_time", "time")
-ONEDNN, BLAS = (Target("cpu", 256 * 2**20, onednn=each) for each in (True, False))
+# Rates by which oneDNN gets every product that it can take, and none.
+QUICK = replace(RATES, products={"float32": {**RATES.products["float32"], "onednn": ProductRate(0, 0, 0, 0, 0, -1e9)}})
+SLOW = replace(RATES, products={"float32": {**RATES.products["float32"], "onednn": ProductRate(0, 0, 0, 0, 0, 1e9)}})
+ONEDNN, BLAS = Target("cpu", 256 * 2**20, QUICK, onednn=True), Target("cpu", 256 * 2**20, QUICK)
 HAS_ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
 
@@ -50,12 +50,10 @@ class Products(TorchDispatchMode):
 
 
 @pytest.fixture
-def products(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[Tensor, Tensor]]]:
+def products() -> Iterator[list[tuple[Tensor, Tensor]]]:
     """What oneDNN multiplies, which gets every product that it can take."""
     if not HAS_ONEDNN:
         pytest.skip("this build of torch has no oneDNN product")
-    monkeypatch.setattr(_products, "_LEAST_MULTIPLY_ADDS", 0)
-    monkeypatch.setattr(_products, "_LEAST_SUM", 0)
     with Products() as seen:
         yield seen.taken
 
@@ -121,85 +119,34 @@ def test_matrices_with_gaps_between_their_rows_are_left_to_blas(products: list[t
     assert not products
 
 
-def test_who_multiplies(products: list[tuple[Tensor, Tensor]], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_multiplies(products: list[tuple[Tensor, Tensor]]) -> None:
     first, second = integers(2, 5, 7), integers(2, 7, 6)
-    matmul(first.double(), second.double())
+    matmul(first.double(), second.double())  # of which the rates know nothing
     matmul(first, second, BLAS)
-    monkeypatch.setattr(_products, "_LEAST_MULTIPLY_ADDS", 5 * 7 * 6 + 1)
-    matmul(first, second)
-    monkeypatch.setattr(_products, "_LEAST_MULTIPLY_ADDS", 5 * 7 * 6)
-    monkeypatch.setattr(_products, "_LEAST_SUM", 8)
-    matmul(first, second)
+    matmul(first, second, ONEDNN._replace(rates=SLOW))
     assert not products
-    matmul(first[:1], second[:1])  # one product need not be put together with others
-    assert len(products) == 1
-    monkeypatch.setattr(_products, "_LEAST_SUM", 7)
-    matmul(first, second)
-    assert len(products) == 3
+    # Two calls, and a copy that puts each result to its place, for one call.
+    blas = RATES.multiplying(Product(2, 5, 7, 6, "batch"), "float32") + RATES.call
+    copies = RATES.moving(Copied.plain(2 * 5 * 6), "float32") + RATES.call
+    for start, number in ((blas / 2 - copies - RATES.call + 1, 0), (blas / 2 - copies - RATES.call - 1, 2)):
+        onednn = ProductRate(0, 0, 0, 0, 0, start)
+        products_of = {"float32": {**RATES.products["float32"], "onednn": onednn}}
+        matmul(first, second, ONEDNN._replace(rates=replace(RATES, products=products_of)))
+        assert len(products) == number
 
 
 @pytest.mark.filterwarnings("ignore:TF32")  # the flags speak of all that they set
-def test_programs_count_on_onednn_where_it_is_quicker_and_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_programs_count_on_onednn_where_it_is_on(monkeypatch: pytest.MonkeyPatch) -> None:
     cpu = torch.device("cpu")
-    for quicker in (True, False):
-        monkeypatch.setattr(_target, "is_quicker", lambda quicker=quicker: quicker)
-        _target._target.cache_clear()
+    for there in (True, False):
+        monkeypatch.setattr(_target, "_ONEDNN", SimpleNamespace(**{"_linear_pointwise": None} if there else {}))
+        cache.clear()
         with torch.backends.mkldnn.flags(enabled=True):
-            assert _target.target_of(cpu).onednn == quicker
+            assert _target.target_of(cpu).onednn == (there and torch.backends.mkldnn.is_available())
         with torch.backends.mkldnn.flags(enabled=False):
             assert not _target.target_of(cpu).onednn
         assert not _target.target_of(torch.device("meta")).onednn
-    _target._target.cache_clear()
-
-
-def onednn(**operators: Any) -> tuple[Any, str, Any]:
-    return torch.ops, "mkldnn", SimpleNamespace(**operators)
-
-
-SAID: dict[str, tuple[Any, str, Any]] = {
-    "an older torch, which does not name processors": (torch, "cpu", SimpleNamespace()),
-    "no name": (torch.cpu, "get_capabilities", lambda: {"architecture": "x86_64"}),
-    "Intel, where MKL uses AVX-512": (torch.cpu, "get_capabilities", lambda: {"cpu_name": "Intel Xeon Platinum"}),
-    "AVX2": (torch.backends.cpu, "get_cpu_capability", lambda: "AVX2"),
-    "neither": (torch.backends.cpu, "get_cpu_capability", lambda: "DEFAULT"),
-    "another BLAS": (torch.backends.mkl, "is_available", lambda: False),
-    "no oneDNN": (torch.backends.mkldnn, "is_available", lambda: False),
-    "no product of oneDNN's": onednn(_is_mkldnn_bf16_supported=lambda: True),
-    "oneDNN limited to AVX2": onednn(_linear_pointwise=None, _is_mkldnn_bf16_supported=lambda: False),
-    "oneDNN that cannot be asked": onednn(_linear_pointwise=None),
-}
-
-
-@pytest.mark.parametrize("otherwise", [None, *SAID])
-def test_torch_says_who_multiplies(monkeypatch: pytest.MonkeyPatch, otherwise: str | None) -> None:
-    """By oneDNN on an AMD processor with AVX-512 whose BLAS is MKL, the BLAS wherever a word of that is missing."""
-    for owner, name, answer in (
-        (torch.cpu, "get_capabilities", lambda: {"cpu_name": "AMD EPYC 9R14"}),
-        (torch.backends.cpu, "get_cpu_capability", lambda: "AVX512"),
-        (torch.backends.mkl, "is_available", lambda: True),
-        (torch.backends.mkldnn, "is_available", lambda: True),
-        onednn(_linear_pointwise=None, _is_mkldnn_bf16_supported=lambda: True),
-        *([SAID[otherwise]] if otherwise else []),
-    ):
-        monkeypatch.setattr(owner, name, answer, raising=False)
-    assert _matmul.is_quicker.__wrapped__() == (otherwise is None)
-
-
-def test_no_clock_says_who_multiplies(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Processes whose clocks run ever slower and ever faster choose alike, to the bits."""
-    first, second = torch.randn(1, 96, 2048), torch.randn(1, 2048, 384)
-    found = []
-    for pace in (0.9, 1.0, 1.1):
-        clock = accumulated(pace**tick for tick in count())
-        for name in CLOCKS:
-            monkeypatch.setattr(time, name, lambda clock=clock: next(clock))
-        module = runpy.run_path(str(_matmul.__file__))
-        choice = module["is_quicker"]()
-        found.append((choice, matmul(first, second, BLAS._replace(onednn=choice))))
-    monkeypatch.undo()
-    choice = _matmul.is_quicker()
-    assert {each for each, _ in found} == {choice}
-    assert all(torch.equal(product, matmul(first, second, BLAS._replace(onednn=choice))) for _, product in found)
+    cache.clear()
 
 
 @pytest.mark.parametrize("slot", Slot)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import runpy
 from collections.abc import Iterator
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
@@ -16,7 +17,10 @@ from ndconv._form import cache
 from ndconv._form.geometry import Geometry, Problem, Slot
 from ndconv._lowerings import LOWERINGS, Lowering
 from ndconv._machine import target as _target
+from ndconv._machine.profile import Profile
+from ndconv._programs.rates import Rates
 from ndconv._tensors import execute as _execute
+from tests.programs import RATES
 
 MKLDNN: Any = torch.backends.mkldnn
 HALVES = pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=["f16", "bf16"])
@@ -24,7 +28,6 @@ HALVES = pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=[
 
 def forget() -> None:
     """Programs and what they may count on."""
-    _target._target.cache_clear()
     cache.clear()
 
 
@@ -36,8 +39,16 @@ def forgotten() -> Iterator[None]:
 
 
 def lack(monkeypatch: pytest.MonkeyPatch, *dtypes: torch.dtype) -> None:
-    """Let the processor lack products of these."""
-    monkeypatch.setattr(_target, "_LACKING", tuple(str(dtype).removeprefix("torch.") for dtype in dtypes))
+    """Let the processor lack products of these, and be as fast in other half types as in float32."""
+    products = dict.fromkeys(("float64", "float32", "float16", "bfloat16"), RATES.products["float32"])
+    price_by(monkeypatch, replace(RATES, products=products))
+    monkeypatch.setattr(_target, "_LACKING", {str(dtype).removeprefix("torch.") for dtype in dtypes})
+    forget()
+
+
+def price_by(monkeypatch: pytest.MonkeyPatch, rates: Rates) -> None:
+    """Let these be the rates of everything."""
+    monkeypatch.setattr(_target, "profile_of", lambda kind: Profile("measured", "today", rates))
     forget()
 
 
@@ -52,7 +63,7 @@ def told(dtype: torch.dtype, lowering: str, **keywords: Any) -> set[tuple[str, i
     found: list[tuple[Slot, str, int]] = []
 
     def watched(self: Lowering, b: Any, problem: Problem, first: Any, second: Any) -> Any:
-        if not b.prices and self is LOWERINGS[lowering]:
+        if not b.prices and self.name == lowering:
             found.extend((problem.slot, each.dtype, problem.itemsize) for each in (first, second))
         return build(self, b, problem, first, second)
 
@@ -79,15 +90,28 @@ def test_what_a_processor_does_not_multiply_is_widened(
     assert told(dtype, lowering) == {("float32", 4)}
     assert planned() == 4
     lack(monkeypatch)
-    with_onednn = {("float32" if lowering in ("taps", "window") else name, 2)}
     if MKLDNN.enabled:
-        assert told(dtype, lowering) == with_onednn
+        # What adds partial sums up does that in float32, as columns may for the input's gradient.
+        computed = {dtype for dtype, itemsize in told(dtype, lowering) if itemsize == 2}
+        assert computed == ({"float32"} if lowering in ("taps", "window") else {name} | computed)
         assert planned() == 2
         # What is rounded after the bias is computed in float32, and said to be.
         assert ("float32", 4) in told(dtype, lowering, bias=torch.zeros(4, dtype=dtype))
         monkeypatch.setattr(MKLDNN, "enabled", False)
     assert told(dtype, lowering) == {("float32", 4)}
     assert planned() == 4
+
+
+@HALVES
+def test_what_takes_longer_than_float32_is_widened(monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype) -> None:
+    """By the rates: a half type that is as fast as float32 is not, one that is slower or unheard of is."""
+    name, quick = str(dtype).removeprefix("torch."), RATES.products["float32"]
+    slow = {library: rate._replace(multiply_add=1.01 * rate.multiply_add) for library, rate in quick.items()}
+    lack(monkeypatch)
+    for found, widened in ((quick, not MKLDNN.enabled), (slow, True), ({}, True)):
+        products = {**RATES.products, name: found}
+        price_by(monkeypatch, replace(RATES, products=products))
+        assert (told(dtype, "columns") == {("float32", 4)}) == widened
 
 
 def test_a_torch_that_cannot_be_asked_multiplies_no_half_types(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 
 from ndconv._form.geometry import Problem, Slot
 from ndconv._programs.values import Array, Steps
@@ -25,6 +26,10 @@ class Lowering(ABC):
     """Whether its steps are the same for all sizes, so that they can be symbols."""
     exact = True
     """Whether sums of small integers come out without any rounding."""
+
+    def ways(self, problem: Problem) -> Iterable[Lowering]:
+        """Itself as it goes about the problem in different ways; the cheapest one runs."""
+        return (self,)
 
     def refusal(self, problem: Problem) -> str | None:
         """Why it does not apply to the problem, or None if it does."""

@@ -17,12 +17,6 @@ from ndconv._form.cache import cached
 from ndconv._form.geometry import Geometry, Problem, Slot
 from ndconv._programs.values import Array, Steps
 
-# How much longer it takes to add an element of a window up than to gather one, next to the last or with a gap, and
-# elements that are added in the time that starting on a row takes beyond that.
-_ADDING, _ADDING_APART, _ADDING_ROW = 1.4, 2.8, 30
-# Elements that are gathered in the time that a phase takes to be seen to, or a slice to be added; and products that are
-# computed in the time that an element takes.
-_PHASE, _SLICE, _PRODUCTS = 300_000, 50_000, 15
 _LEAD = (slice(None),) * 3
 # So many phases are listed to be priced.
 _LISTED = 16
@@ -80,22 +74,6 @@ def _priced(
             part = Phase(elements, taps, kind)
             part.of(x).copy_(output(b, kind, y, part.weight(w)))
     return x
-
-
-@cached
-def gathers(problem: Problem) -> bool:
-    """Whether to gather the windows of the output that an input element is tied to, not add up windows of the input."""
-    if problem.slot is not Slot.INPUT:
-        return False
-    geometry, samples = problem.geometry, problem.batch * problem.geometry.groups
-    gathered = samples * problem.features * _window_elements(problem)
-    added = samples * problem.channels * math.prod(geometry.kernel + problem.output_size)
-    longer = _ADDING if geometry.row_stride == 1 else _ADDING_APART
-    longer += _ADDING_ROW / (problem.output_size or (1,))[-1]
-    others = math.prod(map(min, geometry.kernel, geometry.stride)) - 1
-    gathering = gathered * (1 + problem.channels / _PRODUCTS) + 2 * math.prod(problem.shape(Slot.WEIGHT))
-    adding = added * (longer + problem.features / _PRODUCTS) + _SLICE * sum(geometry.kernel)
-    return gathered > 0 and gathering + _PHASE * others < adding
 
 
 class _Axis(NamedTuple):

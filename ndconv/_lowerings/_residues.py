@@ -36,11 +36,6 @@ def count_residues(geometry: Geometry) -> int:
     return min(geometry.kernel[-1], geometry.stride[-1] // _divisor(geometry))
 
 
-def first_residue(geometry: Geometry) -> Geometry:
-    """Of the windows in the first residue, which has as many kernel elements as any."""
-    return _inner(geometry, range(0, geometry.kernel[-1], geometry.stride[-1] // _divisor(geometry)))
-
-
 def _divisor(geometry: Geometry) -> int:
     return math.gcd(geometry.stride[-1], geometry.dilation[-1])
 

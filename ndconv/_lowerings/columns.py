@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from collections.abc import Iterable
+from itertools import product
 
-from ndconv._form.cache import cached
 from ndconv._form.geometry import Ints, Problem, Slot
-from ndconv._lowerings._phases import gathered, gathers, kinds
+from ndconv._lowerings._base import Lowering
+from ndconv._lowerings._phases import gathered
 from ndconv._lowerings._products import input_product, is_short, output_product, weight_product
 from ndconv._lowerings._residues import (
     Residue,
     by_residue,
     count_residues,
-    first_residue,
     in_order,
     residues,
     windows_by_residue,
@@ -23,16 +23,10 @@ from ndconv._lowerings._windowed import Views, Windowed, framed, window_elements
 from ndconv._programs.values import Array, Steps
 from ndconv._programs.windows import kernel_first, unflatten
 
-# Elements that are copied, or not, in the time that a residue takes to be seen to.
-_RESIDUE = 60_000
 # More of them would make a program longer than what it saves; strides are hardly ever as long.
 _RESIDUES = 16
-# What it takes to transpose an element, in elements moved.
-_MOVING = 5
-# Elements that could be copied in the time that starting on a row takes; windows are copied along the last output axis.
-_ROW = 18
-# Bytes that could be copied in the time that an element with gaps to the next takes.
-_APART = 12
+# Rows of so many elements need not be longer.
+_LONG = 64
 # Bytes of half-type columns that are worth holding at once to sum over them in one product.
 _WHOLE = 32 * 2**20
 
@@ -41,30 +35,52 @@ class Columns(Windowed):
     """The classical lowering, in any number of dimensions.
 
     Kernel elements come first and positions last, so that copies run along rows and products come out in the layout of
-    the output. Where rows are short and samples many, samples come last (`ndconv._lowerings._samples`); where a stride
-    makes gaps between the elements of a row, they are put side by side first (`ndconv._lowerings._residues`).
+    the output.
+
+    Args:
+        moves: Whether samples come last, where rows are short and samples many (`ndconv._lowerings._samples`).
+        parts: Whether elements of a row that a stride sets apart are put side by side first
+            (`ndconv._lowerings._residues`).
+        gathers: Whether the gradient of the input gathers windows of the output (`ndconv._lowerings._phases`), and does
+            not add windows of the input up.
     """
 
     name = "columns"
     chunk_bytes = 8 * 2**20  # stays in a cache between the copy and the product
 
+    def __init__(self, *, moves: bool = False, parts: bool = False, gathers: bool = False) -> None:
+        self.moves, self.parts, self.gathers = moves, parts, gathers
+
+    def ways(self, problem: Problem) -> Iterable[Lowering]:
+        input, stride = problem.slot is Slot.INPUT, problem.geometry.row_stride
+        parts = not input and stride > 1 and 1 < count_residues(problem.geometry) <= _RESIDUES
+        moves = problem.batch > 1 and _row(problem) < _LONG
+        options = product((False, True)[: 1 + moves], (False, True)[: 1 + parts], (False, True)[: 1 + input])
+        return [_WAYS[option] for option in options]
+
     def accumulates(self, b: Steps, problem: Problem) -> bool:
-        inner = samples_last(problem) if _moves(b, problem) else problem
+        inner = samples_last(problem) if self._moves(b) else problem
         if problem.slot is Slot.INPUT:
-            return b.symbolic or not gathers(inner)
+            return not self._gathers(b)
         return problem.slot is Slot.WEIGHT and self.is_cut(b, inner)
 
+    def _moves(self, b: Steps) -> bool:
+        return self.moves and not b.symbolic
+
+    def _gathers(self, b: Steps) -> bool:
+        return self.gathers and not b.symbolic
+
     def build(self, b: Steps, problem: Problem, first: Array, second: Array) -> Array:
-        if not _moves(b, problem):
+        if not self._moves(b):
             return super().build(b, problem, first, second)
         one, other = problem.slot.operands
         result = super().build(b, samples_last(problem), move_last(first, one), move_last(second, other))
         return move_back(result, problem.slot)
 
     def input(self, b: Steps, problem: Problem, w: Array, y: Array) -> Array:
-        if b.symbolic or not gathers(problem):
+        if not self._gathers(b):
             return super().input(b, problem, w, y)
-        x = gathered(b, problem, w, y, self.output)
+        x = gathered(b, problem, w, y, COLUMNS.output)
         # Windows that hang over the output multiply zeros.
         return b.unless_finite((w, x), x, lambda: self.added(b, problem, w, y))
 
@@ -73,16 +89,20 @@ class Columns(Windowed):
         return b.cast(super().input(b, problem, b.wide(w), b.wide(y)), b.dtype(w))
 
     def output(self, b: Steps, problem: Problem, x: Array, w: Array) -> Array:
-        found = _residues(b, problem)
+        found = self._residues(b, problem)
         return super().output(b, problem, x, by_residue(b, w, found) if found else w)
 
     def weight(self, b: Steps, problem: Problem, x: Array, y: Array) -> Array:
-        w, found = super().weight(b, problem, x, y), _residues(b, problem)
+        w, found = super().weight(b, problem, x, y), self._residues(b, problem)
         return in_order(w, found) if found else w
 
     def views(self, b: Steps, problem: Problem, x: Array) -> Views:
-        found = _residues(b, problem)
+        found = self._residues(b, problem)
         return windows_by_residue(framed(b, problem, x), found) if found else super().views(b, problem, x)
+
+    def _residues(self, b: Steps, problem: Problem) -> tuple[Residue, ...]:
+        """The residues of the last axis' stride, if the input is to be taken apart into them."""
+        return residues(problem.geometry, problem.output_size[-1]) if self.parts and not b.symbolic else ()
 
     def product_output(self, b: Steps, views: Views, w: Array) -> Array:
         ndim = w.dim() - 3
@@ -122,36 +142,6 @@ class Columns(Windowed):
         return super().chunk(problem)
 
 
-def _moves(b: Steps, problem: Problem) -> bool:
-    """Whether longer rows are worth moving samples to the last axis."""
-    return not b.symbolic and problem.batch > 1 and _gains(problem)
-
-
-@cached
-def _gains(problem: Problem) -> bool:
-    moved = sum(math.prod(problem.shape(slot)) for slot in (Slot.INPUT, Slot.OUTPUT))
-    return _copying(samples_last(problem)) + _MOVING * moved < _copying(problem)
-
-
-def _copying(problem: Problem) -> float:
-    """What it takes to copy all windows, in elements moved."""
-    if gathers(problem):
-        return sum(times * _copying(kind) for times, kind in kinds(problem))
-    apart, once, geometry, elements = 1.0, 0.0, problem.geometry, window_elements(problem)
-    if _parts_residues(problem):
-        once = _apart(problem) * math.prod(problem.shape(Slot.INPUT))
-        problem = replace(problem, geometry=first_residue(geometry))
-    elif problem.slot is not Slot.INPUT and geometry.row_stride > 1:
-        apart = _apart(problem)
-    folds = problem.slot is Slot.INPUT
-    return once + (1 + folds / 2) * elements * (apart + _ROW / _row(problem))
-
-
-def _apart(problem: Problem) -> float:
-    """What it takes to copy an element with gaps to the next, in elements moved."""
-    return max(1.0, _APART / problem.itemsize)
-
-
 def _row(problem: Problem) -> int:
     """Output elements whose windows lie side by side, a row or rows that make one; or those of the only window."""
     geometry, row = problem.geometry, 1
@@ -167,7 +157,8 @@ def _row(problem: Problem) -> int:
     return max(1, row)
 
 
-COLUMNS = Columns()
+_WAYS = {way: Columns(moves=way[0], parts=way[1], gathers=way[2]) for way in product((False, True), repeat=3)}
+COLUMNS, GATHERING = _WAYS[False, False, False], _WAYS[False, False, True]
 
 
 def _matrices(b: Steps, views: Views, ndim: int) -> Array:
@@ -188,20 +179,3 @@ def _rows(views: Views, ndim: int) -> Ints:
     """Shape ``(c, *k)`` of a column."""
     rows = tuple(kernel_first(views[0], ndim).shape[2 : 3 + ndim])
     return rows if len(views) == 1 else (*rows[:-1], sum(view.shape[-1] for view in views))
-
-
-def _residues(b: Steps, problem: Problem) -> tuple[Residue, ...]:
-    """The residues of the last axis' stride, if it is worth taking the input apart into them."""
-    if b.symbolic or not _parts_residues(problem):
-        return ()
-    return residues(problem.geometry, problem.output_size[-1])
-
-
-@cached
-def _parts_residues(problem: Problem) -> bool:
-    """Whether it is."""
-    if problem.slot is Slot.INPUT or problem.geometry.row_stride == 1:
-        return False
-    input, weight = (math.prod(problem.shape(slot)) for slot in (Slot.INPUT, Slot.WEIGHT))
-    saved, number = window_elements(problem) - input - 2 * weight, count_residues(problem.geometry)
-    return 1 < number <= _RESIDUES and saved > _RESIDUE * number

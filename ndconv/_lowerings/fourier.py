@@ -272,7 +272,7 @@ def _transform(b: Steps, name: str, tensor: Array, dims: Ints, **how: Any) -> Ar
     """Transform all axes, as many at a time as can be."""
     for start in range(0, len(dims), _AXES):
         some = dims[start : start + _AXES]
-        work = Work(Copied(4 * tensor.numel(), tensor.shape[-1]))
+        work = Work(Copied.plain(4 * tensor.numel()))
         tensor = b.call(f"fft.{name}", tensor.shape, tensor, dim=some, name="spectrum", work=work, plain=True, **how)
     return tensor
 
@@ -281,7 +281,7 @@ def _work(points: int, found: Grid) -> Work:
     """What a transform of so many points takes, in elements moved."""
     each = sum(_AXIS + _PASS * math.log2(length) + _LINE / length for length in found.length)
     each += _GAPS * (len(found.length) - 1)
-    return Work(Copied(round(points * each), 2**20), calls=2)
+    return Work(Copied.plain(round(points * each)), calls=2)
 
 
 def _product(b: Steps, first: Array, second: Array) -> Array:
@@ -294,7 +294,7 @@ def _product(b: Steps, first: Array, second: Array) -> Array:
     shape = groups, rows, columns, frequencies
     elements = math.prod(shape)
     # A complex product is four.
-    work = Work(None, Product(1, 4 * groups * rows, 1, columns * frequencies, dense=False), again=True)
+    work = Work(Copied.plain(3 * elements), Product(1, 4 * groups * rows, 1, columns * frequencies, None))
     total = b.call("mul", shape, first[:, :, 0, None], second[:, None, 0], name="product", work=work)
     some = max(1, _PRODUCTS // elements)
     for part in b.chunks(terms - 1, 1, some, "term", start=1):
@@ -311,4 +311,6 @@ def _product(b: Steps, first: Array, second: Array) -> Array:
 def _times(work: Work, number: int) -> Work:
     """So many times the work in one operation."""
     assert work.product
-    return Work(None, work.product._replace(number=number * work.product.number), work.calls, again=True)
+    assert work.copied
+    product = work.product._replace(number=number * work.product.number)
+    return Work(Copied.plain(number * work.copied.elements), product, work.calls)

@@ -69,7 +69,7 @@ class Native(Lowering):
 
 def _work(problem: Problem) -> Work:
     x, w, y = (math.prod(problem.shape(slot)) for slot in Slot)
-    return Work(Copied(x + w + y, x + w + y), Product(1, 1, problem.multiply_adds, 1))
+    return Work(Copied.plain(x + w + y), Product(1, 1, problem.multiply_adds, 1, "blas"))
 
 
 def arguments(problem: Problem) -> tuple[Any, ...] | None:

@@ -27,7 +27,7 @@ from ndconv._form.geometry import Geometry, Ints, Pairs, Problem, Slot
 from ndconv._lowerings._base import Lowering
 from ndconv._lowerings._runs import count_runs, ravel, runs
 from ndconv._lowerings.columns import COLUMNS
-from ndconv._programs.steps import Product, Work
+from ndconv._programs.steps import Copied, Product, Work
 from ndconv._programs.values import Array, Steps
 from ndconv._programs.windows import merge, narrow, split, unflatten
 
@@ -184,7 +184,7 @@ def _accumulate(b: Steps, target: Array, first: Array, second: Array, *, fresh: 
         return
     # A product of a column and a row is one operation for all groups, where baddbmm calls a product for each.
     (groups, rows, terms), columns = first.shape, target.shape[2]
-    work = Work(None, Product(1, groups * rows, 1, columns), again=True)
+    work = Work(Copied.plain(3 * groups * rows * columns), Product(1, groups * rows, 1, columns, None))
     if fresh:
         b.change("torch.mul({1}, {2}, out={0})", target, first[:, :, :1], second[:, :1], work=work)
     for term in b.each(terms, "term", start=int(fresh)):

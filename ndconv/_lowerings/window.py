@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
 from opt_einsum.parser import convert_to_valid_einsum_chars
 
 from ndconv._form.cache import cached
 from ndconv._form.geometry import Slot
 from ndconv._form.subscripts import equation
 from ndconv._lowerings._windowed import Views, Windowed
-from ndconv._programs.steps import Product
 from ndconv._programs.values import Array, Steps
 
 
@@ -34,21 +31,11 @@ class Window(Windowed):
     name = "window"
 
     def product_output(self, b: Steps, views: Views, w: Array) -> Array:
-        ((view,), ndim) = views, w.dim() - 3
-        n, g, c, *places = view.shape
-        shape, terms = (n, g, w.shape[1], *places[:ndim]), c * math.prod(places[ndim:])
-        product = Product(g, w.shape[1], terms, n * math.prod(places[:ndim]), dense=False)
-        return b.einsum(_equation(ndim, Slot.OUTPUT), view, w, shape, product)
+        return b.einsum(_equation(w.dim() - 3, Slot.OUTPUT), *views, w)
 
     def product_input(self, b: Steps, w: Array, y: Array) -> Array:
-        ndim, (g, d, c, *kernel), (n, _, _, *positions) = w.dim() - 3, w.shape, y.shape
-        product = Product(g, c * math.prod(kernel), d, n * math.prod(positions), dense=False)
-        columns = b.einsum(_equation(ndim, Slot.INPUT), w, y, (g, c, *kernel, n, *positions), product)
-        return columns.movedim(2 + ndim, 0)
+        ndim = w.dim() - 3
+        return b.einsum(_equation(ndim, Slot.INPUT), w, y).movedim(2 + ndim, 0)
 
     def product_weight(self, b: Steps, views: Views, y: Array) -> Array:
-        ((view,), ndim) = views, y.dim() - 3
-        (n, g, c, *places), d = view.shape, y.shape[2]
-        shape, terms = (g, d, c, *places[ndim:]), n * math.prod(places[:ndim])
-        product = Product(g, d, terms, c * math.prod(places[ndim:]), dense=False)
-        return b.einsum(_equation(ndim, Slot.WEIGHT), view, y, shape, product)
+        return b.einsum(_equation(y.dim() - 3, Slot.WEIGHT), *views, y)

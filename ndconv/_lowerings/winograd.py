@@ -10,7 +10,7 @@ from ndconv._lowerings._base import Lowering
 from ndconv._lowerings._cook_toom import MOST, growth, transforms
 from ndconv._lowerings._phases import gathered, kinds
 from ndconv._lowerings._tiles import Tiling, tiling
-from ndconv._lowerings.columns import COLUMNS
+from ndconv._lowerings.columns import GATHERING
 from ndconv._lowerings.reshape import Reshape
 from ndconv._lowerings.taps import Taps
 from ndconv._programs.values import Array, Span, Steps
@@ -107,7 +107,7 @@ def _left(found: Tiling) -> Lowering:
     """What computes along the axes that are not cut."""
     if not _RESHAPE.refusal(found.problem):
         return _RESHAPE
-    return _TAPS if found.problem.channels * found.problem.features < _THIN else COLUMNS
+    return _TAPS if found.problem.channels * found.problem.features < _THIN else GATHERING
 
 
 def _per_tile(found: Tiling) -> Ints:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from typing import Any
 
 import torch
 
-from ndconv._machine.matmul import is_quicker
+from ndconv._form.cache import cached
+from ndconv._machine.profile import profile_of
 from ndconv._planner.workspace import get_workspace_limit
 from ndconv._programs.target import Target
+from ndconv._programs.values import ITEMSIZES
 
+_ONEDNN: Any = torch.ops.mkldnn
 # How torch asks whether oneDNN multiplies a half type on this processor. A torch that does not ask: it does not.
 _QUERIES = {"float16": "_is_mkldnn_fp16_supported", "bfloat16": "_is_mkldnn_bf16_supported"}
-_LACKING = tuple(dtype for dtype, query in _QUERIES.items() if not getattr(torch.ops.mkldnn, query, bool)())
+_LACKING = {dtype for dtype, query in _QUERIES.items() if not getattr(_ONEDNN, query, bool)()}
 
 
 def target_of(device: torch.device) -> Target:
@@ -20,10 +23,13 @@ def target_of(device: torch.device) -> Target:
     return _target(device, get_workspace_limit(), torch.backends.mkldnn.enabled)
 
 
-@lru_cache(maxsize=256)
+@cached
 def _target(device: torch.device, limit: int, mkldnn: bool) -> Target:
+    rates = profile_of(device.type).rates
+    slow = {dtype for dtype in ITEMSIZES if rates.is_slow(dtype)}
     if device.type != "cpu":
-        return Target(str(device), limit)
-    # Without oneDNN a half type's matrix product takes 10 to 40 times as long as that of float32, and torch's
-    # convolution rounds partial sums.
-    return Target("cpu", limit, onednn=mkldnn and is_quicker(), emulated=_LACKING if mkldnn else tuple(_QUERIES))
+        return Target(str(device), limit, rates, emulated=tuple(sorted(slow)))
+    # Without oneDNN's products torch rounds partial sums of half types.
+    lacking = _LACKING if mkldnn else {*_QUERIES}
+    onednn = mkldnn and torch.backends.mkldnn.is_available() and hasattr(_ONEDNN, "_linear_pointwise")
+    return Target("cpu", limit, rates, onednn, tuple(sorted(slow | lacking)))

@@ -8,8 +8,7 @@ from typing import NamedTuple
 
 from ndconv._form.cache import cached
 from ndconv._form.geometry import Problem, Slot
-from ndconv._lowerings import LOWERINGS
-from ndconv._machine.rates import RATES
+from ndconv._lowerings import LOWERINGS, Lowering
 from ndconv._planner.computed import widened
 from ndconv._programs.builder import Builder
 from ndconv._programs.price import Cost, price
@@ -80,33 +79,38 @@ def automatic(names: Iterable[str]) -> Iterator[str]:
 
 
 @cached
-def cost(name: str, problem: Problem, setting: Setting) -> Cost:
-    """What a lowering would spend on a problem."""
+def cheapest(name: str, problem: Problem, setting: Setting) -> tuple[Cost, Lowering]:
+    """What a lowering would spend on a problem, and the way it would go about it."""
+    priced = ((_price(way, problem, setting), way) for way in LOWERINGS[name].ways(problem))
+    return min(priced, key=lambda pair: pair[0].nanoseconds)
+
+
+def _price(lowering: Lowering, problem: Problem, setting: Setting) -> Cost:
     builder = Builder(setting.target, prices=True)
     one, other = (
         builder.operand(NAMES[slot], problem.shape(slot), None, setting.dtype) for slot in problem.slot.operands
     )
-    result = widened(builder, LOWERINGS[name], problem, one, other, wide=setting.wide)
+    result = widened(builder, lowering, problem, one, other, wide=setting.wide)
     if not result.variable.opaque:  # which may lie as is wanted
         axis = problem.slot.group_axis
         result = builder.laid_out(result.flatten(axis, axis + 1), False)
-    return price(builder, result, RATES)
+    return price(builder, result)
 
 
 def choose(problem: Problem, wanted: str, setting: Setting, seconds: Mapping[str, float] | None = None) -> Choice:
     """Weigh the lowerings that apply; a wanted one that does not apply falls back to the cheapest exact one."""
     refusals = {name: reason for name in LOWERINGS if (reason := refusal(name, problem, setting.exact))}
-    costs = {name: cost(name, problem, setting) for name in LOWERINGS if name not in refusals}
+    costs = {name: cheapest(name, problem, setting)[0] for name in LOWERINGS if name not in refusals}
     seconds = {name: taken for name, taken in (seconds or {}).items() if name in costs}
     if wanted == FASTEST and seconds:
         return Choice(min(seconds, key=seconds.__getitem__), wanted, costs, refusals, seconds)
-    cheapest = min(automatic(costs), key=lambda name: costs[name].nanoseconds)
-    return Choice(wanted if wanted in costs else cheapest, wanted, costs, refusals)
+    least = min(automatic(costs), key=lambda name: costs[name].nanoseconds)
+    return Choice(wanted if wanted in costs else least, wanted, costs, refusals)
 
 
-def pick(problem: Problem, wanted: str, setting: Setting) -> str:
-    """The name that `choose` comes to."""
+def pick(problem: Problem, wanted: str, setting: Setting) -> Lowering:
+    """The lowering that `choose` comes to, in its cheapest way."""
     if wanted in LOWERINGS and refusal(wanted, problem, setting.exact) is None:
-        return wanted
+        return cheapest(wanted, problem, setting)[1]
     applicable = (name for name in automatic(LOWERINGS) if refusal(name, problem, setting.exact) is None)
-    return min(applicable, key=lambda name: cost(name, problem, setting).nanoseconds)
+    return min((cheapest(name, problem, setting) for name in applicable), key=lambda pair: pair[0].nanoseconds)[1]

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from ndconv._form.geometry import Form, Problem, Slot
-from ndconv._lowerings import LOWERINGS, Lowering
+from ndconv._lowerings import Lowering
 from ndconv._planner.ties import assembled, ties
 from ndconv._programs.values import ITEMSIZES, Array, Steps, wide_dtype
 from ndconv._programs.windows import ungroup
@@ -32,7 +32,7 @@ def computed_in(dtype: str, emulated: Sequence[str], on_cpu: bool, wide: bool = 
         on_cpu: Whether they are there.
         wide: Whether the result is wanted in the dtype of its sums.
     """
-    return wide_dtype(dtype) if dtype == "complex32" or (wide and on_cpu) or dtype in emulated else dtype
+    return wide_dtype(dtype) if (wide and on_cpu) or dtype in emulated else dtype
 
 
 def problem_of(form: Form, first: Sequence[int], second: Sequence[int], itemsize: int) -> Problem:
@@ -48,13 +48,13 @@ def problem_of(form: Form, first: Sequence[int], second: Sequence[int], itemsize
     return Problem(form.slot, form.geometry, *counts, form.input_size, output_size, itemsize)
 
 
-def computed(b: Steps, form: Form, choose: Callable[[Problem], str], first: Array, second: Array) -> Array:
+def computed(b: Steps, form: Form, choose: Callable[[Problem], Lowering], first: Array, second: Array) -> Array:
     """The tensor of the open slot from its two operands, as torch lays tensors out.
 
     Args:
         b: What records the steps, or computes them at once.
         form: The form and its open slot.
-        choose: Names the lowering for a problem.
+        choose: Tells the lowering for a problem.
         first: Operand ``form.slot.operands[0]``, groups folded into channels.
         second: Operand ``form.slot.operands[1]``, likewise.
 
@@ -65,7 +65,7 @@ def computed(b: Steps, form: Form, choose: Callable[[Problem], str], first: Arra
     return b.laid_out(_folded(b, form, choose, first, second), last)
 
 
-def _folded(b: Steps, form: Form, choose: Callable[[Problem], str], first: Array, second: Array) -> Array:
+def _folded(b: Steps, form: Form, choose: Callable[[Problem], Lowering], first: Array, second: Array) -> Array:
     dtype, slot = b.dtype(first), form.slot
     itemsize = ITEMSIZES[computed_in(dtype, b.emulated, b.kind == "cpu", form.wide)]
     problem = problem_of(form, first.shape, second.shape, itemsize)
@@ -86,7 +86,7 @@ def _folded(b: Steps, form: Form, choose: Callable[[Problem], str], first: Array
         ungroup(operand, each.group_axis, form.geometry.groups)
         for operand, each in zip((first, second), slot.operands, strict=True)
     )
-    result = widened(b, LOWERINGS[choose(problem)], problem, a, c, wide=form.wide)
+    result = widened(b, choose(problem), problem, a, c, wide=form.wide)
     return result.flatten(slot.group_axis, slot.group_axis + 1)
 
 

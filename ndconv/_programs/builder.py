@@ -28,8 +28,8 @@ from ndconv._programs.values import (
 
 # How a product is written to where it is wanted.
 _OUT = {"{0} @ {1}": "torch.mm({1}, {2}, out={0})", "torch.bmm({0}, {1})": "torch.bmm({1}, {2}, out={0})"}
-# Operations of torch that an einsum takes as long as to start.
-_EINSUM = 8
+# Operations of torch that an einsum takes as long as to start, and copies that `index_select` does.
+_EINSUM, _SELECTED = 12, 3
 
 
 class Builder(Products):
@@ -106,14 +106,14 @@ class Builder(Products):
         """Of two numbers' products real by real, imaginary by imaginary and the two others: the complex product."""
         whole = {"float64": "complex128", "float32": "complex64"}[products[0].dtype]
         elements = products[0].numel()
-        work = Work(Copied(8 * elements, elements), calls=3)
+        work = Work(Copied.plain(8 * elements), calls=3)
         return self.make(
             "product", products[0].shape, whole, "torch.complex({0} - {1}, {2} + {3})", tuple(products), work
         )
 
     def conjugated(self, value: Value) -> None:
         """Conjugate in place."""
-        self.change("{0}.conj_physical_()", value, work=Work(Copied(2 * value.numel(), value.numel())))
+        self.change("{0}.conj_physical_()", value, work=Work(Copied.plain(2 * value.numel())))
 
     def kronecker(self, name: str, factors: Sequence[Sequence[Sequence[Fraction]]], like: Value) -> Value:
         """The Kronecker product of matrices of numbers, made when the program is compiled."""
@@ -143,7 +143,7 @@ class Builder(Products):
         made = _without_ones(shape)
         line = f"{{0}}.new_{fill}({listed(made)}" + ("" if dtype == like.dtype else f", dtype=torch.{dtype}") + ")"
         whole = (self._whole(like.variable),)
-        return self.make(name, made, dtype, line, whole, Work(Copied(elements, elements))).view(*shape)
+        return self.make(name, made, dtype, line, whole, Work(Copied.plain(elements))).view(*shape)
 
     def total(self, like: Value) -> Total:
         """A sum of what a loop that follows computes."""
@@ -180,7 +180,7 @@ class Builder(Products):
 
     def times_zero(self, value: Value) -> Value:
         """Zeros, or NaN where a value is not finite."""
-        work = Work(Copied(2 * value.numel(), value.numel()))
+        work = Work(Copied.plain(2 * value.numel()))
         return self.make("unseen", value.shape, value.dtype, "({0} * 0).contiguous()", (value,), work)
 
     def summed(self, value: Value, axes: Sequence[int]) -> Value:
@@ -194,13 +194,13 @@ class Builder(Products):
         shifted = f"({{0}} >> {bits * place})" if place else "{0}"
         masked = f"({shifted} & {2**bits - 1})" if place < count - 1 else shifted
         line = f"{masked}.to(torch.{dtype}).contiguous()"
-        work = Work(Copied(4 * value.numel(), value.numel()), calls=3)
+        work = Work(Copied.plain(4 * value.numel()), calls=3)
         return self.make("digit", value.shape, dtype, line, (value,), work)
 
     def add_digit(self, total: Value, product: Value, shift: int) -> None:
         """Add the product of digits, which stands so many bits further up."""
         line = "{0}.add_({1}.to(torch.int64)" + (f" << {shift})" if shift else ")")
-        self.change(line, total, product, work=Work(Copied(5 * total.numel(), total.numel()), calls=3))
+        self.change(line, total, product, work=Work(Copied.plain(5 * total.numel()), calls=3))
 
     def reshaped(self, value: Value, shape: Ints, name: str = "") -> Value:
         """A contiguous copy in another shape."""
@@ -214,7 +214,7 @@ class Builder(Products):
         whole = bare(value, value.dim())
         wide, kept = ([axis for axis, size in enumerate(each.shape) if size > 1] for each in (value, whole))
         line = f"{{0}}.flip({', '.join(str(kept[wide.index(axis)]) for axis in axes)})"
-        made = self.make(value.variable.name, whole.shape, value.dtype, line, (whole,), Work(moved(value)))
+        made = self.make(value.variable.name, whole.shape, value.dtype, line, (whole,), Work(_gathered(value)))
         return made.view(*value.shape)
 
     def named(self, name: str, value: Value) -> Value:
@@ -243,7 +243,8 @@ class Builder(Products):
             flat = [max(0, amount) for pair in reversed(amounts[first:]) for amount in pair]
             shape = (*value.shape[:lead], *grown)
             line = f"torch.constant_pad_nd({{0}}, {listed(flat)})"
-            work = Work(Copied(math.prod(shape) + value.numel(), shape[-1]))
+            rows = sizes[-2] if len(sizes) > 1 else 1
+            work = Work(Copied(math.prod(shape) + 2 * value.numel(), sizes[-1], rows * sizes[-1], value.dim()))
             source = plain(bare(value, lead + first))
             padded = (*source.shape[: source.dim() - len(grown[first:])], *grown[first:])
             value = self.make(name, padded, value.dtype, line, (source,), work).view(*shape)
@@ -263,7 +264,7 @@ class Builder(Products):
             line = f"{{0}}.index_select({axis}, {index})"
         else:
             line = ""
-        return self.make("taps", value.shape, value.dtype, line, (plain(value),), Work(moved(value)))
+        return self.make("taps", value.shape, value.dtype, line, (plain(value),), Work(_gathered(value, _SELECTED)))
 
     def cat(self, values: Sequence[Value], axis: int, name: str = "joined") -> Value:
         """`torch.cat`."""
@@ -273,22 +274,16 @@ class Builder(Products):
         shape[axis] = sum(value.shape[axis] for value in values)
         places = ", ".join(f"{{{index}}}" for index in range(len(values)))
         copied = [moved(value) for value in values]
-        work = Copied(
-            sum(each.elements for each in copied), min(each.row for each in copied), any(m.apart for m in copied)
-        )
+        largest = max(copied, key=lambda each: each.elements)
+        work = largest._replace(elements=sum(each.elements for each in copied))
         operands = tuple(plain(value) for value in values)
         return self.make(name, shape, values[0].dtype, f"torch.cat(({places}), {axis})", operands, Work(work))
 
-    def einsum(
-        self, equation: str, first: Value, second: Value, shape: Ints | None = None, product: Product | None = None
-    ) -> Value:
+    def einsum(self, equation: str, first: Value, second: Value) -> Value:
         """`torch.einsum` of two operands; the equation, a letter for every axis, tells what is not given."""
-        if shape is None or product is None:
-            shape, product = _contracted(equation, first.shape, second.shape)
-        # It multiplies copies, and what it multiplies them to may be copied again.
-        copies = first.numel() + second.numel() + math.prod(shape)
+        shape, product, copied = _contracted(equation, first, second)
         line = f'torch.einsum("{equation}", {{0}}, {{1}}).contiguous()'
-        work = Work(Copied(2 * copies, 1), product, _EINSUM, inside=copies * first.itemsize)
+        work = Work(copied, product, _EINSUM, inside=product.elements * first.itemsize)
         return self.make("product", shape, first.dtype, line, (first, second), work)
 
     # Changing tensors.
@@ -322,7 +317,7 @@ class Builder(Products):
 
     def zeroed(self, target: Value) -> None:
         """Fill with zeros."""
-        self.change("{0}.zero_()", target, work=Work(Copied(target.numel(), target.shape[-1])))
+        self.change("{0}.zero_()", target, work=Work(Copied(target.numel(), target.shape[-1], target.numel())))
 
     def added(self, target: Value, source: Value) -> None:
         """Add a value to another."""
@@ -416,15 +411,43 @@ def _without_ones(shape: Ints) -> Ints:
     return tuple(size for size in shape if size != 1) or shape[:1]
 
 
-def _contracted(equation: str, first: Ints, second: Ints) -> tuple[Ints, Product]:
-    """Shape of the result of an einsum, and the matrix products that it amounts to."""
+def _contracted(equation: str, first: Value, second: Value) -> tuple[Ints, Product, Copied]:
+    """Shape of an einsum's result, the matrix products that it amounts to, and the copies that make matrices."""
     inputs, _, out = equation.partition("->")
-    one, _, other = inputs.partition(",")
-    sizes = {**dict(zip(one, first, strict=True)), **dict(zip(other, second, strict=True))}
-    batch, shared = set(one) & set(other) & set(out), set(one) & set(other)
-    groups = batch, set(one) - shared, shared - batch, set(other) - shared
-    number, rows, terms, columns = (math.prod(sizes[letter] for letter in group) for group in groups)
-    return tuple(sizes[letter] for letter in out), Product(number, rows, terms, columns, dense=False)
+    operands = list(zip(inputs.split(","), (first, second), strict=True))
+    sizes = {letter: size for letters, value in operands for letter, size in zip(letters, value.shape, strict=True)}
+    shared = set(operands[0][0]) & set(operands[1][0])
+    # torch takes that operand for the first matrix of which the result has the first letter.
+    own = next((letter for letter in out if letter not in shared), "")
+    (one, left), (other, right) = operands if own in operands[0][0] else operands[::-1]
+    batch, terms = ([each for each in one if each in shared and (each in out) == kept] for kept in (True, False))
+    rows, columns = ([each for each in letters if each not in shared] for letters in (one, other))
+    made, shape = (*batch, *rows, *columns), tuple(sizes[each] for each in out)
+    counts = [math.prod(sizes[each] for each in some) for some in (batch, rows, terms, columns)]
+    product = Product(counts[0], counts[1], counts[2], counts[3], "batch")
+    left = left.permute([one.index(each) for each in (*batch, *rows, *terms)])
+    right = right.permute([other.index(each) for each in (*batch, *terms, *columns)])
+    strides = dict(zip(made, contiguous_strides(tuple(sizes[each] for each in made)), strict=True))
+    result = Value(first.builder, first.variable, shape, tuple(strides[each] for each in out))
+    # Nothing is copied that is a matrix as it lies.
+    copies = [
+        moved(value)
+        for value, *sides in (
+            (left, product.rows, product.terms),
+            (right, product.terms, product.columns),
+            (result, product.rows, product.columns),
+        )
+        if view_strides(value.shape, value.strides, (product.number, *sides)) is None
+    ]
+    if not copies:
+        return shape, product, Copied.plain(0)
+    shortest = min(copies, key=lambda each: each.row)
+    return shape, product, shortest._replace(elements=sum(each.elements for each in copies))
+
+
+def _gathered(value: Value, times: int = 1) -> Copied:
+    """What copying element by element takes, as torch's `flip` and `index_select` do; these so many times as long."""
+    return Copied.plain(2 * times * value.numel())._replace(apart=True)
 
 
 def _arguments(arguments: Sequence[Any], keywords: dict[str, Any]) -> str:

@@ -6,11 +6,6 @@ from ndconv._programs.steps import Copied
 from ndconv._programs.values import Place, Value, contiguous_strides, merged, view_strides
 
 
-def is_dense(value: Value) -> bool:
-    """Whether its rows have no gaps, or its columns."""
-    return value.is_contiguous() or value.mT.is_contiguous()
-
-
 def settled(value: Value) -> Value:
     """The value, of a variable that has its shape if it can have any."""
     variable = value.variable
@@ -28,18 +23,13 @@ def settled(value: Value) -> Value:
 def moved(source: Value, target: Value | None = None) -> Copied:
     """What it takes to copy a value, to a contiguous tensor if none is named."""
     places = target.strides if target is not None else contiguous_strides(source.shape)
-    row, apart, unit, length = 1, False, (1, 1), 1
-    for size, step, other in zip(reversed(source.shape), reversed(source.strides), reversed(places), strict=True):
-        if size == 1:
-            continue
-        if length == 1:
-            row, length, unit, apart = size, size, (step, other), step not in (0, 1) or other != 1
-        elif (step, other) == (unit[0] * length, unit[1] * length):
-            row, length = row * size, length * size
-        else:
-            break
+    axes = sorted(zip(source.shape, source.strides, places, strict=True), key=lambda axis: -axis[2])
+    runs = merged(*zip(*axes, strict=True)) if axes else []
+    *_, second, first = [(1, 1, 1)] * 2 + runs
+    row, step, other = first
     distinct = min(source.numel(), source.variable.elements)
-    return Copied(source.numel() + distinct, row, apart)
+    apart = step not in (0, 1) or other != 1
+    return Copied(source.numel() + distinct, row, row * second[0], len(runs), apart)
 
 
 def bare(value: Value, lead: int) -> Value:

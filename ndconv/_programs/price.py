@@ -8,37 +8,8 @@ from dataclasses import dataclass
 
 from ndconv._programs.builder import Builder
 from ndconv._programs.lifetimes import last_uses, positions
-from ndconv._programs.steps import Change, Make, Product, Repeat, Step, walk
-from ndconv._programs.values import Value, Variable
-
-# Elements that could be copied in the time that starting on a row takes, and bytes in the time that an element takes
-# that has gaps on either side.
-_ROW, _APART = 18, 12
-# Up to so many rows or columns a product takes as long as reading its operands.
-_THIN = 4
-# What a further product of a batch takes, in operations started, and one that adds to what is there.
-_EACH, _EACH_AGAIN = 1 / 10, 1 / 4
-
-
-@dataclass(frozen=True)
-class Rates:
-    """How fast things go.
-
-    Args:
-        multiply_adds: In a nanosecond, of dense matrices and of others, by the bytes of an element.
-        moved: Bytes moved in a nanosecond.
-        cached: Bytes taken from a cache in a nanosecond.
-        call: Nanoseconds that starting an operation takes.
-        large: From so many bytes on, buffers come from the system at every call.
-        page: Nanoseconds that this takes, a byte.
-    """
-
-    multiply_adds: Mapping[int, tuple[float, float]]
-    moved: float
-    cached: float
-    call: float
-    large: int
-    page: float
+from ndconv._programs.steps import Change, Make, Product, Repeat, Step, operands, walk
+from ndconv._programs.values import ITEMSIZES, Value, Variable
 
 
 @dataclass(frozen=True)
@@ -47,8 +18,7 @@ class Cost:
 
     Args:
         multiply_adds: Products it computes, those it throws away included.
-        bytes_moved: Read from and written to memory, short rows and gaps counted as more.
-        bytes_cached: What products that add to what is there read and rewrite while it lies in a cache.
+        bytes_moved: Read and written by copies, and of operands and results by products.
         workspace: Bytes of the largest buffers alive at one time beside operands and result.
         matmuls: Number of matrix products and their shapes, e.g. ``9 x (64, 64) @ (64, 3364)``, largest part first.
         calls: Number of tensor operations started.
@@ -57,38 +27,36 @@ class Cost:
 
     multiply_adds: int
     bytes_moved: int
-    bytes_cached: int
     workspace: int
     matmuls: str
     calls: int
     nanoseconds: float
 
 
-def price(builder: Builder, result: Value, rates: Rates) -> Cost:
-    """The cost of what a builder has recorded."""
-    moved = computing = calls = 0.0
-    cached = adds = 0
+def price(builder: Builder, result: Value) -> Cost:
+    """The cost of what a builder has recorded, at the rates of its target."""
+    rates, nanoseconds = builder.target.rates, 0.0
+    moved = calls = adds = 0
     products: Counter[Product] = Counter()
     for times, step in walk(builder.steps):
-        if not isinstance(step, Make | Change):
+        if isinstance(step, Repeat):
             continue
-        work, itemsize = step.work, (step.operands[0] if step.operands else result).itemsize
+        work, read = step.work, operands(step)
+        dtype = (read[0] if read else result).dtype
+        taken = work.calls * rates.call + sum(not each.is_whole for each in read) * rates.view
         calls += times * work.calls
-        moved += times * _moved(step, itemsize)
+        if work.copied:
+            taken += rates.moving(work.copied, dtype, again=times > 1)
+            moved += times * work.copied.elements * ITEMSIZES[dtype]
         if work.product:
-            number = times * work.product.multiply_adds
-            adds += number
-            computing += number / rates.multiply_adds[itemsize][not work.product.dense]
+            taken += rates.multiplying(work.product, dtype)
+            adds += times * work.product.multiply_adds
+            moved += times * work.product.elements * ITEMSIZES[dtype] * (not work.copied)
             products[work.product._replace(number=1)] += times * work.product.number
-            # Products of a few rows are bound by what they read.
-            thin = min(work.product.rows, work.product.columns) <= _THIN
-            read = sum(each.numel() for each in step.operands if work.again or each.variable.owned)
-            cached += times * itemsize * read * (1 + 2 * thin)
-            calls += times * (work.product.number - 1) * (_EACH_AGAIN if work.again else _EACH)
-    most = workspace(builder, result)
-    nanoseconds = computing + moved / rates.moved + cached / rates.cached + calls * rates.call
-    nanoseconds += most * rates.page if most >= rates.large else 0.0
-    return Cost(adds, round(moved), cached, most, _text(products), round(calls), nanoseconds)
+        buffers = (step.target.bytes if isinstance(step, Make) else 0), work.inside
+        taken += rates.fresh * sum(size for size in buffers if size >= rates.large)
+        nanoseconds += times * taken
+    return Cost(adds, moved, workspace(builder, result), _text(products), calls, nanoseconds)
 
 
 def _text(products: Mapping[Product, int]) -> str:
@@ -99,22 +67,6 @@ def _text(products: Mapping[Product, int]) -> str:
         shapes[text] += number
         largest[text] += number * each.multiply_adds
     return ", ".join(f"{shapes[text]} x {text}" for text, _ in largest.most_common())
-
-
-def _moved(step: Make | Change, itemsize: int) -> float:
-    """Bytes that a step moves, what a product makes and what it reads of the operands included."""
-    copied, elements = step.work.copied, 0.0
-    if copied is not None:
-        longer = max(1.0, _APART / itemsize) if copied.apart else 1.0
-        elements += copied.elements * ((1 + longer) / 2 + _ROW / (2 * max(1, copied.row)))
-    elif step.work.product is not None and not step.work.again:
-        made, given = (
-            (step.target.elements, step.operands)
-            if isinstance(step, Make)
-            else (step.operands[0].numel(), step.operands[1:])
-        )
-        elements += made + sum(each.numel() for each in given if not each.variable.owned)
-    return elements * itemsize
 
 
 def workspace(builder: Builder, result: Value) -> int:

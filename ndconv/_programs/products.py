@@ -7,15 +7,11 @@ from abc import abstractmethod
 
 from ndconv._form.geometry import Ints
 from ndconv._programs.chunks import Chunks
-from ndconv._programs.copies import is_dense, settled
-from ndconv._programs.steps import Product, Work
+from ndconv._programs.copies import settled
+from ndconv._programs.steps import Copied, Product, Work
 from ndconv._programs.target import Target
 from ndconv._programs.values import Place, Value
 
-# Below this, starting oneDNN takes longer than it saves.
-_LEAST_MULTIPLY_ADDS = 2 * 10**6
-# Shorter sums gain less than it takes to put the results of a batch together.
-_LEAST_SUM = 32
 # Sums from this length on save more than it takes to transpose the result, once.
 _LONG_SUM = 1024
 _LINEAR = 'linear({0}, {1}, None, "none", [], "")'
@@ -48,11 +44,12 @@ class Products(Chunks):
 
     def matmul(self, first: Value, second: Value, name: str = "product") -> Value:
         """``first @ second`` for every item of a batch, ``(b, i, j)`` and ``(*a, b, j, k)`` give ``(*a, b, i, k)``."""
+        first, second = _matrices(first), _matrices(second)
         lead, (rows, terms), columns = second.shape[:-2], first.shape[-2:], second.shape[-1]
         number = math.prod(lead)
-        if self._suits(first, second):
+        if self._is_for_onednn(first, second, again=number > 1):
             return self._by_onednn(first, second, name)
-        work = Work(None, Product(number, rows, terms, columns, is_dense(first) and is_dense(second)))
+        work = Work(None, _by_blas(number, rows, terms, columns))
         if number == 1:
             a, b = settled(first[0]), settled(second[(0,) * len(lead)])
             product = self.make(name, (rows, columns), first.dtype, "{0} @ {1}", (a, b), work)
@@ -64,28 +61,31 @@ class Products(Chunks):
 
     def accumulate(self, total: Value, first: Value, second: Value, *, fresh: bool = False) -> None:
         """``total += first @ second``, or ``=`` if fresh: ``(b, i, k)``, ``(b, i, j)`` and ``(b, j, k)``."""
+        first, second = _matrices(first), _matrices(second)
         number, rows, terms = first.shape
-        if not fresh and self._suits(first, second):
+        if not fresh and self._is_for_onednn(first, second, again=True):
             for index in self.each(number, "g"):
                 self.added(total[index], self._linear(first[index], second[index], "product"))
             return
-        product = Product(number, rows, terms, second.shape[2], is_dense(first) and is_dense(second))
+        product = _by_blas(number, rows, terms, second.shape[2])
         function, operands = "baddbmm_", (total, first, second)
         if number == 1:
             function, operands = "addmm_", (total[0], first[0], second[0])
         line = f"{{0}}.{function}({{1}}, {{2}}{', beta=0' * fresh})"
-        self.change(line, *operands, work=Work(None, product, again=True))
+        self.change(line, *operands, work=Work(None, product))
 
-    def _suits(self, first: Value, second: Value) -> bool:
-        """Whether oneDNN takes these operands, and takes less time."""
-        rows, (inner, columns) = first.shape[-2], second.shape[-2:]
-        return (
-            self.target.onednn
-            and first.dtype == "float32"
-            and rows * inner * columns >= _LEAST_MULTIPLY_ADDS
-            and (inner >= _LEAST_SUM or math.prod(second.shape[:-2]) == 1)
-            and is_dense(second)
-        )
+    def _is_for_onednn(self, first: Value, second: Value, *, again: bool) -> bool:
+        """Whether oneDNN takes these operands, and takes less time, that of putting its results to their place too."""
+        rates, dtype = self.target.rates, first.dtype
+        dense = second.is_contiguous() or second.mT.is_contiguous()
+        if not self.target.onednn or not dense or "onednn" not in rates.libraries(dtype):
+            return False
+        number, rows, (terms, columns) = math.prod(second.shape[:-2]), first.shape[-2], second.shape[-2:]
+        blas, one = _by_blas(number, rows, terms, columns), Product(1, rows, terms, columns, "onednn")
+        other = rates.multiplying(one, dtype) + rates.call
+        if again:
+            other += rates.moving(Copied.plain(2 * rows * columns), dtype) + rates.call
+        return number * other < rates.multiplying(blas, dtype) + rates.call
 
     def _by_onednn(self, first: Value, second: Value, name: str) -> Value:
         lead, rows, columns = second.shape[:-2], first.shape[-2], second.shape[-1]
@@ -110,8 +110,20 @@ class Products(Chunks):
         """``first @ second`` by oneDNN, as a view of its transpose if that is quicker."""
         self.constant("linear", "torch.ops.mkldnn._linear_pointwise  # x @ w.T by oneDNN")
         (rows, inner), columns = first.shape, second.shape[1]
-        work = Work(None, Product(1, rows, inner, columns))
+        work = Work(None, Product(1, rows, inner, columns, "onednn"))
         if rows < columns and inner >= _LONG_SUM and second.mT.is_contiguous():
             operands = settled(second).mT, settled(first.contiguous())
             return self.make(name, (columns, rows), first.dtype, _LINEAR, operands, work).mT
         return self.make(name, (rows, columns), first.dtype, _LINEAR, (settled(first), settled(second).mT), work)
+
+
+def _matrices(value: Value) -> Value:
+    """Matrices whose rows or columns lie side by side; torch would copy others on the quiet."""
+    (rows, columns), (row, column) = value.shape[-2:], value.strides[-2:]
+    by_rows = (column == 1 or columns == 1) and (row >= columns or rows == 1)
+    by_columns = (row == 1 or rows == 1) and (column >= rows or columns == 1)
+    return value if by_rows or by_columns else value.contiguous()
+
+
+def _by_blas(number: int, rows: int, terms: int, columns: int) -> Product:
+    return Product(number, rows, terms, columns, "blas" if number == 1 else "batch")

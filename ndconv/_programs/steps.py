@@ -20,29 +20,52 @@ class Copied(NamedTuple):
     """Elements that a step moves.
 
     Args:
-        elements: How many.
-        row: How many of them lie side by side where they come from and where they go to.
+        elements: How many are read and written.
+        row: How many lie side by side where they come from and where they go to, or as far apart from one to the next.
+        block: How many are in such rows as have one gap between them.
+        axes: How many axes there are when those are merged that can be.
         apart: Whether those of a row have gaps on either side.
     """
 
     elements: int
     row: int
+    block: int
+    axes: int = 1
     apart: bool = False
+
+    @classmethod
+    def plain(cls, elements: int) -> Copied:
+        """Elements that all lie side by side."""
+        return cls(elements, elements, elements)
 
 
 class Product(NamedTuple):
-    """So many matrix products ``(rows, terms) @ (terms, columns)``; dense if their operands' rows have no gaps."""
+    """So many matrix products ``(rows, terms) @ (terms, columns)``.
+
+    Args:
+        number: How many.
+        rows: Of the first operand and the result.
+        terms: Of each sum.
+        columns: Of the second operand and the result.
+        library: Who computes them, one of `ndconv._programs.rates.Rates.products`; None if they are computed as passes
+            over elements.
+    """
 
     number: int
     rows: int
     terms: int
     columns: int
-    dense: bool = True
+    library: str | None
 
     @property
     def multiply_adds(self) -> int:
         """Of all of them."""
         return self.number * self.rows * self.terms * self.columns
+
+    @property
+    def elements(self) -> int:
+        """Of the operands and results of all of them."""
+        return self.number * ((self.rows + self.columns) * self.terms + self.rows * self.columns)
 
 
 @dataclass(frozen=True)
@@ -53,14 +76,12 @@ class Work:
         copied: Elements it moves.
         product: Matrix products it computes.
         calls: Operations it starts.
-        again: Whether its products add to what is there, and so read and rewrite everything in a cache.
         inside: Bytes that its operation takes while it runs, beside what it makes.
     """
 
     copied: Copied | None = None
     product: Product | None = None
     calls: int = 1
-    again: bool = False
     inside: int = 0
 
 
@@ -99,6 +120,11 @@ class Unless:
     watched: Value
     unseen: str = ""
     steps: list[Step] = field(default_factory=list)
+
+    @property
+    def work(self) -> Work:
+        """A look at the sum of the elements."""
+        return Work(Copied.plain(self.watched.numel()), calls=2)
 
 
 Step = Make | Change | Repeat | Unless

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from ndconv._programs.rates import Rates
+
 
 class Target(NamedTuple):
     """The device, and what is set for the process.
@@ -11,12 +13,15 @@ class Target(NamedTuple):
     Args:
         device: Its name, ``"cuda:0"``.
         limit: Bytes that buffers aim to stay under: `ndconv.set_workspace_limit`.
-        onednn: Whether dense products of some size go to oneDNN's matrix product.
-        emulated: Half types that torch has no products of there, and makes do without.
+        rates: How fast things go there.
+        onednn: Whether oneDNN's matrix product may be called.
+        emulated: Half types that are multiplied in the dtype of their sums, as torch lacks their products or they take
+            longer.
     """
 
     device: str
     limit: int
+    rates: Rates
     onednn: bool = False
     emulated: tuple[str, ...] = ()
 

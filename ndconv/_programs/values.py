@@ -172,10 +172,15 @@ class Value:
         return ITEMSIZES[self.dtype]
 
     @property
-    def is_view(self) -> bool:
-        """Whether it is not the whole variable as it stands."""
+    def is_whole(self) -> bool:
+        """Whether it is the variable as it stands."""
         whole = self.variable
-        return (self.shape, self.strides, self.offset) != (whole.shape, whole.strides, Place()) or not whole.owned
+        return (self.shape, self.strides, self.offset) == (whole.shape, whole.strides, Place())
+
+    @property
+    def is_view(self) -> bool:
+        """Whether it shows what another tensor holds: not all that the program has made as it stands."""
+        return not (self.is_whole and self.variable.owned)
 
     def dim(self) -> int:
         """Number of axes."""

@@ -115,7 +115,7 @@ class Direct:
         """`torch.cat`."""
         return torch.cat(tuple(tensors), axis) if len(tensors) > 1 else tensors[0]
 
-    def einsum(self, equation: str, first: Tensor, second: Tensor, *_: Any) -> Tensor:
+    def einsum(self, equation: str, first: Tensor, second: Tensor) -> Tensor:
         """`torch.einsum`."""
         return torch.einsum(equation, first, second)
 

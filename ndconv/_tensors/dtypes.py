@@ -1,4 +1,4 @@
-"""The dtype in which sums are taken, and whether torch multiplies a dtype at all on this processor."""
+"""The dtype in which sums are taken, and that in which products are."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ import torch
 from ndconv._machine.target import target_of
 from ndconv._planner import computed as _computed
 from ndconv._programs import values
-
-_CPU = torch.device("cpu")
 
 
 def name_of(dtype: torch.dtype) -> str:
@@ -22,13 +20,15 @@ def wide_dtype(dtype: torch.dtype) -> torch.dtype:
     return wide
 
 
-def is_emulated(dtype: torch.dtype, on_cpu: bool) -> bool:
-    """Whether torch has no products of a half type on this processor, and makes do without."""
-    return on_cpu and name_of(dtype) in target_of(_CPU).emulated
+def is_emulated(dtype: torch.dtype, device: torch.device) -> bool:
+    """Whether products of a half type are computed in another dtype there."""
+    return name_of(dtype) in target_of(device).emulated
 
 
-def computed_in(dtype: torch.dtype, on_cpu: bool, wide: bool = False) -> torch.dtype:
+def computed_in(dtype: torch.dtype, device: torch.device, wide: bool = False) -> torch.dtype:
     """The dtype in which a lowering gets operands of this one: `ndconv._planner.computed.computed_in`."""
-    emulated = target_of(_CPU).emulated if on_cpu else ()
-    found: torch.dtype = getattr(torch, _computed.computed_in(name_of(dtype), emulated, on_cpu, wide))
+    target = target_of(device)
+    found: torch.dtype = getattr(
+        torch, _computed.computed_in(name_of(dtype), target.emulated, target.kind == "cpu", wide)
+    )
     return found

@@ -17,11 +17,11 @@ from torch.nn import Parameter
 
 from ndconv._form.cache import cached, memory
 from ndconv._form.geometry import Form, Geometry, Ints, Problem, Slot
-from ndconv._lowerings import LOWERINGS
+from ndconv._lowerings import LOWERINGS, Lowering
 from ndconv._lowerings.native import arguments
 from ndconv._machine.target import target_of
 from ndconv._machine.timings import key_of, lookup, may_measure, measure, wins
-from ndconv._planner.choice import AUTO, FASTEST, NAMES, Setting, automatic, choose, cost, pick, refusal
+from ndconv._planner.choice import AUTO, FASTEST, NAMES, Setting, automatic, cheapest, choose, pick, refusal
 from ndconv._planner.computed import computed, exact_float, is_integer, problem_of
 from ndconv._planner.exact import get_exact
 from ndconv._planner.workspace import get_workspace_limit
@@ -125,9 +125,10 @@ def compiled(
     setting = setting_of(dtype, form.wide, device)
     builder, used = Builder(setting.target), []
 
-    def chosen(problem: Problem) -> str:
-        used.append(pick(problem, form.lowering, setting))
-        return used[-1]
+    def chosen(problem: Problem) -> Lowering:
+        lowering = pick(problem, form.lowering, setting)
+        used.append(lowering.name)
+        return lowering
 
     first, second = (
         builder.operand(NAMES[slot], shape, strides, setting.dtype)
@@ -165,19 +166,19 @@ def _at_once(form: Form, first: Tensor, second: Tensor) -> Tensor:
     return result if is_compiling() else result.detach()
 
 
-def _traced(problem: Problem, wanted: str, setting: Setting) -> str:
+def _traced(problem: Problem, wanted: str, setting: Setting) -> Lowering:
     """A choice that holds for every size that an exported program serves, weighed by those that it is exported with."""
     names = [*automatic(LOWERINGS)]
     if not is_dynamo_compiling():  # which has no numbers for its symbols
         example = _with_hints(problem)
         costs = {
-            name: cost(name, example, setting).nanoseconds
+            name: cheapest(name, example, setting)[0].nanoseconds
             for name in names
             if refusal(name, example, setting.exact, symbolic=True) is None
         }
         names = sorted(costs, key=costs.__getitem__)
     names = names if wanted == AUTO else [wanted, *names]
-    return next(name for name in names if refusal(name, problem, setting.exact, symbolic=True) is None)
+    return LOWERINGS[next(each for each in names if refusal(each, problem, setting.exact, symbolic=True) is None)]
 
 
 def _with_hints(value: Any) -> Any:
@@ -198,7 +199,7 @@ def _problem(form: Form, first: Ints, second: Ints, itemsize: int) -> Problem:
 
 def problem_for(form: Form, first: Tensor, second: Tensor) -> Problem:
     """The problem that operands pose, in the dtype that it is computed in."""
-    itemsize = computed_in(first.dtype, first.is_cpu, form.wide).itemsize
+    itemsize = computed_in(first.dtype, first.device, form.wide).itemsize
     return _problem(form, first.shape, second.shape, itemsize)
 
 
@@ -231,7 +232,7 @@ def torch_takes_over(problem: Problem, slots: Iterable[Slot], dtype: torch.dtype
     That is where ``"fastest"`` has measured the slots and torch's kernel wins them all, unless torch lacks the dtype or
     rounds partial sums.
     """
-    if not dtype.is_floating_point or is_emulated(dtype, device == "cpu"):
+    if not dtype.is_floating_point or is_emulated(dtype, torch.device(device)):
         return False
     return wins("native", problem, tuple(slots), dtype, device, torch.get_num_threads())
 
@@ -247,7 +248,7 @@ def torchs_own(form: Form, first: Tensor, second: Tensor, bias: Tensor | None) -
         return None
     if form.wide and wide_dtype(first.dtype) != first.dtype:
         return None  # torch may round before the bias
-    problem = _problem(form, first.shape, second.shape, computed_in(first.dtype, first.is_cpu).itemsize)
+    problem = _problem(form, first.shape, second.shape, computed_in(first.dtype, first.device).itemsize)
     slots = [form.slot]
     if torch.is_grad_enabled():
         if first.requires_grad and second.requires_grad:

@@ -1,0 +1,159 @@
+"""Measure how fast a device goes, by kinds of step."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ndconv._programs.rates import ProductRate, Rates
+from ndconv._programs.steps import Product
+
+# A thing is run so often, or until so many seconds have gone by; the least time counts.
+_RUNS, _SECONDS = 30, 0.04
+# Shapes of products: square, a long sum, thin, a short sum, small; and of batches. The last of each is narrow.
+_ONE = (
+    (1, 384, 384, 384), (1, 64, 8192, 64), (1, 32, 27, 4096), (1, 4, 512, 2048), (1, 64, 8, 16384), (1, 64, 576, 784),
+    (1, 8, 72, 4096), (1, 512, 512, 49), (1, 16, 48, 16000), (1, 8, 8, 8), (1, 64, 8192, 6),
+)  # fmt: skip
+_SEVERAL = (
+    (64, 16, 64, 64), (256, 8, 16, 16), (4, 64, 576, 784), (4, 8, 72, 4096), (128, 1, 9, 784), (128, 1, 784, 9),
+    (32, 4, 36, 1568), (64, 1, 27, 672), (256, 1, 3, 1333), (16, 48, 1024, 34), (2, 4, 4, 4), (128, 1, 2048, 1),
+)  # fmt: skip
+_DTYPES = "float32", "float64", "bfloat16", "float16"
+_SIZES = tuple(2**power for power in range(18, 28))
+"""Bytes of buffers that are copied and asked for."""
+# Up to so many times the least, a byte is one that a cache holds; beyond, one that the system gives anew.
+_MORE, _MANY = 1.6, 4.0
+
+
+def measured(device: torch.device) -> Iterator[tuple[str, Any]]:
+    """Fields of `ndconv._programs.rates.Rates` one after the other as they are found."""
+    small, other, often = torch.zeros(64, device=device), torch.ones(64, device=device), range(500)
+    call = _least(lambda: [small.copy_(other) for _ in often], device, len(often))
+    yield "call", call
+    yield "view", _least(lambda: [small.as_strided((7, 7), (8, 1)) for _ in often], device, len(often))
+    yield from _moving(device)
+    yield "products", {dtype: found for dtype in _DTYPES if (found := _products(dtype, device, call))}
+    points = torch.randn(256, 1024, device=device)
+    yield "transform", _least(lambda: torch.fft.rfft(points), device) / (points.numel() * math.log2(1024))
+
+
+FIELDS = len(Rates.__dataclass_fields__)
+"""How many there are."""
+
+
+def _least(run: Callable[[], object], device: torch.device, times: int = 1) -> float:
+    """Nanoseconds of a run at best, of which one does ``times`` as much as is asked for."""
+    _wait(device)
+    run()
+    least, begin = math.inf, time.perf_counter()
+    for _ in range(_RUNS):
+        _wait(device)
+        start = time.perf_counter()
+        run()
+        _wait(device)
+        end = time.perf_counter()
+        least = min(least, end - start)
+        if end - begin > _SECONDS:
+            break
+    return least * 1e9 / times
+
+
+def _wait(device: torch.device) -> None:
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)
+
+
+def _moving(device: torch.device) -> Iterator[tuple[str, float]]:
+    """Bytes of buffers of growing size, in place and anew; rows, rows of rows, and elements with gaps."""
+    there, anew = {}, {}
+    for size in _SIZES:
+        source = torch.zeros(size // 8, device=device)
+        target = torch.zeros_like(source)
+        there[size] = _least(partial(target.copy_, source), device) / size
+        anew[size] = _least(partial(_filled, size // 4, device), device) / size
+        del source, target
+    cached, filled = sorted(there.values())[len(there) // 4], min(anew.values())
+    cache = max(size for size, each in there.items() if each <= _MORE * cached)
+    yield "cached", cached
+    yield "cache", cache
+    whole = torch.zeros(max(_SIZES[-1] // 4, cache), device=device)  # four times the bytes
+
+    part = 2**17
+    starts = range(part, whole.numel() - 2 * part, 2 * part)
+
+    def streaming(source: Tensor, step: int = 1) -> float:
+        """Nanoseconds for each element that is read or written, a part of the whole after the other."""
+        targets = [whole[start : start + step * part : step].view(source.shape) for start in starts]
+        return _least(lambda: [each.copy_(source) for each in targets], device, 2 * part * len(targets))
+
+    plain = streaming(whole[:part])
+    yield "streamed", plain / 4
+    yield "large", min((size for size, each in anew.items() if each > _MANY * filled), default=2 * _SIZES[-1])
+    yield "fresh", max(anew.values()) - filled
+    yield "apart", streaming(whole[:part], 2)
+    rows, blocks = (
+        max(0.0, streaming(whole.as_strided(shape, strides)) - plain)
+        for shape, strides in (((part // 16, 16), (24, 1)), ((part // 64, 8, 8), (120, 12, 1)))
+    )
+    # An element is counted when it is read and when it is written.
+    row = 2 * 16 * rows
+    yield "row", row
+    yield "block", max(0.0, 2 * 64 * blocks - 8 * row) / 3
+
+
+def _filled(elements: int, device: torch.device) -> Tensor:
+    return torch.empty(elements, device=device).fill_(1.0)
+
+
+def _products(dtype: str, device: torch.device, call: float) -> dict[str, ProductRate]:
+    """Rates of all libraries that multiply a dtype on the device."""
+    found = {}
+    for library, shapes, multiply in (
+        ("blas", _ONE, torch.mm),
+        ("batch", _SEVERAL, torch.bmm),
+        ("onednn", _ONE, _linear),
+    ):
+        try:
+            times = [max(1.0, _timed(multiply, shape, dtype, device) - call) for shape in shapes]
+        except (AttributeError, NotImplementedError, RuntimeError):
+            continue
+        found[library] = _fitted([Product(*shape, library) for shape in shapes], times)
+    return found
+
+
+def _timed(multiply: Callable[..., Tensor], shape: Sequence[int], dtype: str, device: torch.device) -> float:
+    number, rows, terms, columns = shape
+    kind = {"dtype": getattr(torch, dtype), "device": device}
+    first, second = torch.ones(number, rows, terms, **kind), torch.ones(number, terms, columns, **kind)
+    if multiply is not torch.bmm:
+        first, second = first[0], second[0]
+    return _least(partial(multiply, first, second), device)
+
+
+def _linear(first: Tensor, second: Tensor) -> Tensor:
+    product: Tensor = torch.ops.mkldnn._linear_pointwise(first, second.mT, None, "none", [], "")
+    return product
+
+
+def _fitted(products: Sequence[Product], times: Sequence[float]) -> ProductRate:
+    """The rate that comes nearest to all times, each by its share; no part of it is negative."""
+    (*others, last), (*taken, longest) = products, times
+    narrow = longest / (last.number * last.rows * last.terms)
+    names = [name for name in ProductRate._fields if name != "narrow"]
+    parts = [ProductRate(*(float(each == name) for each in ProductRate._fields)) for name in names]
+    rows = [[part.nanoseconds(product) / each for part in parts] for product, each in zip(others, taken, strict=True)]
+    wanted, kept = torch.ones(len(rows), 1, dtype=torch.float64), list(range(len(parts)))
+    while True:
+        matrix = torch.tensor(rows, dtype=torch.float64)[:, kept]
+        solution = torch.linalg.lstsq(matrix, wanted, driver="gelsd").solution[:, 0].tolist()
+        if min(solution) >= 0:
+            found = dict.fromkeys(names, 0.0) | {names[part]: each for part, each in zip(kept, solution, strict=True)}
+            return ProductRate(narrow=narrow, **found)
+        kept.pop(solution.index(min(solution)))

@@ -1,0 +1,225 @@
+"""The rates that prices are made of: built-in ones by what torch says of the processor, or those measured here.
+
+A choice depends on the profile and on nothing else that is measured, so that processes with one profile choose alike.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import platform
+import warnings
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import date
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from platformdirs import user_cache_path
+from tqdm import tqdm
+
+from ndconv._form import cache
+from ndconv._machine.calibration import FIELDS, measured
+from ndconv._programs.rates import ProductRate, Rates
+from ndconv._programs.steps import Product
+
+BUILT_IN = Path(__file__).with_name("profiles.json")
+# Shapes of products whose speed is shown, and how many of them a batch has.
+_BATCH = 64
+_SHOWN = {
+    "square": (512, 512, 512),
+    "long sum": (64, 8192, 64),
+    "thin": (4, 512, 2048),
+    "small": (16, 64, 64),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Profile:
+    """Rates, and whose they are; ``print`` it.
+
+    Args:
+        name: ``"built-in (avx2)"`` or ``"measured"``.
+        origin: What was measured, or what they are derived from.
+        rates: The rates.
+    """
+
+    name: str
+    origin: str
+    rates: Rates
+
+    @property
+    def title(self) -> str:
+        """Its name, and when it was measured or whether it is derived: ``"built-in (neon), derived"``."""
+        kind, *words = self.origin.split()
+        return f"{self.name}, {kind}" if self.name != "measured" else f"{self.name} {words[0].rstrip(',')}"
+
+    def __str__(self) -> str:
+        return "\n".join([f"{self.name}: {self.origin}", *_table({self.name: self.rates})])
+
+
+def profile_of(kind: str) -> Profile:
+    """What programs on a type of device are priced with."""
+    return _profile("cpu" if kind in ("cpu", "meta") else kind)
+
+
+@lru_cache(maxsize=8)
+def _profile(kind: str) -> Profile:
+    path = _path(kind)
+    if path.exists():
+        try:
+            found = _read(json.loads(path.read_text()), kind)
+        except (KeyError, TypeError, ValueError) as error:
+            why = error.args[0] if isinstance(error, _OtherMachineError) else f"cannot be read ({error!r})"
+            warnings.warn(
+                f"calibrate: {path} {why}; built-in rates are used until `ndconv.calibrate()` measures anew",
+                stacklevel=2,
+            )
+        else:
+            return found
+    return built_in(kind)
+
+
+class _OtherMachineError(ValueError):
+    """What was measured is of something else."""
+
+
+def _read(stored: Mapping[str, Any], kind: str) -> Profile:
+    if stored["machine"] != (here := _machine(kind)):
+        differ = {name for name in here if stored["machine"].get(name) != here[name]}
+        pairs = (f"{name} {stored['machine'].get(name)!r}, not {here[name]!r}" for name in sorted(differ))
+        raise _OtherMachineError(f"is of another machine: {'; '.join(pairs)}")
+    return Profile("measured", f"on {stored['date']}, {_described(here)}", _rates(stored["rates"]))
+
+
+def built_in(kind: str, name: str = "") -> Profile:
+    """A built-in profile, the one that comes nearest to the device if none is named."""
+    name = name or (_nearest() if kind == "cpu" else "cuda")
+    found = json.loads(BUILT_IN.read_text())[name]
+    return Profile(f"built-in ({name})", found["origin"], _rates(found["rates"]))
+
+
+def _nearest() -> str:
+    """The kind of processor, by what torch says of it; a torch that says little has the oldest kind."""
+    vectors = torch.backends.cpu.get_cpu_capability()
+    if platform.machine() in ("aarch64", "arm64"):
+        return "neon"
+    if vectors != "AVX512":
+        return "avx2"
+    said: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    if said.get("amx_bf16"):
+        return "amx"
+    name = "avx512_bf16" if said.get("avx512_bf16") else "avx512"
+    # MKL leaves half of the vector unit of AMD's processors unused.
+    amd = str(said.get("cpu_name", "")).startswith("AMD") and torch.backends.mkl.is_available()
+    return f"{name}_amd" if amd else name
+
+
+def _rates(values: Mapping[str, Any]) -> Rates:
+    products = {
+        dtype: {library: ProductRate(**rate) for library, rate in found.items()}
+        for dtype, found in values["products"].items()
+    }
+    rates = Rates(**{**values, "products": products})
+    numbers = [each for found in products.values() for rate in found.values() for each in rate]
+    numbers += [getattr(rates, name) for name in Rates.__dataclass_fields__ if name != "products"]
+    if not all(isinstance(each, int | float) and 0 <= each < math.inf for each in numbers):
+        raise ValueError("rates must be numbers that are not negative")
+    return rates
+
+
+def _path(kind: str) -> Path:
+    return user_cache_path("ndconv") / f"{kind}.json"
+
+
+def _machine(kind: str) -> dict[str, Any]:
+    """What measured rates are for."""
+    if kind != "cpu":
+        return {"processor": torch.cuda.get_device_name() if kind == "cuda" else kind, "torch": torch.__version__}
+    said: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    processor = said.get("cpu_name") or platform.processor() or platform.machine()
+    return {
+        "processor": f"{processor}, {torch.backends.cpu.get_cpu_capability()}, {os.cpu_count()} cores",
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+    }
+
+
+def _described(machine: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in machine.items())
+
+
+def calibrate(device: torch.device | str | None = None, *, reset: bool = False) -> Profile:
+    """Measure how fast this machine goes, in a few seconds, and price with that from now on.
+
+    What ``"auto"`` picks follows from prices, and prices from rates: of matrix products by dtype and shape, of copies
+    by row length and gaps, of starting an operation. Built-in rates are those of a machine like this one. Measured
+    ones are kept in a file of the user's cache folder, where later processes with as many threads find them. The
+    machine should do nothing else meanwhile.
+
+    Args:
+        device: Where to measure; None for torch's default device.
+        reset: Forget what was measured there, rather than measure.
+
+    Returns:
+        The profile from now on; it is printed beside the built-in one.
+
+    Raises:
+        RuntimeError: If torch does not know the device, or it holds no numbers.
+
+    Example:
+        >>> import ndconv
+        >>> ndconv.calibrate(reset=True).name  # ndconv.calibrate() measures
+        'built-in (...)'
+    """
+    where = torch.device(device) if device is not None else torch.get_default_device()
+    if where.type == "meta":
+        raise RuntimeError("calibrate: device must be one that holds numbers, but is meta")
+    path = _path(where.type)
+    if reset:
+        path.unlink(missing_ok=True)
+    else:
+        torch.empty(0, device=where)  # which fails before anything is measured
+        with torch.no_grad(), tqdm(measured(where), total=FIELDS, desc=f"calibrate {where.type}", leave=False) as found:
+            rates = Rates(**dict(found))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        stored = {"machine": _machine(where.type), "date": str(date.today()), "rates": _as_json(rates)}
+        part = path.with_suffix(f".{os.getpid()}.part")
+        part.write_text(json.dumps(stored, indent=1) + "\n")
+        part.replace(path)
+    _profile.cache_clear()
+    cache.clear()
+    profile, usual = profile_of(where.type), built_in(where.type)
+    print("\n".join([f"{each.name}: {each.origin}" for each in dict.fromkeys((profile, usual))]))
+    print("\n".join(_table({each.name: each.rates for each in (profile, usual)})))
+    return profile
+
+
+def _as_json(rates: Rates) -> dict[str, Any]:
+    products = {
+        dtype: {library: rate._asdict() for library, rate in found.items()} for dtype, found in rates.products.items()
+    }
+    return {**asdict(rates), "products": products}
+
+
+def _table(columns: Mapping[str, Rates]) -> list[str]:
+    """Rates side by side, half a page of them."""
+    rows = [("", *columns)]
+    pairs = ((dtype, name) for rates in columns.values() for dtype, found in rates.products.items() for name in found)
+    for dtype, library in dict.fromkeys(pairs):
+        for shape, sizes in _SHOWN.items():
+            product = Product(_BATCH if library == "batch" else 1, *sizes, library)
+            found = (rates.products.get(dtype, {}).get(library) for rates in columns.values())
+            speeds = (f"{2 * product.multiply_adds / rate.nanoseconds(product):.3g}" if rate else "-" for rate in found)
+            rows.append((f"{dtype} by {library}, {shape}, GFLOP/s", *speeds))
+    for name in ("call", "view", "row", "block", "apart", "transform"):
+        rows.append((f"{name}, ns", *(f"{getattr(rates, name):.3g}" for rates in columns.values())))
+    for name in ("cached", "streamed", "fresh"):
+        rows.append((f"{name}, GB/s", *(f"{1 / max(1e-9, getattr(rates, name)):.3g}" for rates in columns.values())))
+    for name in ("cache", "large"):
+        rows.append((f"{name}, MiB", *(f"{getattr(rates, name) / 2**20:.3g}" for rates in columns.values())))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]

@@ -1,0 +1,108 @@
+"""How fast a machine goes, by kinds of step: what a program takes is the sum of its steps at these rates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from ndconv._programs.steps import Copied, Product
+from ndconv._programs.values import ITEMSIZES, wide_dtype
+
+_REAL = {"complex64": "float32", "complex128": "float64"}
+
+
+class ProductRate(NamedTuple):
+    """What a library's matrix products in one dtype take, in nanoseconds.
+
+    Args:
+        multiply_add: Each.
+        narrow: Those of one row and one term at least, however few columns there are.
+        read: For every element of an operand.
+        written: For every element of the result.
+        each: For every further product of a batch.
+        start: Beside what starting any operation takes.
+    """
+
+    multiply_add: float
+    narrow: float
+    read: float
+    written: float
+    each: float
+    start: float
+
+    def nanoseconds(self, product: Product) -> float:
+        """What so many products take."""
+        number, rows, terms, columns, _ = product
+        one = max(self.multiply_add * columns, self.narrow) * rows * terms
+        one += self.read * (rows + columns) * terms + self.written * rows * columns
+        return number * one + (number - 1) * self.each + self.start
+
+    def complex(self) -> ProductRate:
+        """The rate of complex products: four, of elements of two numbers."""
+        return ProductRate(
+            4 * self.multiply_add, 4 * self.narrow, 2 * self.read, 2 * self.written, self.each, self.start
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Rates:
+    """Rates of one machine, in nanoseconds.
+
+    Args:
+        products: By dtype, then by who computes them: ``"blas"`` one, ``"batch"`` several at once, as `torch.bmm` does,
+            and ``"onednn"`` one.
+        call: Starting an operation.
+        view: Making a view for it.
+        cached: Moving a byte once more, where a cache holds it.
+        streamed: Moving a byte for the first time.
+        cache: How many bytes a cache holds.
+        row: Starting on a row of elements that lie side by side.
+        block: Starting on so many rows as have one gap between them, for each axis of what is copied.
+        apart: Moving an element with gaps on either side.
+        fresh: A byte of a buffer that the system gives anew at every call.
+        large: From how many bytes on it does.
+        transform: A point of a Fourier transform, for every factor of two in the length.
+    """
+
+    products: Mapping[str, Mapping[str, ProductRate]]
+    call: float
+    view: float
+    cached: float
+    streamed: float
+    cache: int
+    row: float
+    block: float
+    apart: float
+    fresh: float
+    large: int
+    transform: float
+
+    def libraries(self, dtype: str) -> Mapping[str, ProductRate]:
+        """Who multiplies a dtype, and how fast; nobody that is known of, if it is not in the profile."""
+        if dtype in _REAL and dtype not in self.products:
+            return {name: rate.complex() for name, rate in self.libraries(_REAL[dtype]).items() if name != "onednn"}
+        return self.products.get(dtype, {})
+
+    def is_slow(self, dtype: str) -> bool:
+        """Whether products of a half type take longer than those of the dtype in which their sums are taken."""
+        own, wide = (
+            min((rate.multiply_add for rate in self.libraries(each).values()), default=float("inf"))
+            for each in (dtype, wide_dtype(dtype))
+        )
+        return own > wide
+
+    def multiplying(self, product: Product, dtype: str) -> float:
+        """What products take; those that no library computes are passes over elements."""
+        if product.library is None:
+            return 0.0
+        found = self.libraries(dtype) or self.libraries("float32")
+        return found[product.library].nanoseconds(product)
+
+    def moving(self, copied: Copied, dtype: str, *, again: bool = False) -> float:
+        """What it takes to move elements, for the first time or once more."""
+        elements, row, block, axes, apart = copied
+        cached = again and elements * ITEMSIZES[dtype] <= 2 * self.cache  # as it may be read and written
+        each = ITEMSIZES[dtype] * (self.cached if cached else self.streamed)
+        each = max(each, self.apart) if apart else each + self.row / (2 * max(1, row))
+        return elements * (each + axes * self.block / (2 * max(1, block)))
