@@ -25,6 +25,8 @@ from ndconv._programs.windows import unflatten, ungroup
 from ndconv._tensors.layout import is_channels_last
 from ndconv._tensors.tracing import is_exporting
 
+_ENGINE: Any = torch.autograd.Variable._execution_engine
+
 
 def trilinear(form: Form, first: Tensor, second: Tensor) -> Tensor:
     """Compute the open slot from its two operands, differentiably.
@@ -128,12 +130,23 @@ def _is_dropped(ctx: Any, position: int) -> bool:
     """Whether the running backward has no use for an operand's gradient: `torch.autograd.grad` asked for others only.
 
     A Function is told which gradients could be asked for. torch's own are told which are, by the question used here,
-    which is private and has no answer for a leaf that was asked for itself.
+    which is private and raises for a leaf that was asked for itself. So a leaf's is put by a node of torch's own, which
+    leads to nothing else and gives nothing if that is not wanted; dispatch modes would see it.
     """
+    if _ENGINE.is_checkpoint_valid():
+        return False  # no tensor was named
+    recording = torch.is_grad_enabled()
     try:
-        return not torch._C._will_engine_execute_node(ctx.next_functions[position][0])
+        node = ctx.next_functions[position][0]
+        leaf = getattr(node, "variable", None)
+        if leaf is None or torch._C._len_torch_dispatch_stack():
+            return not torch._C._will_engine_execute_node(node)
+        torch._C._set_grad_enabled(True)
+        return leaf.transpose(0, 1).grad_fn(leaf) is None
     except (AttributeError, RuntimeError, TypeError):
         return False
+    finally:
+        torch._C._set_grad_enabled(recording)
 
 
 def _save_for_operator(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
