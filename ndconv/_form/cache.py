@@ -95,7 +95,7 @@ def recalled(function: Callable[Arguments, Answer]) -> Callable[Arguments, Answe
     @wraps(function)
     def call(*arguments: Arguments.args, **keywords: Arguments.kwargs) -> Answer:
         key = (*arguments, *keywords.values()) if keywords else arguments
-        if passed_by() or not _plain(key):
+        if passed_by() or not plain(key):
             return function(*arguments, **keywords)
         key = key, *keywords
         found = answers.get(key)
@@ -121,11 +121,11 @@ def memory() -> Memory:
     return MEMORIES[-1]
 
 
-def _plain(values: Iterable[object]) -> bool:
+def plain(values: Iterable[object]) -> bool:
     """Whether these are integers, strings, None, and tuples of them."""
     for value in values:
         kind = type(value)
-        if kind not in _ATOMS and not (issubclass(kind, tuple) and _plain(value)):  # type: ignore[arg-type]
+        if kind not in _ATOMS and not (issubclass(kind, tuple) and plain(value)):  # type: ignore[arg-type]
             return False
     return True
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from torch import Tensor
 
 from ndconv import _rules
-from ndconv._autograd.convolution import compute_output
+from ndconv._autograd.convolution import compute_output, known
 from ndconv._fixed import over
-from ndconv._planner.selection import resolve
+from ndconv._form.geometry import Convolution, Slot
+from ndconv._planner.selection import get_lowering, resolve
 from ndconv._rules import IntOrInts, Padding
 from ndconv._tensors.autocast import autocast_device, cast
 from ndconv._tensors.tracing import shape
@@ -28,15 +29,22 @@ def convolve(
     lowering: str | None = None,
 ) -> Tensor:
     """`convnd` under the name of a function or module, for N axes or as many as the weight has."""
+
+    def checked() -> tuple[Convolution, str]:
+        _rules.tensors(function, input=input, weight=weight, bias=bias)
+        convolution = _rules.convolution(
+            function, shape(input), shape(weight), stride, padding, dilation, groups, mode=padding_mode, ndim=ndim
+        )
+        if bias is not None:
+            _rules.bias(function, shape(weight)[0], shape(bias))
+        return convolution, resolve(function, lowering)
+
+    asked = ndim, stride, padding, dilation, groups, padding_mode, get_lowering() if lowering is None else lowering
+    if (result := known(Slot.OUTPUT, asked, input, weight, bias, checked)) is not None:
+        return result
     if (kind := autocast_device(input)) is not None:
         input, weight, bias = cast(input, kind), cast(weight, kind), cast(bias, kind)
-    _rules.tensors(function, input=input, weight=weight, bias=bias)
-    convolution = _rules.convolution(
-        function, shape(input), shape(weight), stride, padding, dilation, groups, mode=padding_mode, ndim=ndim
-    )
-    if bias is not None:
-        _rules.bias(function, shape(weight)[0], shape(bias))
-    return compute_output(convolution, resolve(function, lowering), input, weight, bias)
+    return compute_output(*checked(), input, weight, bias)
 
 
 @over(None, convolve)

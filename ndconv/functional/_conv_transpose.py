@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from ndconv import _rules
-from ndconv._autograd.convolution import compute_input
+from ndconv._autograd.convolution import compute_input, known
 from ndconv._fixed import over
-from ndconv._planner.selection import resolve
+from ndconv._form.geometry import Convolution, Slot
+from ndconv._planner.selection import get_lowering, resolve
 from ndconv._rules import IntOrInts, Padding
 from ndconv._tensors.autocast import autocast_device, cast
 from ndconv._tensors.tracing import shape
@@ -32,16 +33,23 @@ def convolve_transposed(
     lowering: str | None = None,
 ) -> Tensor:
     """`conv_transposend` under the name of a function or module, for N axes or as many as the weight has."""
+    arguments = stride, padding, output_padding, groups, dilation
+
+    def checked() -> tuple[Convolution, str]:
+        _rules.tensors(function, input=input, weight=weight, bias=bias)
+        convolution = _rules.transposed(
+            function, shape(input), shape(weight), *arguments, output_size=output_size, mode=padding_mode, ndim=ndim
+        )
+        if bias is not None:
+            _rules.bias(function, convolution.geometry.groups * shape(weight)[1], shape(bias))
+        return convolution, resolve(function, lowering)
+
+    asked = ndim, output_size, *arguments, padding_mode, get_lowering() if lowering is None else lowering
+    if (result := known(Slot.INPUT, asked, weight, input, bias, checked)) is not None:
+        return result
     if (kind := autocast_device(input)) is not None:
         input, weight, bias = cast(input, kind), cast(weight, kind), cast(bias, kind)
-    _rules.tensors(function, input=input, weight=weight, bias=bias)
-    arguments = stride, padding, output_padding, groups, dilation
-    convolution = _rules.transposed(
-        function, shape(input), shape(weight), *arguments, output_size=output_size, mode=padding_mode, ndim=ndim
-    )
-    if bias is not None:
-        _rules.bias(function, convolution.geometry.groups * shape(weight)[1], shape(bias))
-    return compute_input(convolution, resolve(function, lowering), weight, input, bias)
+    return compute_input(*checked(), weight, input, bias)
 
 
 @over(None, convolve_transposed, None)
