@@ -31,7 +31,7 @@ class Place(NamedTuple):
     def plus(self, other: Place | int) -> Place:
         """The sum."""
         if isinstance(other, int):
-            return Place(self.constant + other, self.factors)
+            return Place(self.constant + other, self.factors) if other else self
         factors = dict(self.factors)
         for name, factor in other.factors:
             factors[name] = factors.get(name, 0) + factor
@@ -330,17 +330,23 @@ class Value:
     def view(self, *shape: Any) -> Value:
         """As `torch.Tensor.view`."""
         sizes = self._sizes(shape)
-        strides = view_strides(self.shape, self.strides, sizes)
-        if strides is None:
+        shown = self._shown(sizes)
+        if shown is None:
             raise ValueError(f"no view of {self.shape} with strides {self.strides} has the shape {sizes}")
-        return self._viewed(sizes, strides, f".view({', '.join(map(str, sizes)) or '()'})")
+        return shown
 
     def reshape(self, *shape: Any) -> Value:
         """As `torch.Tensor.reshape`: a view, or a copy if there is none."""
         sizes = self._sizes(shape)
-        if view_strides(self.shape, self.strides, sizes) is not None:
-            return self.view(*sizes)
-        return self.builder.reshaped(self, sizes)
+        shown = self._shown(sizes)
+        return self.builder.reshaped(self, sizes) if shown is None else shown
+
+    def _shown(self, sizes: Ints) -> Value | None:
+        """A view of that shape, if there is one."""
+        strides = view_strides(self.shape, self.strides, sizes)
+        if strides is None:
+            return None
+        return self._viewed(sizes, strides, f".view({', '.join(map(str, sizes)) or '()'})")
 
     def _sizes(self, shape: tuple[Any, ...]) -> Ints:
         sizes = tuple(shape[0]) if len(shape) == 1 and not isinstance(shape[0], int) else tuple(shape)
@@ -429,13 +435,15 @@ def merged(shape: Ints, *strides: Ints) -> list[Ints]:
         ([(24, 1)], [(2, 3, 1), (3, 1, 2)])
     """
     found: list[Ints] = []
+    outer: list[int] = []
     for size, *steps in zip(shape, *strides, strict=True):
         if size == 1:
             continue
-        if found and found[-1][1:] == tuple(size * step for step in steps):
+        if found and outer == [size * step for step in steps]:
             found[-1] = (found[-1][0] * size, *steps)
         else:
             found.append((size, *steps))
+        outer = steps
     return found
 
 
