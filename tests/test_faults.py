@@ -131,7 +131,7 @@ FAULTS: dict[str, tuple[Any, str, str, str]] = {
     ),
     "rounded before the bias": (_conv, "compute_output", "bias is not None, _layout", "False, _layout"),
     "rounded before the bias of what was asked for before": (
-        _conv, "known", "*checked(), bias is not None", "*checked(), False",
+        _convolution, "_checked_form", "bias is not None, None", "False, None",
     ),
     "integers summed in float32": (
         _computed, "exact_float", "if largest <= _EXACT[each]", "if each == 'float32'",
@@ -190,7 +190,7 @@ FAULTS: dict[str, tuple[Any, str, str, str]] = {
         _execute.Program, "compute", "return result.detach() if self.is_view else result", "return result",
     ),
     "gradients that nobody asked for": (
-        _function, "_gradients", "both = first is not None and second is not None", "both = False",
+        _function, "_gradients", "named = first is not None and", "named = False and",
     ),
     "arrays taken for what holds nothing": (_arguments, "tupled", "value, Iterable", "value, Sequence"),
     "zeros in gaps multiplied by what is not finite": (

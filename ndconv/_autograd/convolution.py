@@ -56,32 +56,48 @@ def _layout(convolution: Convolution, *operands: Tensor) -> bool | None:
 
 def known(
     slot: Slot,
-    asked: tuple[Any, ...],
     first: Tensor,
     second: Tensor,
     bias: Tensor | None,
-    checked: Callable[[], tuple[Convolution, str]],
+    asked: tuple[Any, ...],
+    checked: Callable[..., tuple[Convolution, str]],
+    function: str,
 ) -> Tensor | None:
     """`compute_output` or `compute_input`, with nothing to check or decide if the same was asked for before.
 
     Args:
         slot: The open slot.
-        asked: What the user wrote; it ends with the padding mode and the lowering.
         first: Operand ``slot.operands[0]``.
         second: Operand ``slot.operands[1]``.
         bias: One number per channel of the result, or None.
-        checked: Makes a convolution and a lowering of it all if no rule is broken.
+        asked: What the user wrote; it ends with the padding mode and the lowering.
+        checked: Makes a convolution and a lowering of name, operands, bias and what was asked if no rule is broken.
+        function: Name of the public function, for messages.
 
     Returns:
         The result; None where there is more to it than a program and a bias.
     """
-    *_, mode, lowering = asked
-    if mode != "zeros" or lowering == FASTEST or not plain(asked) or not is_simple(first, second, bias):
+    if asked[-2] != "zeros" or asked[-1] == FASTEST or not plain(asked) or not is_simple(first, second, bias):
         return None
     added = None if bias is None else (bias.shape, bias.dtype, bias.device, bias.layout)
     wanted = slot, asked, second.dtype, second.device, added
-    program = ready(wanted, first, second, lambda: _form(slot, *checked(), bias is not None, None))
-    return None if program is None else _rounded(run(program, first, second), bias, first.dtype)
+    program = ready(wanted, first, second, _checked_form, slot, checked, function, bias, asked)
+    if program is None:
+        return None
+    result = run(program, first, second)
+    return result if bias is None else _rounded(result, bias, first.dtype)
+
+
+def _checked_form(
+    first: Tensor,
+    second: Tensor,
+    slot: Slot,
+    checked: Callable[..., tuple[Convolution, str]],
+    function: str,
+    bias: Tensor | None,
+    asked: tuple[Any, ...],
+) -> Form:
+    return _form(slot, *checked(function, first, second, bias, *asked), bias is not None, None)
 
 
 def compute_output(convolution: Convolution, lowering: str, x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:

@@ -124,13 +124,16 @@ def _derivatives(form: Form, first: Tensor, second: Tensor) -> Derivatives:
     return form.derivatives(is_channels_last(first), is_channels_last(second))
 
 
-def _gradients(ctx: Any, grad: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
+def _gradients(ctx: Any, grad: Any) -> tuple[Tensor | None, Tensor | None]:
     """Gradients of both operands, None where nobody needs one."""
     (first, second), (of_first, of_second) = ctx.saved_tensors, ctx.derivatives
-    both = first is not None and second is not None
+    # Where tensors were named, one of two gradients may be for nobody.
+    named = first is not None and second is not None and not _ENGINE.is_checkpoint_valid()
+    unused_first = grad is None or second is None or (named and _is_dropped(ctx, 0))
+    unused_second = grad is None or first is None or (named and _is_dropped(ctx, 1))
     return (
-        None if grad is None or second is None or (both and _is_dropped(ctx, 0)) else _gradient(of_first, grad, second),
-        None if grad is None or first is None or (both and _is_dropped(ctx, 1)) else _gradient(of_second, grad, first),
+        None if unused_first else _gradient(of_first, grad, second),
+        None if unused_second else _gradient(of_second, grad, first),
     )
 
 
@@ -153,8 +156,6 @@ def _is_dropped(ctx: Any, position: int) -> bool:
     which is private and raises for a leaf that was asked for itself. So a leaf's is put by a node of torch's own, which
     leads to nothing else and gives nothing if that is not wanted; dispatch modes would see it.
     """
-    if _ENGINE.is_checkpoint_valid():
-        return False  # no tensor was named
     recording = torch.is_grad_enabled()
     try:
         node = ctx.next_functions[position][0]

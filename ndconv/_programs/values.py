@@ -435,15 +435,13 @@ def merged(shape: Ints, *strides: Ints) -> list[Ints]:
         ([(24, 1)], [(2, 3, 1), (3, 1, 2)])
     """
     found: list[Ints] = []
-    outer: list[int] = []
     for size, *steps in zip(shape, *strides, strict=True):
         if size == 1:
             continue
-        if found and outer == [size * step for step in steps]:
+        if found and found[-1][1:] == tuple(size * step for step in steps):
             found[-1] = (found[-1][0] * size, *steps)
         else:
             found.append((size, *steps))
-        outer = steps
     return found
 
 

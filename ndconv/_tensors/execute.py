@@ -122,7 +122,7 @@ def is_simple(first: Tensor, second: Tensor, bias: Tensor | None) -> bool:
     )
 
 
-def ready(wanted: Any, first: Tensor, second: Tensor, form_of: Callable[[], Form] | None = None) -> Program | None:
+def ready(wanted: Any, first: Tensor, second: Tensor, *form_of: Any) -> Program | None:
     """`program_of` where it is all there is to run: operands hold numbers, and nobody watches or transforms them."""
     if (
         is_compiling()
@@ -141,17 +141,20 @@ def ready(wanted: Any, first: Tensor, second: Tensor, form_of: Callable[[], Form
         or is_legacy_batchedtensor(second)
     ):
         return None
-    return program_of(wanted, first, second, form_of)
+    return program_of(wanted, first, second, *form_of)
 
 
-def program_of(wanted: Any, first: Tensor, second: Tensor, form_of: Callable[[], Form] | None = None) -> Program:
+def program_of(
+    wanted: Any, first: Tensor, second: Tensor, form_of: Callable[..., Form] | None = None, *arguments: Any
+) -> Program:
     """The program for such operands, compiled now if it was not before.
 
     Args:
         wanted: The form, or what else says which.
         first: Operand ``form.slot.operands[0]``.
         second: Operand ``form.slot.operands[1]``.
-        form_of: Gives the form if that is not what was wanted; asked for what is compiled now.
+        form_of: Gives the form, if that is not what was wanted, of the operands and further arguments.
+        arguments: Those.
 
     Returns:
         The program.
@@ -165,7 +168,7 @@ def program_of(wanted: Any, first: Tensor, second: Tensor, form_of: Callable[[],
     if found is not None:
         program: Program = found[0]
         return program
-    form = form_of() if form_of else wanted
+    form = form_of(first, second, *arguments) if form_of else wanted
     operands = [(tuple(tensor.shape), tensor.stride()) for tensor in (first, second)]
     program = compiled(form, operands, first.dtype, first.device)
     _programs.keep(key, program)

@@ -33,23 +33,39 @@ def convolve_transposed(
     lowering: str | None = None,
 ) -> Tensor:
     """`conv_transposend` under the name of a function or module, for N axes or as many as the weight has."""
-    arguments = stride, padding, output_padding, groups, dilation
-
-    def checked() -> tuple[Convolution, str]:
-        _rules.tensors(function, input=input, weight=weight, bias=bias)
-        convolution = _rules.transposed(
-            function, shape(input), shape(weight), *arguments, output_size=output_size, mode=padding_mode, ndim=ndim
-        )
-        if bias is not None:
-            _rules.bias(function, convolution.geometry.groups * shape(weight)[1], shape(bias))
-        return convolution, resolve(function, lowering)
-
-    asked = ndim, output_size, *arguments, padding_mode, get_lowering() if lowering is None else lowering
-    if (result := known(Slot.INPUT, asked, weight, input, bias, checked)) is not None:
+    wanted = get_lowering() if lowering is None else lowering
+    asked = ndim, output_size, stride, padding, output_padding, groups, dilation, padding_mode, wanted
+    if (result := known(Slot.INPUT, weight, input, bias, asked, _checked, function)) is not None:
         return result
     if (kind := autocast_device(input)) is not None:
         input, weight, bias = cast(input, kind), cast(weight, kind), cast(bias, kind)
-    return compute_input(*checked(), weight, input, bias)
+    return compute_input(*_checked(function, weight, input, bias, *asked), weight, input, bias)
+
+
+def _checked(
+    function: str,
+    weight: Tensor,
+    input: Tensor,
+    bias: Tensor | None,
+    ndim: int | None,
+    output_size: Sequence[int] | None,
+    stride: IntOrInts,
+    padding: Padding,
+    output_padding: IntOrInts,
+    groups: int,
+    dilation: IntOrInts,
+    mode: str,
+    lowering: str,
+) -> tuple[Convolution, str]:
+    """What a call asks for, if it breaks no rule."""
+    _rules.tensors(function, input=input, weight=weight, bias=bias)
+    arguments = stride, padding, output_padding, groups, dilation
+    convolution = _rules.transposed(
+        function, shape(input), shape(weight), *arguments, output_size=output_size, mode=mode, ndim=ndim
+    )
+    if bias is not None:
+        _rules.bias(function, convolution.geometry.groups * shape(weight)[1], shape(bias))
+    return convolution, resolve(function, lowering)
 
 
 @over(None, convolve_transposed, None)
