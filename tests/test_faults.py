@@ -21,7 +21,6 @@ from torch import Tensor
 import ndconv
 from ndconv._autograd import convolution as _convolution
 from ndconv._autograd import function as _function
-from ndconv._autograd import operator as _operator
 from ndconv._form import cache
 from ndconv._form.geometry import Form, Geometry
 from ndconv._lowerings import LOWERINGS, Lowering, _runs, _windowed, columns, fourier, reshape, taps, window
@@ -123,7 +122,7 @@ FAULTS: dict[str, tuple[Any, str, str, str]] = {
     "kernel not flipped in INPUT": (
         taps.Taps, "input", "_pack_weight(b, w, problem)", "_pack_weight(b, w.flip([w.dim() - 1]), problem)",
     ),
-    "conj forgotten": (_function, "_gradients", "other.conj()", "other"),
+    "conj forgotten": (_function, "_gradient", "other.conj()", "other"),
     "half types summed as they are": (
         _computed, "widened", "if keeps and not lowering.accumulates(b, problem):", "if True:",
     ),
@@ -131,15 +130,18 @@ FAULTS: dict[str, tuple[Any, str, str, str]] = {
         _target, "_target", "tuple(sorted(slow | lacking))", "()",
     ),
     "rounded before the bias": (_conv, "compute_output", "bias is not None, _layout", "False, _layout"),
+    "rounded before the bias of what was asked for before": (
+        _convolution, "_checked_form", "bias is not None, None", "False, None",
+    ),
     "integers summed in float32": (
         _computed, "exact_float", "if largest <= _EXACT[each]", "if each == 'float32'",
     ),
     "a saved tensor written to": (
-        _function, "_gradients", "other is not None and not",
-        "other is not None and other.detach().add_(1) is not None and not",
+        _function, "_gradient", "form, grad_first = derivative",
+        "form, grad_first = derivative; other.detach().add_(1)",
     ),
     "an operand written to": (
-        _operator, "execute", "program = program_of(", "first.detach().mul_(1); program = program_of(",
+        _execute.Program, "compute", "result = self.run(", "first.detach().mul_(1); result = self.run(",
     ),
     "a tangent left out": (
         _function.ForwardTrilinear, "jvp", "(first_tangent, second), (first, second_tangent)",
@@ -163,13 +165,13 @@ FAULTS: dict[str, tuple[Any, str, str, str]] = {
         _function, "_save", "first if need_second else None", "first",
     ),
     "the weight's gradient laid out as the result": (
-        _function, "_layouts", "last if slot is Slot.WEIGHT else result", "result",
+        Form, "derivatives", "own if slot is Slot.WEIGHT else result", "result",
     ),
     "chunks added in the wrong place": (
         _windowed.Windowed, "input", "b.span(cut.start, size, factor=stride)", "b.span(cut.start, size)",
     ),
     "reshape refused where it applies": (reshape.Reshape, "refusal", "extent > stride", "extent >= stride"),
-    "derivatives by another lowering": (Form, "derivative", "self.lowering", "'auto'"),
+    "derivatives by another lowering": (Form, "derivatives", "self.lowering", "'auto'"),
     "another lowering than the one named": (_execute, "pick", "if wanted in LOWERINGS and", "if False and"),
     "auto takes what is not exact": (
         _choice, "automatic", "LOWERINGS[name].exact and LOWERINGS[name].automatic", "LOWERINGS[name].automatic",
@@ -185,9 +187,11 @@ FAULTS: dict[str, tuple[Any, str, str, str]] = {
     "a grid too short": (fourier, "_smooth", "length: int) -> int:", "length: int) -> int:\n    length -= length > 3"),
     "integers rounded": (_execute, "wants_exact", "get_exact() or not", "get_exact() and not"),
     "a result that is a view": (
-        _operator, "execute", "return result.detach() if program.is_view else result", "return result",
+        _execute.Program, "compute", "return result.detach() if self.is_view else result", "return result",
     ),
-    "gradients that nobody asked for": (_function, "_gradients", "both and", "False and"),
+    "gradients that nobody asked for": (
+        _function, "_gradients", "named = first is not None and", "named = False and",
+    ),
     "arrays taken for what holds nothing": (_arguments, "tupled", "value, Iterable", "value, Sequence"),
     "zeros in gaps multiplied by what is not finite": (
         taps.Taps, "weight", "return b.unless_finite((taps, x), w, lambda: COLUMNS.weight(b, problem, x, y))",
@@ -303,9 +307,9 @@ def _stale(compute: Callable[..., Tensor], attribute: Callable[[Tensor], Any], k
     """A cache of plans that leaves something out of its key: what it says of the result is that of an earlier one."""
     remembered: dict[Any, Any] = {}
 
-    def stale(form: Form, first: Tensor, second: Tensor) -> Tensor:
-        result = compute(form, first, second)
-        kept = remembered.setdefault(key(form, first, second), attribute(result))
+    def stale(program: _execute.Program, first: Tensor, second: Tensor) -> Tensor:
+        result = compute(program, first, second)
+        kept = remembered.setdefault(key(program.form, first, second), attribute(result))
         if isinstance(kept, bool):
             return result.contiguous(memory_format=torch.channels_last) if kept else result.contiguous()
         return result.to(kept)
@@ -325,7 +329,7 @@ STALE: dict[str, tuple[Callable[[Tensor], Any], Callable[..., Any]]] = {
 
 @pytest.mark.parametrize("missing", STALE)
 def test_stale_plan_is_found(missing: str, monkeypatch: pytest.MonkeyPatch, device: str) -> None:
-    monkeypatch.setattr(_operator, "execute", _stale(_execute.execute, *STALE[missing]))
+    monkeypatch.setattr(_execute.Program, "compute", _stale(_execute.Program.compute, *STALE[missing]))
     assert first_failure(device) is not None
 
 

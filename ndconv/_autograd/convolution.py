@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ndconv._autograd import recorded as _recorded
-from ndconv._autograd.function import trilinear
+from ndconv._autograd.function import run, trilinear
 from ndconv._autograd.linear import Map, linear
-from ndconv._form.cache import cached
+from ndconv._form.cache import cached, plain
 from ndconv._form.geometry import Convolution, Form, Slot
 from ndconv._planner.choice import FASTEST
 from ndconv._programs.windows import unflatten
 from ndconv._tensors.borders import extend, retract
-from ndconv._tensors.execute import torchs_own
+from ndconv._tensors.execute import is_simple, ready, torchs_own
 from ndconv._tensors.layout import is_channels_last
 
 
@@ -50,6 +52,52 @@ def _form(slot: Slot, convolution: Convolution, lowering: str, wide: bool, chann
 def _layout(convolution: Convolution, *operands: Tensor) -> bool | None:
     """`Form.channels_last`: where a border may have changed an operand's layout, the operands before it tell."""
     return None if convolution.mode == "zeros" else any(map(is_channels_last, operands))
+
+
+def known(
+    slot: Slot,
+    first: Tensor,
+    second: Tensor,
+    bias: Tensor | None,
+    asked: tuple[Any, ...],
+    checked: Callable[..., tuple[Convolution, str]],
+    function: str,
+) -> Tensor | None:
+    """`compute_output` or `compute_input`, with nothing to check or decide if the same was asked for before.
+
+    Args:
+        slot: The open slot.
+        first: Operand ``slot.operands[0]``.
+        second: Operand ``slot.operands[1]``.
+        bias: One number per channel of the result, or None.
+        asked: What the user wrote; it ends with the padding mode and the lowering.
+        checked: Makes a convolution and a lowering of name, operands, bias and what was asked if no rule is broken.
+        function: Name of the public function, for messages.
+
+    Returns:
+        The result; None where there is more to it than a program and a bias.
+    """
+    if asked[-2] != "zeros" or asked[-1] == FASTEST or not plain(asked) or not is_simple(first, second, bias):
+        return None
+    added = None if bias is None else (bias.shape, bias.dtype, bias.device, bias.layout)
+    wanted = slot, asked, second.dtype, second.device, added
+    program = ready(wanted, first, second, _checked_form, slot, checked, function, bias, asked)
+    if program is None:
+        return None
+    result = run(program, first, second)
+    return result if bias is None else _rounded(result, bias, first.dtype)
+
+
+def _checked_form(
+    first: Tensor,
+    second: Tensor,
+    slot: Slot,
+    checked: Callable[..., tuple[Convolution, str]],
+    function: str,
+    bias: Tensor | None,
+    asked: tuple[Any, ...],
+) -> Form:
+    return _form(slot, *checked(function, first, second, bias, *asked), bias is not None, None)
 
 
 def compute_output(convolution: Convolution, lowering: str, x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:

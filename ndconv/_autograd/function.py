@@ -19,11 +19,14 @@ from torch.compiler import is_compiling
 from torch.nn import functional as F
 
 from ndconv._autograd.operator import LIBRARY, NAME, compute, form_of
-from ndconv._form.cache import cached
-from ndconv._form.geometry import Form, Slot
+from ndconv._form.geometry import Derivatives, Form, Slot
+from ndconv._planner.choice import FASTEST
 from ndconv._programs.windows import unflatten, ungroup
+from ndconv._tensors.execute import Program, ready
 from ndconv._tensors.layout import is_channels_last
 from ndconv._tensors.tracing import is_exporting
+
+_ENGINE: Any = torch.autograd.Variable._execution_engine
 
 
 def trilinear(form: Form, first: Tensor, second: Tensor) -> Tensor:
@@ -37,6 +40,8 @@ def trilinear(form: Form, first: Tensor, second: Tensor) -> Tensor:
     Returns:
         The tensor of the open slot.
     """
+    if form.lowering != FASTEST and (program := ready(form, first, second)) is not None:
+        return run(program, first, second)
     apply: Callable[..., Tensor]
     if is_compiling():
         # A compiler takes the operator, which has a derivative of its own. An exporter, which takes the steps, refuses
@@ -49,8 +54,16 @@ def trilinear(form: Form, first: Tensor, second: Tensor) -> Tensor:
     elif torch.is_grad_enabled() and (first.requires_grad or second.requires_grad):
         apply = _apply
     else:
-        apply = compute  # as in most backwards; a Function is a fifth of a small step
+        apply = compute
     return apply(form, first, second)
+
+
+def run(program: Program, first: Tensor, second: Tensor) -> Tensor:
+    """`trilinear` of operands that `ready` found a program for."""
+    if torch.is_grad_enabled() and (first.requires_grad or second.requires_grad):
+        apply: Callable[..., Tensor] = _apply_program
+        return apply(program, first, second)
+    return program.compute(first, second)  # as in most backwards; a Function is a fifth of a small step
 
 
 class Trilinear(Function):
@@ -63,7 +76,7 @@ class Trilinear(Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
         _, *need = ctx.needs_input_grad
-        _save(ctx, *inputs, *need)
+        _save(ctx, _derivatives(*inputs), *inputs[1:], *need)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor | None) -> tuple[Tensor | None, ...]:
@@ -98,47 +111,68 @@ class Trilinear(Function):
         return _unfold(result, slot, index, wider.groups, info.batch_size), 0
 
 
-def _save(ctx: Any, form: Form, first: Tensor, second: Tensor, need_first: bool, need_second: bool) -> None:
+def _save(
+    ctx: Any, derivatives: Derivatives, first: Tensor, second: Tensor, need_first: bool, need_second: bool
+) -> None:
     """Keep what the gradients take: an operand only for the other one's, so that a frozen weight keeps no input."""
-    ctx.form = form
+    ctx.derivatives = derivatives
     ctx.set_materialize_grads(False)
     ctx.save_for_backward(first if need_second else None, second if need_first else None)
-    if need_first or need_second:
-        ctx.channels_last = _layouts(form, first, second)
 
 
-def _gradients(ctx: Any, grad: Tensor | None) -> list[Tensor | None]:
+def _derivatives(form: Form, first: Tensor, second: Tensor) -> Derivatives:
+    return form.derivatives(is_channels_last(first), is_channels_last(second))
+
+
+def _gradients(ctx: Any, grad: Any) -> tuple[Tensor | None, Tensor | None]:
     """Gradients of both operands, None where nobody needs one."""
-    form, slots, saved = ctx.form, ctx.form.slot.operands, ctx.saved_tensors
+    (first, second), (of_first, of_second) = ctx.saved_tensors, ctx.derivatives
+    # Where tensors were named, one of two gradients may be for nobody.
+    named = first is not None and second is not None and not _ENGINE.is_checkpoint_valid()
+    unused_first = grad is None or second is None or (named and _is_dropped(ctx, 0))
+    unused_second = grad is None or first is None or (named and _is_dropped(ctx, 1))
+    return (
+        None if unused_first else _gradient(of_first, grad, second),
+        None if unused_second else _gradient(of_second, grad, first),
+    )
+
+
+def _gradient(derivative: tuple[Form, bool], grad: Tensor, other: Tensor) -> Tensor:
+    """The gradient of one operand from the result's and the other operand."""
+    form, grad_first = derivative
+    if grad.dtype != other.dtype:
+        grad = grad.to(other.dtype)  # that of a wide result, which was rounded later
+    if other.is_complex():
+        other = other.conj()
     # An exporter traces a Function's backward with it, and this one has itself in its backward without end.
     derive = compute if is_compiling() else trilinear
-    grads: list[Tensor | None] = [None, None]
-    both = all(operand is not None for operand in saved)
-    for position, (wanted, other) in enumerate(zip(slots, reversed(saved), strict=True)):
-        if grad is not None and other is not None and not (both and _is_dropped(ctx, position)):
-            # A wide result was rounded later, and so its gradient fits the operands' dtype.
-            cast = grad if grad.dtype == other.dtype else grad.to(other.dtype)
-            filled = cast, other.conj() if other.is_complex() else other
-            first, second = filled if wanted.operands[0] is form.slot else reversed(filled)
-            grads[position] = derive(_derivative(form, wanted, ctx.channels_last[position]), first, second)
-    return grads
+    return derive(form, grad, other) if grad_first else derive(form, other, grad)
 
 
 def _is_dropped(ctx: Any, position: int) -> bool:
     """Whether the running backward has no use for an operand's gradient: `torch.autograd.grad` asked for others only.
 
     A Function is told which gradients could be asked for. torch's own are told which are, by the question used here,
-    which is private and has no answer for a leaf that was asked for itself.
+    which is private and raises for a leaf that was asked for itself. So a leaf's is put by a node of torch's own, which
+    leads to nothing else and gives nothing if that is not wanted; dispatch modes would see it.
     """
+    recording = torch.is_grad_enabled()
     try:
-        return not torch._C._will_engine_execute_node(ctx.next_functions[position][0])
+        node = ctx.next_functions[position][0]
+        leaf = getattr(node, "variable", None)
+        if leaf is None or torch._C._len_torch_dispatch_stack():
+            return not torch._C._will_engine_execute_node(node)
+        torch._C._set_grad_enabled(True)
+        return leaf.transpose(0, 1).grad_fn(leaf) is None
     except (AttributeError, RuntimeError, TypeError):
         return False
+    finally:
+        torch._C._set_grad_enabled(recording)
 
 
 def _save_for_operator(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     first, second, *arguments = inputs
-    _save(ctx, form_of(*arguments), first, second, *ctx.needs_input_grad[:2])
+    _save(ctx, _derivatives(form_of(*arguments), first, second), first, second, *ctx.needs_input_grad[:2])
     ctx.arguments = len(arguments)
 
 
@@ -152,24 +186,6 @@ def _map_operator(info: Any, in_dims: tuple[Any, ...], first: Tensor, second: Te
 
 torch.library.register_autograd(NAME, _gradients_of_operator, setup_context=_save_for_operator, lib=LIBRARY)
 torch.library.register_vmap(NAME, _map_operator, lib=LIBRARY)
-
-
-@cached
-def _derivative(form: Form, slot: Slot, channels_last: bool) -> Form:
-    return form.derivative(slot, channels_last)
-
-
-def _layouts(form: Form, first: Tensor, second: Tensor) -> tuple[bool, ...]:
-    """Whether the operands' gradients are to be channels-last; the result's gradient cannot tell, if it is expanded.
-
-    A weight's gradient is laid out as the weight, so that nobody has to copy it, and an input's as the result, which is
-    channels-last if an operand is.
-    """
-    own = is_channels_last(first), is_channels_last(second)
-    if not (form.channels_last or own[0] or own[1]):
-        return own
-    result = form.gives_channels_last(*own)
-    return tuple(last if slot is Slot.WEIGHT else result for slot, last in zip(form.slot.operands, own, strict=True))
 
 
 def _fold(tensor: Tensor, slot: Slot, index: str, groups: int) -> Tensor:
@@ -193,7 +209,8 @@ class ForwardTrilinear(Trilinear):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
         Trilinear.setup_context(ctx, inputs, output)
-        ctx.save_for_forward(*inputs[1:])
+        ctx.form, *operands = inputs
+        ctx.save_for_forward(*operands)
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Tensor | None) -> Tensor | None:
@@ -204,6 +221,20 @@ class ForwardTrilinear(Trilinear):
         return sum(parts[1:], parts[0]) if parts else None
 
 
+class ProgramTrilinear(Trilinear):
+    """`Trilinear` of operands that nobody transforms, told the program."""
+
+    setup_context = Function.setup_context
+
+    @staticmethod
+    def forward(ctx: Any, program: Program, first: Tensor, second: Tensor) -> Tensor:  # type: ignore[override]
+        _, need_first, need_second = ctx.needs_input_grad
+        _save(ctx, program.derivatives, first, second, need_first, need_second)
+        return program.compute(first, second)
+
+
 # What Function.apply comes to outside of torch.func's transforms. Its look at signature and operands takes as long as a
 # small product.
-_apply, _apply_forward = (super(Function, each).apply for each in (Trilinear, ForwardTrilinear))
+_apply, _apply_forward, _apply_program = (
+    super(Function, each).apply for each in (Trilinear, ForwardTrilinear, ProgramTrilinear)
+)

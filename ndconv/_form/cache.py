@@ -25,7 +25,8 @@ passed_by: Callable[[], bool] = _never
 """Whether nothing is to be remembered, because a compiler traces; torch's own answer once there is torch."""
 
 _ENTRIES, _BYTES = 4096, 4 * 2**20
-_ATOMS = {int, str, type(None)}
+_NUMBERS = {int}
+_ATOMS = {*_NUMBERS, str, type(None)}
 # Bytes of an object with attributes, about: a problem, its geometry and their tuples.
 _OBJECT = 512
 # How many times what its code takes a program's function does, with names and the lines that a traceback would show.
@@ -95,7 +96,7 @@ def recalled(function: Callable[Arguments, Answer]) -> Callable[Arguments, Answe
     @wraps(function)
     def call(*arguments: Arguments.args, **keywords: Arguments.kwargs) -> Answer:
         key = (*arguments, *keywords.values()) if keywords else arguments
-        if passed_by() or not _plain(key):
+        if passed_by() or not plain(key):
             return function(*arguments, **keywords)
         key = key, *keywords
         found = answers.get(key)
@@ -121,11 +122,11 @@ def memory() -> Memory:
     return MEMORIES[-1]
 
 
-def _plain(values: Iterable[object]) -> bool:
+def plain(values: Iterable[object]) -> bool:
     """Whether these are integers, strings, None, and tuples of them."""
     for value in values:
         kind = type(value)
-        if kind not in _ATOMS and not (issubclass(kind, tuple) and _plain(value)):  # type: ignore[arg-type]
+        if kind not in _ATOMS and not (issubclass(kind, tuple) and plain(value)):  # type: ignore[arg-type]
             return False
     return True
 
@@ -133,7 +134,8 @@ def _plain(values: Iterable[object]) -> bool:
 def _weigh(value: object) -> int:
     """Bytes of a value and of what it holds, about."""
     if isinstance(value, tuple):
-        return sys.getsizeof(value) + sum(map(_weigh, value))
+        weigh = sys.getsizeof if _NUMBERS.issuperset(map(type, value)) else _weigh
+        return sys.getsizeof(value) + sum(map(weigh, value))
     if isinstance(value, FunctionType):
         return _FUNCTION * sys.getsizeof(value.__code__)
     return _OBJECT if hasattr(value, "__dict__") else sys.getsizeof(value)

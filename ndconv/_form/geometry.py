@@ -16,6 +16,8 @@ from dataclasses import dataclass, fields
 from enum import Enum
 from typing import Any
 
+from ndconv._form.cache import cached
+
 Ints = tuple[int, ...]
 Pairs = tuple[tuple[int, int], ...]
 
@@ -167,9 +169,27 @@ class Form(_Key):
         """Whether the result is laid out so, of operands that are or are not."""
         return first or second if self.channels_last is None else self.channels_last
 
-    def derivative(self, slot: Slot, channels_last: bool) -> Form:
-        """The form with an operand's slot open instead, as a derivative needs it."""
-        return Form(slot, self.geometry, self.input_size, self.lowering, False, channels_last)
+    @cached
+    def derivatives(self, *last: bool) -> Derivatives:
+        """The forms of both operands' gradients, by whether the operands are channels-last.
+
+        The result's gradient cannot tell, if it is expanded. A weight's gradient is laid out as the weight, so that
+        nobody has to copy it, and an input's as the result, which is channels-last if an operand is.
+
+        Returns:
+            For each operand its form, and whether the result's gradient is the first of that form's operands.
+        """
+        result = self.gives_channels_last(*last)
+        found = []
+        for slot, own in zip(self.slot.operands, last, strict=True):
+            layout = own if slot is Slot.WEIGHT else result
+            form = Form(slot, self.geometry, self.input_size, self.lowering, False, layout)
+            found.append((form, slot.operands[0] is self.slot))
+        first, second = found
+        return first, second
+
+
+Derivatives = tuple[tuple[Form, bool], tuple[Form, bool]]
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ same ``q`` on every axis share a shift, and those of them in neighbouring phases
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from itertools import product
 from typing import NamedTuple
 
@@ -20,7 +21,7 @@ class Runs(NamedTuple):
         starts: The first tap of each run, and the number of all taps.
         phases: The phase of that tap, all axes together.
         shifts: By how many flat positions the run is shifted.
-        order: Flat kernel index of each tap.
+        order: Flat kernel index of each tap; none where they go on as they lie.
     """
 
     starts: Ints
@@ -42,31 +43,40 @@ def runs(geometry: Geometry, pitch: Ints) -> Runs:
 
     Example:
         >>> runs(Geometry(kernel=(3,), stride=(2,), padding=((1, 1),), dilation=(1,)), pitch=(5,))
-        Runs(starts=(0, 1, 3), phases=(1, 0), shifts=(-1, 0), order=(0, 1, 2))
+        Runs(starts=(0, 1, 3), phases=(1, 0), shifts=(-1, 0), order=())
     """
     found: tuple[list[int], ...] = [], [], [], []
     starts, phases, shifts, order = found
     sides = (lo for lo, _ in geometry.padding)
     for group in product(*map(_by_shift, geometry.kernel, geometry.stride, geometry.dilation, sides)):
-        shift, expected = ravel(tuple(q for q, _ in group), pitch), -1
-        for tap in product(*(taps for _, taps in group)):
-            phase = ravel(tuple(r for r, _ in tap), geometry.stride)
+        shift, expected = ravel(tuple(q for q, _, _ in group), pitch), -1
+        within = _flat([r for _, r, _ in group], geometry.stride), _flat([k for _, _, k in group], geometry.kernel)
+        for phase, tap in zip(*within, strict=True):
             if phase != expected:
                 starts.append(len(order))
                 phases.append(phase)
                 shifts.append(shift)
-            order.append(ravel(tuple(k for _, k in tap), geometry.kernel))
+            order.append(tap)
             expected = phase + 1
-    return Runs((*starts, len(order)), tuple(phases), tuple(shifts), tuple(order))
+    as_they_lie = order == list(range(len(order)))
+    return Runs((*starts, len(order)), tuple(phases), tuple(shifts), () if as_they_lie else tuple(order))
 
 
-def _by_shift(kernel: int, stride: int, dilation: int, lo: int) -> list[tuple[int, list[tuple[int, int]]]]:
+def _flat(axes: Sequence[Ints], size: Ints) -> list[int]:
+    """The flat indices in a tensor of that size of all combinations of indices along its axes."""
+    found = [0]
+    for indices, length in zip(axes, size, strict=True):
+        found = [flat * length + index for flat in found for index in indices]
+    return found
+
+
+def _by_shift(kernel: int, stride: int, dilation: int, lo: int) -> list[tuple[int, Ints, Ints]]:
     """Every ``q`` of an axis in order, with the phases ``r`` and kernel indices that it goes with."""
     found: dict[int, list[tuple[int, int]]] = defaultdict(list)
     for k in range(kernel):
         q, r = divmod(dilation * k - lo, stride)
         found[q].append((r, k))
-    return list(found.items())
+    return [(q, *zip(*pairs, strict=True)) for q, pairs in found.items()]  # type: ignore[misc]
 
 
 def count_runs(geometry: Geometry) -> tuple[int, int]:

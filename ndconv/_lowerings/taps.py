@@ -252,8 +252,7 @@ def _order(problem: Problem, plan: Layout) -> Ints:
     """The kernel element of every tap in the order of the runs; none where they go on as they lie."""
     if problem.geometry.stride == (1,) * problem.geometry.ndim:
         return ()
-    order = _runs(problem.geometry, plan.pitch).order
-    return () if order == tuple(range(len(order))) else order
+    return _runs(problem.geometry, plan.pitch).order
 
 
 def _pack_weight(b: Steps, w: Array, problem: Problem) -> Array:

@@ -31,7 +31,7 @@ class Place(NamedTuple):
     def plus(self, other: Place | int) -> Place:
         """The sum."""
         if isinstance(other, int):
-            return Place(self.constant + other, self.factors)
+            return Place(self.constant + other, self.factors) if other else self
         factors = dict(self.factors)
         for name, factor in other.factors:
             factors[name] = factors.get(name, 0) + factor
@@ -335,17 +335,23 @@ class Value:
     def view(self, *shape: Any) -> Value:
         """As `torch.Tensor.view`."""
         sizes = self._sizes(shape)
-        strides = view_strides(self.shape, self.strides, sizes)
-        if strides is None:
+        shown = self._shown(sizes)
+        if shown is None:
             raise ValueError(f"no view of {self.shape} with strides {self.strides} has the shape {sizes}")
-        return self._viewed(sizes, strides, f".view({', '.join(map(str, sizes)) or '()'})")
+        return shown
 
     def reshape(self, *shape: Any) -> Value:
         """As `torch.Tensor.reshape`: a view, or a copy if there is none."""
         sizes = self._sizes(shape)
-        if view_strides(self.shape, self.strides, sizes) is not None:
-            return self.view(*sizes)
-        return self.builder.reshaped(self, sizes)
+        shown = self._shown(sizes)
+        return self.builder.reshaped(self, sizes) if shown is None else shown
+
+    def _shown(self, sizes: Ints) -> Value | None:
+        """A view of that shape, if there is one."""
+        strides = view_strides(self.shape, self.strides, sizes)
+        if strides is None:
+            return None
+        return self._viewed(sizes, strides, f".view({', '.join(map(str, sizes)) or '()'})")
 
     def _sizes(self, shape: tuple[Any, ...]) -> Ints:
         sizes = tuple(shape[0]) if len(shape) == 1 and not isinstance(shape[0], int) else tuple(shape)

@@ -12,11 +12,13 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch._C._functorch import is_legacy_batchedtensor
+from torch.autograd import forward_ad
 from torch.compiler import is_compiling, is_dynamo_compiling
 from torch.nn import Parameter
 
 from ndconv._form.cache import cached, memory
-from ndconv._form.geometry import Form, Geometry, Ints, Problem, Slot
+from ndconv._form.geometry import Derivatives, Form, Geometry, Ints, Problem, Slot
 from ndconv._lowerings import LOWERINGS, Lowering
 from ndconv._lowerings.native import arguments
 from ndconv._machine.target import target_of
@@ -46,16 +48,35 @@ class Program(NamedTuple):
     """A form compiled for operands of one kind.
 
     Args:
+        form: The form.
         run: The function.
         source: Its text.
         is_view: Whether what it returns is a view of another tensor.
         lowerings: What computes in it.
+        derivatives: As `Form.derivatives` says for such operands.
     """
 
+    form: Form
     run: Callable[[Tensor, Tensor], Tensor]
     source: str
     is_view: bool
     lowerings: tuple[str, ...]
+    derivatives: Derivatives
+
+    def compute(self, first: Tensor, second: Tensor) -> Tensor:
+        """Run it on operands of that kind."""
+        try:
+            result = self.run(first, second)
+        except RuntimeError as error:
+            problem, dtype, kind = problem_for(self.form, first, second), first.dtype, first.device.type
+            if not is_integer(name_of(dtype)) or exact_float(problem, name_of(dtype), kind) is not None:
+                raise
+            raise NotImplementedError(
+                f"convolution of {dtype} with sums of {problem.terms} products on {kind}: its matrix product lacks the "
+                f"dtype, and no float there holds such sums exactly"
+            ) from error
+        # A view made inside a Function cannot be written to; detached from the tensor that it shows, it is none.
+        return result.detach() if self.is_view else result
 
 
 def wants_exact(dtype: torch.dtype) -> bool:
@@ -87,31 +108,67 @@ def execute(form: Form, first: Tensor, second: Tensor) -> Tensor:
         first, second = first.resolve_conj().resolve_neg(), second.resolve_conj().resolve_neg()
     if form.lowering == FASTEST:
         form = _fastest(form, first, second)
-    program = program_of(form, first, second)
-    try:
-        result = program.run(first, second)
-    except RuntimeError as error:
-        problem, kind = problem_for(form, first, second), first.device.type
-        if not is_integer(name_of(first.dtype)) or exact_float(problem, name_of(first.dtype), kind) is not None:
-            raise
-        raise NotImplementedError(
-            f"convolution of {first.dtype} with sums of {problem.terms} products on {kind}: its matrix product lacks "
-            f"the dtype, and no float there holds such sums exactly"
-        ) from error
-    # A view made inside a Function cannot be written to; detached from the tensor that it shows, it is none.
-    return result.detach() if program.is_view else result
+    return program_of(form, first, second).compute(first, second)
 
 
-def program_of(form: Form, first: Tensor, second: Tensor) -> Program:
-    """The program for such operands, compiled now if it was not before."""
+def is_simple(first: Tensor, second: Tensor, bias: Tensor | None) -> bool:
+    """Whether these are a batched operand or two, and perhaps a bias, as any convolution takes them."""
+    return (
+        type(first) in _PLAIN
+        and type(second) in _PLAIN
+        and (bias is None or type(bias) in _PLAIN)
+        and first.layout is second.layout is torch.strided
+        and first.dim() == second.dim()
+    )
+
+
+def ready(wanted: Any, first: Tensor, second: Tensor, *form_of: Any) -> Program | None:
+    """`program_of` where it is all there is to run: operands hold numbers, and nobody watches or transforms them."""
+    if (
+        is_compiling()
+        or type(first) not in _PLAIN
+        or type(second) not in _PLAIN
+        or torch._C._is_any_autocast_enabled()
+        or torch._C._len_torch_dispatch_stack()
+        or torch._C._are_functorch_transforms_active()
+        or torch._C._get_tracing_state() is not None
+        or forward_ad._current_level >= 0
+        or first.is_conj()
+        or first.is_neg()
+        or second.is_conj()
+        or second.is_neg()
+        or is_legacy_batchedtensor(first)
+        or is_legacy_batchedtensor(second)
+    ):
+        return None
+    return program_of(wanted, first, second, *form_of)
+
+
+def program_of(
+    wanted: Any, first: Tensor, second: Tensor, form_of: Callable[..., Form] | None = None, *arguments: Any
+) -> Program:
+    """The program for such operands, compiled now if it was not before.
+
+    Args:
+        wanted: The form, or what else says which.
+        first: Operand ``form.slot.operands[0]``.
+        second: Operand ``form.slot.operands[1]``.
+        form_of: Gives the form, if that is not what was wanted, of the operands and further arguments.
+        arguments: Those.
+
+    Returns:
+        The program.
+    """
     key = (
-        form, first.shape, first.stride(), second.shape, second.stride(), first.dtype, first.device,
+        wanted, first.shape, first.stride(), second.shape, second.stride(),
+        first.dtype, first.device,
         get_exact(), get_workspace_limit(), torch._C._get_mkldnn_enabled(),
     )  # fmt: skip
     found = _programs.answers.get(key)
     if found is not None:
         program: Program = found[0]
         return program
+    form = form_of(first, second, *arguments) if form_of else wanted
     operands = [(tuple(tensor.shape), tensor.stride()) for tensor in (first, second)]
     program = compiled(form, operands, first.dtype, first.device)
     _programs.keep(key, program)
@@ -136,7 +193,8 @@ def compiled(
     )
     result = computed(builder, form, chosen, first, second)
     text = source(name or f"conv{form.geometry.ndim}d_{_TITLES[form.slot]}", builder, result)
-    return Program(_load(text), text, result.is_view, tuple(dict.fromkeys(used)))
+    derivatives = form.derivatives(builder.is_channels_last(first), builder.is_channels_last(second))
+    return Program(form, _load(text), text, result.is_view, tuple(dict.fromkeys(used)), derivatives)
 
 
 def setting_of(dtype: torch.dtype, wide: bool, device: torch.device) -> Setting:

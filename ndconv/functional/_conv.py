@@ -5,9 +5,10 @@ from __future__ import annotations
 from torch import Tensor
 
 from ndconv import _rules
-from ndconv._autograd.convolution import compute_output
+from ndconv._autograd.convolution import compute_output, known
 from ndconv._fixed import over
-from ndconv._planner.selection import resolve
+from ndconv._form.geometry import Convolution, Slot
+from ndconv._planner.selection import get_lowering, resolve
 from ndconv._rules import IntOrInts, Padding
 from ndconv._tensors.autocast import autocast_device, cast
 from ndconv._tensors.tracing import shape
@@ -28,15 +29,36 @@ def convolve(
     lowering: str | None = None,
 ) -> Tensor:
     """`convnd` under the name of a function or module, for N axes or as many as the weight has."""
+    wanted = get_lowering() if lowering is None else lowering
+    asked = ndim, stride, padding, dilation, groups, padding_mode, wanted
+    if (result := known(Slot.OUTPUT, input, weight, bias, asked, _checked, function)) is not None:
+        return result
     if (kind := autocast_device(input)) is not None:
         input, weight, bias = cast(input, kind), cast(weight, kind), cast(bias, kind)
+    return compute_output(*_checked(function, input, weight, bias, *asked), input, weight, bias)
+
+
+def _checked(
+    function: str,
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    ndim: int | None,
+    stride: IntOrInts,
+    padding: Padding,
+    dilation: IntOrInts,
+    groups: int,
+    mode: str,
+    lowering: str,
+) -> tuple[Convolution, str]:
+    """What a call asks for, if it breaks no rule."""
     _rules.tensors(function, input=input, weight=weight, bias=bias)
     convolution = _rules.convolution(
-        function, shape(input), shape(weight), stride, padding, dilation, groups, mode=padding_mode, ndim=ndim
+        function, shape(input), shape(weight), stride, padding, dilation, groups, mode=mode, ndim=ndim
     )
     if bias is not None:
         _rules.bias(function, shape(weight)[0], shape(bias))
-    return compute_output(convolution, resolve(function, lowering), input, weight, bias)
+    return convolution, resolve(function, lowering)
 
 
 @over(None, convolve)

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from ndconv import _rules
-from ndconv._autograd.convolution import compute_input
+from ndconv._autograd.convolution import compute_input, known
 from ndconv._fixed import over
-from ndconv._planner.selection import resolve
+from ndconv._form.geometry import Convolution, Slot
+from ndconv._planner.selection import get_lowering, resolve
 from ndconv._rules import IntOrInts, Padding
 from ndconv._tensors.autocast import autocast_device, cast
 from ndconv._tensors.tracing import shape
@@ -32,16 +33,39 @@ def convolve_transposed(
     lowering: str | None = None,
 ) -> Tensor:
     """`conv_transposend` under the name of a function or module, for N axes or as many as the weight has."""
+    wanted = get_lowering() if lowering is None else lowering
+    asked = ndim, output_size, stride, padding, output_padding, groups, dilation, padding_mode, wanted
+    if (result := known(Slot.INPUT, weight, input, bias, asked, _checked, function)) is not None:
+        return result
     if (kind := autocast_device(input)) is not None:
         input, weight, bias = cast(input, kind), cast(weight, kind), cast(bias, kind)
+    return compute_input(*_checked(function, weight, input, bias, *asked), weight, input, bias)
+
+
+def _checked(
+    function: str,
+    weight: Tensor,
+    input: Tensor,
+    bias: Tensor | None,
+    ndim: int | None,
+    output_size: Sequence[int] | None,
+    stride: IntOrInts,
+    padding: Padding,
+    output_padding: IntOrInts,
+    groups: int,
+    dilation: IntOrInts,
+    mode: str,
+    lowering: str,
+) -> tuple[Convolution, str]:
+    """What a call asks for, if it breaks no rule."""
     _rules.tensors(function, input=input, weight=weight, bias=bias)
     arguments = stride, padding, output_padding, groups, dilation
     convolution = _rules.transposed(
-        function, shape(input), shape(weight), *arguments, output_size=output_size, mode=padding_mode, ndim=ndim
+        function, shape(input), shape(weight), *arguments, output_size=output_size, mode=mode, ndim=ndim
     )
     if bias is not None:
         _rules.bias(function, convolution.geometry.groups * shape(weight)[1], shape(bias))
-    return compute_input(convolution, resolve(function, lowering), weight, input, bias)
+    return convolution, resolve(function, lowering)
 
 
 @over(None, convolve_transposed, None)
