@@ -36,7 +36,7 @@ class Reshape(Lowering):
         """``x[n,g,c,*i] -> x[n,g,o,c k]``."""
         geometry, ndim = problem.geometry, problem.geometry.ndim
         view, positions = windows(framed(b, problem, x), geometry), math.prod(problem.output_size)
-        if ndim and not b.symbolic and geometry.kernel[-1] < problem.output_size[-1]:
+        if not b.symbolic and _lies_along_positions(problem):
             patches = kernel_first(view, ndim).reshape(*x.shape[:2], -1, positions)  # copied along longer rows
             return b.named("patches", patches).mT
         return b.named("patches", view.movedim(2, 2 + ndim).reshape(*x.shape[:2], positions, -1))
@@ -46,7 +46,12 @@ class Reshape(Lowering):
 
     def input(self, b: Steps, problem: Problem, w: Array, y: Array) -> Array:
         geometry, ndim = problem.geometry, problem.geometry.ndim
-        patches = input_product(b, w.flatten(2), _flat(y, problem))
+        if b.symbolic or _lies_along_positions(problem):
+            patches = input_product(b, w.flatten(2), _flat(y, problem))
+        else:
+            # A product whose rows are patches is put back along their rows, and so are all samples at once.
+            patches = b.matmul(_side_by_side(y, problem).mT, w.flatten(2))
+            patches = unflatten(patches, 1, (problem.batch, math.prod(problem.output_size))).movedim(1, 0)
         patches = unflatten(patches, 3, (problem.channels, *geometry.kernel))
         patches = unflatten(patches, 2, problem.output_size or (1,))
         if not ndim:
@@ -68,7 +73,7 @@ class Reshape(Lowering):
         """``x[n,g,c,*i] -> x[g,n o,c k]``, of all samples at once."""
         geometry, ndim = problem.geometry, problem.geometry.ndim
         view, rows = windows(framed(b, problem, x), geometry), problem.channels * math.prod(geometry.kernel)
-        if ndim and geometry.kernel[-1] < problem.output_size[-1]:
+        if _lies_along_positions(problem):
             patches = kernel_first(view, ndim).movedim(0, 2 + ndim).reshape(x.shape[1], rows, -1)
             return b.named("patches", patches).mT
         return b.named("patches", view.movedim(2, 2 + ndim).transpose(0, 1).reshape(x.shape[1], -1, rows))
@@ -76,7 +81,7 @@ class Reshape(Lowering):
     def weight(self, b: Steps, problem: Problem, x: Array, y: Array) -> Array:
         if is_short(b, problem.output_size):
             # All samples are one product; their patches had better be copied once, to where it reads them.
-            product = b.matmul(_flat(y, problem).movedim(0, 2).flatten(2), self._joined(b, problem, x))
+            product = b.matmul(_side_by_side(y, problem), self._joined(b, problem, x))
             return product.reshape(problem.shape(Slot.WEIGHT))
         return weight_product(b, self._patches(b, problem, x), _flat(y, problem)).reshape(problem.shape(Slot.WEIGHT))
 
@@ -84,6 +89,17 @@ class Reshape(Lowering):
 def _flat(y: Array, problem: Problem) -> Array:
     """``y[n,g,d,*o] -> y[n,g,d,o]``."""
     return y.reshape(*y.shape[:3], math.prod(problem.output_size))
+
+
+def _side_by_side(y: Array, problem: Problem) -> Array:
+    """``y[n,g,d,*o] -> y[g,d,n o]``."""
+    return _flat(y, problem).movedim(0, 2).flatten(2)
+
+
+def _lies_along_positions(problem: Problem) -> bool:
+    """Whether a row of positions is longer than a row of a patch, so that patches are copied with positions last."""
+    kernel, positions = problem.geometry.kernel, problem.output_size
+    return bool(positions) and kernel[-1] < positions[-1]
 
 
 def _fills(problem: Problem) -> bool:
