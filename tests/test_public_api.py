@@ -29,6 +29,7 @@ ROWS = [
     ("nn", "_convert"),
     ("lowerings",),
     ("", "testing"),
+    ("__main__",),
 ]
 LEVELS = {unit: level for level, row in enumerate(ROWS) for unit in row}
 # These know integers, and no tensor.
@@ -131,6 +132,7 @@ UNITS = {
 UNITS |= {
     "test_phases.py",
     "test_precision.py",
+    "test_profile.py",
     "test_programs.py",
     "test_registered.py",
     "test_rows.py",

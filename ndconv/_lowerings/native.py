@@ -69,7 +69,9 @@ class Native(Lowering):
 
 def _work(problem: Problem) -> Work:
     x, w, y = (math.prod(problem.shape(slot)) for slot in Slot)
-    return Work(Copied.plain(x + w + y), Product(1, 1, problem.multiply_adds, 1, "blas"))
+    terms = problem.channels * math.prod(problem.geometry.kernel)
+    positions = problem.batch * math.prod(problem.output_size)
+    return Work(Copied.plain(x + w + y), Product(problem.geometry.groups, problem.features, terms, positions, "batch"))
 
 
 def arguments(problem: Problem) -> tuple[Any, ...] | None:

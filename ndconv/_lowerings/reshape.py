@@ -42,6 +42,9 @@ class Reshape(Lowering):
         return b.named("patches", view.movedim(2, 2 + ndim).reshape(*x.shape[:2], positions, -1))
 
     def output(self, b: Steps, problem: Problem, x: Array, w: Array) -> Array:
+        if is_short(b, problem.output_size) and math.prod(problem.output_size) > 1:
+            product = b.matmul(w.flatten(2), self._joined(b, problem, x).mT)
+            return unflatten(product, 2, (problem.batch, *problem.output_size)).movedim(2, 0)
         return output_product(b, w.flatten(2), self._patches(b, problem, x)).reshape(problem.shape(Slot.OUTPUT))
 
     def input(self, b: Steps, problem: Problem, w: Array, y: Array) -> Array:

@@ -24,6 +24,7 @@ _ONE = (
 _SEVERAL = (
     (64, 16, 64, 64), (256, 8, 16, 16), (4, 64, 576, 784), (4, 8, 72, 4096), (128, 1, 9, 784), (128, 1, 784, 9),
     (32, 4, 36, 1568), (64, 1, 27, 672), (256, 1, 3, 1333), (16, 48, 1024, 34), (2, 4, 4, 4), (128, 1, 2048, 1),
+    (128, 1, 961, 14),
 )  # fmt: skip
 _DTYPES = "float32", "float64", "bfloat16", "float16"
 _SIZES = tuple(2**power for power in range(18, 28))
@@ -120,18 +121,31 @@ def _products(dtype: str, device: torch.device, call: float) -> dict[str, Produc
         ("batch", _SEVERAL, torch.bmm),
         ("onednn", _ONE, _linear),
     ):
+        # Long sums are gradients of weights, which multiply a transposed matrix.
+        *others, last = [Product(*shape, library, by_columns=shape[2] > shape[3]) for shape in shapes]
+        products = [*others, last._replace(by_columns=False)]
         try:
-            times = [max(1.0, _timed(multiply, shape, dtype, device) - call) for shape in shapes]
+            times = [max(1.0, _timed(multiply, product, dtype, device) - call) for product in products]
         except (AttributeError, NotImplementedError, RuntimeError):
             continue
-        found[library] = _fitted([Product(*shape, library) for shape in shapes], times)
+        found[library] = _fitted(products, times)
+    if "blas" in found:
+        found["blas"] = found["blas"]._replace(each=_looped(dtype, device))
     return found
 
 
-def _timed(multiply: Callable[..., Tensor], shape: Sequence[int], dtype: str, device: torch.device) -> float:
-    number, rows, terms, columns = shape
+def _looped(dtype: str, device: torch.device) -> float:
+    """Nanoseconds of each product of a batch whose results have gaps between them."""
+    first, number = torch.ones(64, 8, 8, dtype=getattr(torch, dtype), device=device), 64
+    total = torch.zeros(number, 8, 16, dtype=first.dtype, device=device)[:, :, :8]
+    return _least(lambda: total.baddbmm_(first, first), device, number)
+
+
+def _timed(multiply: Callable[..., Tensor], product: Product, dtype: str, device: torch.device) -> float:
+    number, rows, terms, columns, _, by_columns = product
     kind = {"dtype": getattr(torch, dtype), "device": device}
-    first, second = torch.ones(number, rows, terms, **kind), torch.ones(number, terms, columns, **kind)
+    first = torch.ones(number, rows, terms, **kind)
+    second = torch.ones(number, columns, terms, **kind).mT if by_columns else torch.ones(number, terms, columns, **kind)
     if multiply is not torch.bmm:
         first, second = first[0], second[0]
     return _least(partial(multiply, first, second), device)

@@ -49,7 +49,7 @@ class Products(Chunks):
         number = math.prod(lead)
         if self._is_for_onednn(first, second, again=number > 1):
             return self._by_onednn(first, second, name)
-        work = Work(None, _by_blas(number, rows, terms, columns))
+        work = Work(None, _by_blas(rows, second))
         if number == 1:
             a, b = settled(first[0]), settled(second[(0,) * len(lead)])
             product = self.make(name, (rows, columns), first.dtype, "{0} @ {1}", (a, b), work)
@@ -62,12 +62,14 @@ class Products(Chunks):
     def accumulate(self, total: Value, first: Value, second: Value, *, fresh: bool = False) -> None:
         """``total += first @ second``, or ``=`` if fresh: ``(b, i, k)``, ``(b, i, j)`` and ``(b, j, k)``."""
         first, second = _matrices(first), _matrices(second)
-        number, rows, terms = first.shape
+        number, rows = first.shape[:2]
         if not fresh and self._is_for_onednn(first, second, again=True):
             for index in self.each(number, "g"):
                 self.added(total[index], self._linear(first[index], second[index], "product"))
             return
-        product = _by_blas(number, rows, terms, second.shape[2])
+        product = _by_blas(rows, second)
+        if not total.is_contiguous():
+            product = product._replace(library="blas")  # torch multiplies one after the other
         function, operands = "baddbmm_", (total, first, second)
         if number == 1:
             function, operands = "addmm_", (total[0], first[0], second[0])
@@ -81,11 +83,11 @@ class Products(Chunks):
         if not self.target.onednn or not dense or "onednn" not in rates.libraries(dtype):
             return False
         number, rows, (terms, columns) = math.prod(second.shape[:-2]), first.shape[-2], second.shape[-2:]
-        blas, one = _by_blas(number, rows, terms, columns), Product(1, rows, terms, columns, "onednn")
+        one = Product(1, rows, terms, columns, "onednn")
         other = rates.multiplying(one, dtype) + rates.call
         if again:
             other += rates.moving(Copied.plain(2 * rows * columns), dtype) + rates.call
-        return number * other < rates.multiplying(blas, dtype) + rates.call
+        return number * other < rates.multiplying(_by_blas(rows, second), dtype) + rates.call
 
     def _by_onednn(self, first: Value, second: Value, name: str) -> Value:
         lead, rows, columns = second.shape[:-2], first.shape[-2], second.shape[-1]
@@ -125,5 +127,6 @@ def _matrices(value: Value) -> Value:
     return value if by_rows or by_columns else value.contiguous()
 
 
-def _by_blas(number: int, rows: int, terms: int, columns: int) -> Product:
-    return Product(number, rows, terms, columns, "blas" if number == 1 else "batch")
+def _by_blas(rows: int, second: Value) -> Product:
+    number, (terms, columns) = math.prod(second.shape[:-2]), second.shape[-2:]
+    return Product(number, rows, terms, columns, "blas" if number == 1 else "batch", second.strides[-1] != 1)

@@ -17,10 +17,11 @@ class ProductRate(NamedTuple):
 
     Args:
         multiply_add: Each.
-        narrow: Those of one row and one term at least, however few columns there are.
+        narrow: Those of one row and one term at least, however few columns there are, if rows of the second operand lie
+            side by side.
         read: For every element of an operand.
         written: For every element of the result.
-        each: For every further product of a batch.
+        each: For every further product of a batch, or of those that torch multiplies one after the other.
         start: Beside what starting any operation takes.
     """
 
@@ -33,8 +34,8 @@ class ProductRate(NamedTuple):
 
     def nanoseconds(self, product: Product) -> float:
         """What so many products take."""
-        number, rows, terms, columns, _ = product
-        one = max(self.multiply_add * columns, self.narrow) * rows * terms
+        number, rows, terms, columns, _, by_columns = product
+        one = max(self.multiply_add * columns, 0.0 if by_columns else self.narrow) * rows * terms
         one += self.read * (rows + columns) * terms + self.written * rows * columns
         return number * one + (number - 1) * self.each + self.start
 

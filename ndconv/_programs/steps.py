@@ -49,6 +49,7 @@ class Product(NamedTuple):
         columns: Of the second operand and the result.
         library: Who computes them, one of `ndconv._programs.rates.Rates.products`; None if they are computed as passes
             over elements.
+        by_columns: Whether columns of the second operand lie side by side, not rows.
     """
 
     number: int
@@ -56,6 +57,7 @@ class Product(NamedTuple):
     terms: int
     columns: int
     library: str | None
+    by_columns: bool = False
 
     @property
     def multiply_adds(self) -> int:
