@@ -222,9 +222,10 @@ def test_products_are_counted_as_they_run(name: str, target: Target) -> None:
 def allocated(run: Any, *operands: Tensor) -> tuple[int, int]:
     """The most bytes that torch's profiler sees alive in a run, and those that are left when it has returned."""
     run(*operands)  # what torch sets up once
-    gc.collect()  # what was there before is not to go meanwhile
+    gc.disable()  # what was there before is not to go meanwhile
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
         result = run(*operands)
+    gc.enable()
     events = [event for event in seen.profiler.kineto_results.events() if event.name() == "[memory]"]
     now = most = 0
     for event in sorted(events, key=lambda event: event.start_ns()):
