@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Iterator
 from importlib.util import find_spec
 
@@ -21,8 +23,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure() -> None:
-    """One thread: the cases are tiny, and on a busy machine a second one makes them wait for it."""
+    """Set what holds for all tests.
+
+    One thread: the cases are tiny, and on a busy machine a second one makes them wait for it. And a folder of their own
+    for rates that are measured: they neither use nor lose what a user has measured.
+    """
     torch.set_num_threads(1)
+    os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="ndconv-")
 
 
 @pytest.fixture(scope="session")

@@ -35,7 +35,7 @@ GROUPS: dict[str, tuple[str, str, ModuleType, str]] = {
         "Plans and lowerings",
         "What a convolution will run, and what it shall run.",
         ndconv,
-        "plan|ConvPlan|SlotPlan|.*lowering|.*timings|.*workspace_limit|.*_exact",
+        "plan|ConvPlan|SlotPlan|calibrate|Profile|.*lowering|.*timings|.*workspace_limit|.*_exact",
     ),
     "lowerings": ("Lowerings of your own", "", ndconv.lowerings, ".*"),
     "testing": ("Testing", "", ndconv.testing, ".*"),
@@ -78,6 +78,7 @@ ERRORS: dict[str, tuple[str, ...]] = {
     r"ndconv\.set_lowering": ('ndconv.set_lowering("direct")',),
     r"ndconv\.lowering": ('with ndconv.lowering("direct"):\n    pass',),
     r"ndconv\.set_workspace_limit": ("ndconv.set_workspace_limit(0)", "ndconv.set_workspace_limit(1e9)"),
+    r"ndconv\.calibrate": ('ndconv.calibrate("meta")',),
     r"ndconv\.set_exact": ("ndconv.set_exact(1)",),
     r"ndconv\.lowerings\.register": (
         'ndconv.lowerings.register("my-own", lambda b, problem, first, second: first)',
@@ -150,6 +151,7 @@ EXAMPLES: dict[str, str] = {
         "plan.grad_weight.equation\n"
         "print(plan.grad_weight.source)"
     ),
+    r"ndconv\.Profile": "print(ndconv.plan((2, 3, 6), (4, 3, 1)).profile)",
     r"ndconv\.SlotPlan": 'print(f"{{ndconv.plan((2, 3, 6), (4, 3, 1)).output:source}}")',
     r"ndconv\.lowerings\.Problem": (
         "import math\n"

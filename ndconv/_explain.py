@@ -251,7 +251,7 @@ def plan(
           lowering        reshape
           matmuls         1 x (64, 512) @ (512, 48)
           multiply-adds   1.573 M  (1.573 M in the sum)
-          bytes moved     904 KiB
+          bytes moved     684 KiB
           workspace       224 KiB
           not taps        estimated at ... times the cost
           not columns     estimated at ... times the cost
