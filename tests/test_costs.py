@@ -59,15 +59,17 @@ X, W, Y, WINDOWS = 5 * 6 * 72, 8 * 18, 5 * 8 * 12, 5 * 6 * 6 * 12
 
 
 def test_worked_example() -> None:
-    """One copy of the windows, which are the input, a product of each group, and its result put in order."""
+    """One copy of the windows, which are the input, and a product of each sample and group."""
     got = cost("reshape", APART, setting())
-    assert (got.multiply_adds, got.workspace) == (18 * Y, (WINDOWS + Y) * 8)
-    assert got.matmuls == "2 x (4, 18) @ (18, 60)"
-    # Both copies read and write all of it; the products read windows and weight and write the output.
-    assert got.bytes_moved == 8 * (2 * WINDOWS + 2 * Y + WINDOWS + W + Y)
+    # Windows as columns, and the weight once for every sample.
+    assert (got.multiply_adds, got.workspace) == (18 * Y, (WINDOWS + 5 * W) * 8)
+    assert got.matmuls == "10 x (4, 18) @ (18, 12)"
+    # The copies read and write all of it, the weight is read once; the products read both and write the output.
+    copied, multiplied = 2 * WINDOWS + 6 * W, WINDOWS + 5 * W + Y
+    assert got.bytes_moved == 8 * (copied + multiplied)
     assert got.calls == 3
-    product = RATES.products["float64"]["batch"].nanoseconds(Product(2, 4, 18, 60, "batch"))
-    assert got.nanoseconds > product + 3 * RATES.call + 8 * 2 * (WINDOWS + Y) * RATES.cached
+    product = RATES.products["float64"]["batch"].nanoseconds(Product(10, 4, 18, 12, "batch"))
+    assert got.nanoseconds > product + 3 * RATES.call + 8 * copied * RATES.cached
 
 
 def test_nanoseconds_are_those_of_each_step() -> None:

@@ -9,14 +9,14 @@ from ndconv._lowerings._base import Lowering
 from ndconv._lowerings.columns import COLUMNS
 from ndconv._lowerings.fourier import Fourier
 from ndconv._lowerings.native import Native
-from ndconv._lowerings.reshape import Reshape
+from ndconv._lowerings.reshape import RESHAPE
 from ndconv._lowerings.taps import Taps
 from ndconv._lowerings.window import Window
 from ndconv._lowerings.winograd import Winograd
 
 # In the order in which they are preferred where costs cannot be weighed.
 LOWERINGS: dict[str, Lowering] = {
-    lowering.name: lowering for lowering in (Reshape(), Taps(), COLUMNS, Window(), Winograd(), Fourier(), Native())
+    lowering.name: lowering for lowering in (RESHAPE, Taps(), COLUMNS, Window(), Winograd(), Fourier(), Native())
 }
 
 __all__ = ["LOWERINGS", "Lowering"]

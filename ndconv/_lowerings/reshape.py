@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 from ndconv._form.geometry import Problem, Slot
 from ndconv._lowerings._base import Lowering
@@ -18,9 +19,19 @@ class Reshape(Lowering):
     Applies where on every axis the stride reaches past the dilated kernel or there is one window only. The input is
     rearranged at most once and never multiplied; for a 1x1 kernel and for a kernel that covers the input it is used as
     it lies. Elements that no window reads, between windows or after the last, get gradient 0.
+
+    Args:
+        joins: Whether the output of all samples is one product, though they have to be put side by side for that.
     """
 
     name = "reshape"
+
+    def __init__(self, *, joins: bool = False) -> None:
+        self.joins = joins
+
+    def ways(self, problem: Problem) -> Iterable[Lowering]:
+        several = problem.batch > 1 and math.prod(problem.output_size) > 1
+        return (RESHAPE, JOINING) if problem.slot is Slot.OUTPUT and several else (RESHAPE,)
 
     def refusal(self, problem: Problem) -> str | None:
         geometry = problem.geometry
@@ -42,7 +53,7 @@ class Reshape(Lowering):
         return b.named("patches", view.movedim(2, 2 + ndim).reshape(*x.shape[:2], positions, -1))
 
     def output(self, b: Steps, problem: Problem, x: Array, w: Array) -> Array:
-        if is_short(b, problem.output_size) and math.prod(problem.output_size) > 1:
+        if self.joins and not b.symbolic:
             product = b.matmul(w.flatten(2), self._joined(b, problem, x).mT)
             return unflatten(product, 2, (problem.batch, *problem.output_size)).movedim(2, 0)
         return output_product(b, w.flatten(2), self._patches(b, problem, x)).reshape(problem.shape(Slot.OUTPUT))
@@ -87,6 +98,9 @@ class Reshape(Lowering):
             product = b.matmul(_side_by_side(y, problem), self._joined(b, problem, x))
             return product.reshape(problem.shape(Slot.WEIGHT))
         return weight_product(b, self._patches(b, problem, x), _flat(y, problem)).reshape(problem.shape(Slot.WEIGHT))
+
+
+RESHAPE, JOINING = Reshape(), Reshape(joins=True)
 
 
 def _flat(y: Array, problem: Problem) -> Array:
