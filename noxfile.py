@@ -151,6 +151,14 @@ def bench(session: nox.Session, device: str) -> None:
 
 
 @nox.session
+@nox.parametrize("device", ["cpu", "cuda"], ids=["cpu", "cuda"])
+def planner(session: nox.Session, device: str) -> None:
+    """Compare what the planner expects with what programs take, and its picks with the best."""
+    provide(session, "bench", device=device)
+    session.run("python", "-m", "benchmarks.planner", "--device", device, *session.posargs)
+
+
+@nox.session
 def demo(session: nox.Session) -> None:
     """Train a LeNet on real handwritten digits, once with torch's convolution and once with ours."""
     provide(session, "demo")

@@ -20,6 +20,17 @@ def _cpu_model() -> str:
     return next((n.split(":", 1)[1].strip() for n in names if n.startswith("model name")), platform.processor())
 
 
+def kind(device: str) -> str:
+    """The kind of machine that results are filed under: the built-in profile that fits, ``"avx2"``."""
+    return ndconv.Profile.built_in(device).kind
+
+
+def profile(device: str) -> str:
+    """What programs are priced with."""
+    with torch.device(device):
+        return ndconv.plan((1, 1, 1), (1, 1, 1)).profile
+
+
 def environment(device: str = "cpu") -> Facts:
     """Versions, hardware and the settings of torch that decide a timing."""
     facts: Facts = {
@@ -31,6 +42,8 @@ def environment(device: str = "cpu") -> Facts:
         "vectors": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
         "device": device,
+        "kind": kind(device),
+        "profile": profile(device),
     }
     if device == "cuda":
         facts |= {

@@ -29,7 +29,7 @@ MIN_ROUNDS, MAX_ROUNDS = 5, 200
 PATIENCE, IMPATIENT_ROUNDS = 4, 3
 """Who takes so many times the time that is allowed is content with so many rounds."""
 HOPELESS, HOPELESS_ROUNDS = 20.0, 2
-"""Who takes so many times as long as torch gets so many rounds and no more."""
+"""Who takes so many times as long as the first, which is torch, gets so many rounds and no more."""
 MEMORY_BOUND = 2**29
 """Bytes of a buffer that is too large to be tried."""
 STEPS = 4
@@ -43,11 +43,11 @@ def disagreement(results: Tensors, references: Tensors) -> float:
     return float(torch.stack(errors).max())
 
 
-def _check(call: Call, references: Tensors) -> None:
-    """Refuse to time what is wrong; the limit lies halfway between a wrong index and rounding."""
+def check(call: Call, references: Tensors) -> None:
+    """Refuse to time what is wrong: the limit lies halfway between a wrong index and rounding."""
     error = disagreement(call(), references)
     if not error <= torch.finfo(references[0].dtype).eps ** 0.5:
-        raise ValueError(f"off by {error:.1e} of torch's largest element")
+        raise ValueError(f"off by {error:.1e} of the largest element")
 
 
 def _settle(call: Call) -> None:
@@ -76,7 +76,7 @@ def prepare(
                 _settle(SLOTS["per sample" if slot == "per sample" else "step"](contender.compute, *tensors))
             call = SLOTS[slot](contender.compute, *tensors)
             references = references or call()
-            _check(call, references)
+            check(call, references)
         except (RuntimeError, ValueError) as error:  # what torch lacks for a dtype, or memory for a contender
             skipped[name] = str(error).splitlines()[0]
             if not references:
@@ -95,6 +95,7 @@ def interleave(calls: Mapping[str, Call], device: str, seconds: float) -> dict[s
     """Seconds of every round of each call, over about so many seconds in all and a few rounds at least."""
     times: dict[str, list[float]] = {name: [] for name in calls}
     order, draw = list(calls), Random(0)
+    first = order[0]
     begin = time.perf_counter()
     rounds = 0
     while not _enough(rounds, time.perf_counter() - begin, seconds):
@@ -105,7 +106,7 @@ def interleave(calls: Mapping[str, Call], device: str, seconds: float) -> dict[s
             times[name].append(clock(device) - start)
         rounds += 1
         if rounds == HOPELESS_ROUNDS:
-            order = [name for name in order if min(times[name]) < HOPELESS * min(times[TORCH])]
+            order = [name for name in order if min(times[name]) < HOPELESS * min(times[first])]
     return times
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,10 @@ from matplotlib.ticker import LogLocator, NullFormatter
 
 from benchmarks.machine import flops
 from benchmarks.names import AUTO, FASTEST, PEERS, TORCH
+from benchmarks.planner.plots import predictions
+from benchmarks.planner.results import Proof
 from benchmarks.results import Measurement, Results
-from benchmarks.workloads import KINDS, Workload
+from benchmarks.workloads import KINDS, TINY, Workload
 
 STYLES: dict[str, dict[str, Any]] = {
     TORCH: {"color": "#8d9aa8", "marker": "s"},
@@ -32,8 +33,14 @@ Found = list[tuple[Workload, Measurement]]
 
 
 def _steps(results: Results) -> Found:
+    """Steps in float32 by kind, in each the quickest first."""
     kinds = list(KINDS)
-    return sorted(results.select("float32", "step"), key=lambda one: kinds.index(one[0].kind))
+
+    def place(one: tuple[Workload, Measurement]) -> tuple[int, float]:
+        workload, found = one
+        return kinds.index(workload.kind), -found.contenders[AUTO].speed if AUTO in found.contenders else 0.0
+
+    return sorted(results.select("float32", "step"), key=place)
 
 
 def speed(results: Results) -> Figure:
@@ -41,7 +48,8 @@ def speed(results: Results) -> Figure:
     found = _steps(results)
     figure = Figure(figsize=(9, 1.6 + 0.21 * len(found)), layout="constrained")
     axes = figure.subplots()
-    axes.axvline(1, color=STYLES[TORCH]["color"], lw=3, zorder=0)
+    axes.axvline(1, color=STYLES[TORCH]["color"], lw=2.5, zorder=1)
+    axes.annotate(TORCH, (1, 1), (4, -10), ("data", "axes fraction"), "offset points", color=STYLES[TORCH]["color"])
     for row, (_, one) in enumerate(found):
         for name, timing in one.contenders.items():
             if name in OURS:
@@ -61,32 +69,35 @@ def speed(results: Results) -> Figure:
     shown = [name for name in OURS + PEERS if any(name in one.contenders for _, one in found)]
     kinds = axes.secondary_yaxis("right")
     middles = {kind: np.mean([row for row, (w, _) in enumerate(found) if w.kind == kind]) for kind in _kinds(found)}
-    kinds.set_yticks(list(middles.values()), [kind.replace(", ", ",\n") for kind in middles], fontsize=7)
+    kinds.set_yticks(list(middles.values()), list(middles), fontsize=7)
     kinds.tick_params(length=0)
     _legend(figure, shown)
     return figure
 
 
 def roofline(results: Results) -> Figure:
-    """What of the machine a step in float32 reaches."""
-    found = _steps(results)
-    figure = Figure(figsize=(8, 5.5), layout="constrained")
+    """What of the machine a step in float32 reaches; where all is overhead, it reaches nothing that could be shown."""
+    found = [(workload, one) for workload, one in _steps(results) if workload.multiply_adds > TINY]
+    figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
     ceiling, copy = results.matmul["float32"], results.copy
     intensities = [_intensity(workload) for workload, _ in found]
-    span = np.geomspace(min(intensities) / 2, max(intensities) * 2)
-    axes.plot(span, np.minimum(ceiling, copy * span), color="black", lw=1.5)
-    axes.annotate(f"matmul, {ceiling:.0f} GFLOP/s", (span[-1], ceiling), (0, 4), textcoords="offset points", ha="right")
-    axes.annotate(f"copy, {copy:.1f} GB/s", (span[0], copy * span[0]), (8, -4), textcoords="offset points")
+    low, high = min(intensities) / 1.5, max(intensities) * 1.5
+    axes.plot([low, ceiling / copy, high], [copy * low, ceiling, ceiling], color="black", lw=1.5, zorder=1)
+    beside: dict[str, Any] = {"textcoords": "offset points", "fontweight": "bold"}
+    axes.annotate(f"matrix product, {ceiling:.0f} GFLOP/s", (high, ceiling), (-6, 12), ha="right", **beside)
+    axes.annotate(f"copy, {copy:.0f} GB/s", (low, copy * low), (14, 4), **beside)
     for x, (workload, one) in zip(intensities, found, strict=True):
         heights = {n: _gflops(workload, one.contenders[n].milliseconds) for n in (TORCH, *OURS) if n in one.contenders}
         if heights:
-            axes.plot([x, x], [min(heights.values()), max(heights.values())], color="#d8dee4", lw=1, zorder=0)
+            axes.plot([x, x], [min(heights.values()), max(heights.values())], color="#d8dee4", lw=1, zorder=1)
         for name, height in heights.items():
-            axes.plot(x, height, ls="", ms=5, alpha=0.8, **STYLES[name])
-    axes.set(xscale="log", yscale="log", ylabel="GFLOP/s")
+            axes.plot(x, height, ls="", ms=5, alpha=0.8, zorder=2, **STYLES[name])
+    axes.set(xscale="log", yscale="log", xlim=(low, high), ylabel="GFLOP/s of the three slots' multiply-adds")
     axes.set_xlabel("FLOP per byte of operands read and results written")
     axes.set_title("A step in float32 under the ceilings measured in the same run")
+    for axis in (axes.xaxis, axes.yaxis):
+        _plain(axis)
     axes.grid(color="#e9edf1")
     axes.set_axisbelow(True)
     _legend(figure, [TORCH, *OURS])
@@ -94,24 +105,30 @@ def roofline(results: Results) -> Figure:
 
 
 def memory(results: Results) -> Figure:
-    """What a step takes, against what im2col would multiply it by."""
-    found = _steps(results)
-    figure = Figure(figsize=(8, 5), layout="constrained")
+    """What a step takes by what torch's takes: who stays below how much in how many workloads."""
+    shares: dict[str, list[float]] = {}
+    for _, one in _steps(results):
+        for name, timing in one.contenders.items():
+            if name in OURS + PEERS:
+                shares.setdefault(name, []).append(timing.memory / max(one.contenders[TORCH].memory, 1))
+    figure = Figure(figsize=(8, 4), layout="constrained")
     axes = figure.subplots()
-    for workload, one in found:
-        x = math.prod(workload.kernel)
-        for name in (*PEERS, TORCH, *OURS):
-            if name in one.contenders:
-                share = one.contenders[name].memory / (4 * workload.elements)
-                axes.plot(x, share, ls="", ms=5, alpha=0.8, **STYLES[name])
-    axes.set(xscale="log", yscale="log", xlabel="elements of the kernel (one channel)")
-    axes.set_ylabel("peak extra memory / (input + weight + output)")
-    axes.set_title("Peak extra memory of a step in float32")
-    for axis in (axes.xaxis, axes.yaxis):
-        _plain(axis)
+    axes.axvline(1, color=STYLES[TORCH]["color"], lw=2.5, zorder=1)
+    axes.annotate(TORCH, (1, 1), (4, -10), ("data", "axes fraction"), "offset points", color=STYLES[TORCH]["color"])
+    last = max(max(found) for found in shares.values())
+    names = [name for name in OURS + PEERS if name in shares]
+    for name in names:
+        found = sorted(shares[name])
+        parts = [100 * count / len(found) for count in range(len(found) + 1)]
+        axes.step([*found, last], parts, where="post", lw=2 if name in OURS else 1.3, color=STYLES[name]["color"])
+    axes.set(xscale="log", ylim=(0, 101), xlabel="at most so many times torch's peak extra memory (left is less)")
+    axes.set_ylabel("percent of the workloads it computes")
+    axes.set_title("Peak extra memory of a step in float32, relative to torch")
+    _plain(axes.xaxis)
     axes.grid(color="#e9edf1")
     axes.set_axisbelow(True)
-    _legend(figure, [name for name in STYLES if any(name in one.contenders for _, one in found)])
+    handles = [Line2D([], [], lw=2, label=name, color=STYLES[name]["color"]) for name in names]
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False)
     return figure
 
 
@@ -144,8 +161,11 @@ def _legend(figure: Figure, names: list[str]) -> None:
 PLOTS: dict[str, Callable[[Results], Figure]] = {"speed": speed, "roofline": roofline, "memory": memory}
 
 
-def draw(results: Results, folder: Path) -> None:
+def draw(results: Results, proofs: Sequence[Proof], folder: Path) -> None:
     """Write all pictures; the same results give the same files."""
     with mpl.rc_context({"svg.hashsalt": "ndconv", "font.size": 9}):
-        for name, plot in PLOTS.items():
-            plot(results).savefig(folder / f"{name}.svg", metadata={"Date": None})
+        figures = {name: plot(results) for name, plot in PLOTS.items()}
+        if proofs:
+            figures["predictions"] = predictions(proofs)
+        for name, figure in figures.items():
+            figure.savefig(folder / f"{name}.svg", metadata={"Date": None})

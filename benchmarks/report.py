@@ -1,15 +1,21 @@
-"""Tables and plots of results: ``python -m benchmarks.report benchmarks/results/cpu.json --html report.html``."""
+"""Tables and plots of results: ``python -m benchmarks.report --html report.html``, of files named or of all."""
 
 from __future__ import annotations
 
 import argparse
 import base64
+import json
 import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from benchmarks import console, tables
 from benchmarks.names import AUTO, FASTEST
-from benchmarks.results import Results, read
+from benchmarks.planner import tables as planner
+from benchmarks.planner.report import summary as proof_summary
+from benchmarks.planner.results import PROFILES, Proof
+from benchmarks.planner.results import read as read_proof
+from benchmarks.results import COMMITTED, Results, read
 
 _PAGE = """<!doctype html><meta charset="utf-8"><title>ndconv benchmarks</title>
 <style>body{{font:15px/1.5 sans-serif;max-width:75rem;margin:2rem auto;padding:0 1rem}}img{{max-width:100%}}
@@ -25,75 +31,126 @@ def summary(results: Results) -> str:
     return "\n".join([*(console.table(table.header, table.rows) for table in chosen), legend])
 
 
-def markdown(results: Results) -> str:
-    """The report, its headings of the third level and its pictures beside it."""
-    sections = {
-        "Targets": tables.targets(results),
-        "By kind": tables.kinds(results),
-        "A step in float32, all contenders": tables.steps(results),
-        "Slots in float32, auto": tables.slots(results, AUTO),
-        "Slots in float32, fastest": tables.slots(results, FASTEST),
-        "Dtypes, auto": tables.dtypes(results, AUTO),
-        "Dtypes, fastest": tables.dtypes(results, FASTEST),
-        "Per-sample gradient of the weight": tables.per_sample(results),
-        "Peak extra memory of a step in float32, MiB": tables.memory(results),
-        "Slower than torch": tables.losses(results),
-        "Not timed": tables.skipped(results),
-        "Workloads": tables.sources(results),
-        "Machine": tables.environment(results),
-    }
-    pictures = {
-        "By kind": "![Speed relative to torch by workload](speed.svg)",
-        "Slots in float32, auto": "![GFLOP/s against arithmetic intensity](roofline.svg)",
-        "Peak extra memory of a step in float32, MiB": "![Memory against the size of the kernel](memory.svg)",
-    }
-    parts = []
-    for title, table in sections.items():
-        parts += [
-            f"### {title}",
-            *([pictures[title]] if title in pictures else []),
-            str(table) if table.rows else "None.",
-        ]
-    return "\n\n".join(parts) + "\n"
+Section = tuple[str, str | tables.Table | None]
+"""A heading, and the picture or table below it."""
 
 
-def write_markdown(results: Results, folder: Path) -> None:
-    """Write ``performance.md`` and its pictures."""
+def parts(runs: Sequence[Results], proofs: Sequence[Proof]) -> dict[str, list[Section]]:
+    """The report as parts with sections: the first run in full, of the others what the list of machines says.
+
+    Args:
+        runs: Results of the suite, one at least.
+        proofs: What was found of the planner.
+    """
+    first = runs[0]
+    targets = tables.targets(first)
+    targets.rows.extend(planner.targets(proofs).rows)
+    return {
+        "pictures": [
+            ("Speed by workload", "![Speed relative to torch by workload](speed.svg)"),
+            ("What of the machine is reached", "![GFLOP/s against arithmetic intensity](roofline.svg)"),
+            ("Memory", "![Memory relative to torch](memory.svg)"),
+            ("Predicted and measured", "![Measured against predicted time](predictions.svg)" if proofs else None),
+        ],
+        "tables": [
+            ("By kind", tables.kinds(first)),
+            ("A step in float32, all contenders", tables.steps(first)),
+            ("Slots in float32, auto", tables.slots(first, AUTO)),
+            ("Slots in float32, fastest", tables.slots(first, FASTEST)),
+            ("Dtypes, auto", tables.dtypes(first, AUTO)),
+            ("Dtypes, fastest", tables.dtypes(first, FASTEST)),
+            ("Per-sample gradient of the weight", tables.per_sample(first)),
+            ("Peak extra memory of a step in float32, MiB", tables.memory(first)),
+        ],
+        "losses": [("Slower than torch", tables.losses(first))],
+        "planner": [
+            ("Regret", planner.regrets(proofs)),
+            *(
+                (f"Where auto loses most, {proof.kind}, {profile} profile", planner.worst(proof, profile))
+                for proof in proofs
+                for profile in PROFILES
+            ),
+        ],
+        "machines": [
+            ("Workloads", tables.sources(first)),
+            ("Not timed", tables.skipped(first)),
+            ("Machines", tables.machines(runs)),
+            ("Machines of the planner's proof", planner.machines(proofs)),
+            ("The machine of the figures above", tables.environment(first)),
+        ],
+        "targets": [("Targets", targets)],
+    }
+
+
+def markdown(sections: Sequence[Section]) -> str:
+    """A part, its headings of the third level and its pictures beside it."""
+    blocks = []
+    for title, body in sections:
+        empty = body is None or (isinstance(body, tables.Table) and not body.rows)
+        blocks += [f"### {title}", "None." if empty else str(body)]
+    return "\n\n".join(blocks) + "\n"
+
+
+def write_markdown(runs: Sequence[Results], proofs: Sequence[Proof], folder: Path) -> list[Path]:
+    """Write a file for each part, and pictures."""
     from benchmarks.plots import draw  # a run prints its summary without matplotlib
 
     folder.mkdir(parents=True, exist_ok=True)
-    draw(results, folder)
-    (folder / "performance.md").write_text(markdown(results))
+    draw(runs[0], proofs, folder)
+    written = []
+    for name, sections in parts(runs, proofs).items():
+        written.append(folder / f"{name}.md")
+        written[-1].write_text(markdown(sections))
+    return written
 
 
-def write_html(results: Results, path: Path) -> None:
+def write_html(runs: Sequence[Results], proofs: Sequence[Proof], path: Path) -> None:
     """Write one page that needs no other file."""
     from tempfile import TemporaryDirectory
 
     from markdown_it import MarkdownIt
 
     with TemporaryDirectory() as name:
-        write_markdown(results, folder := Path(name))
-        body = MarkdownIt().enable("table").render((folder / "performance.md").read_text())
+        written = write_markdown(runs, proofs, folder := Path(name))
+        body = MarkdownIt().enable("table").render("\n".join(part.read_text() for part in written))
         for picture in folder.glob("*.svg"):
             data = base64.b64encode(picture.read_bytes()).decode()
             body = body.replace(f'src="{picture.name}"', f'src="data:image/svg+xml;base64,{data}"')
     path.write_text(_PAGE.format(body=body))
 
 
+def committed() -> list[Path]:
+    """All results that are in the repository; what a run has not finished is none of them."""
+    return sorted(path for path in COMMITTED.glob("*.json") if "." not in path.stem)
+
+
+def load(paths: Iterable[Path]) -> tuple[list[Results], list[Proof]]:
+    """Results of the suite, and of the planner's proof."""
+    runs, proofs = [], []
+    for path in paths:
+        if "measurements" in json.loads(path.read_text()):
+            runs.append(read(path))
+        else:
+            proofs.append(read_proof(path))
+    return runs, proofs
+
+
 def main() -> int:
-    """Print the summary of a results file, and write what is asked for."""
+    """Print summaries of results, and write what is asked for."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.report", description="Tables and plots of results.")
-    parser.add_argument("results", type=Path, help="JSON that benchmarks.run wrote")
-    parser.add_argument("--markdown", type=Path, metavar="FOLDER", help="write performance.md and SVG pictures there")
+    known = "JSON of benchmarks.run and benchmarks.planner (default: all of benchmarks/results)"
+    parser.add_argument("results", type=Path, nargs="*", default=committed(), help=known)
+    parser.add_argument("--markdown", type=Path, metavar="FOLDER", help="write Markdown and SVG pictures there")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write all of it as one page")
     options = parser.parse_args()
-    results = read(options.results)
-    print(summary(results))
+    runs, proofs = load(options.results)
+    print(*map(summary, runs), *map(proof_summary, proofs), sep="\n")
+    if not runs and (options.markdown or options.html):
+        parser.error("a page needs results of benchmarks.run")
     if options.markdown:
-        write_markdown(results, options.markdown)
+        write_markdown(runs, proofs, options.markdown)
     if options.html:
-        write_html(results, options.html)
+        write_html(runs, proofs, options.html)
     return 0
 
 

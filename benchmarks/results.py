@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from benchmarks.machine import Facts
 from benchmarks.workloads import Workload
+
+COMMITTED = Path(__file__).parent / "results"
+"""The folder of committed results, a file for each kind of machine."""
 
 
 @dataclass(frozen=True)
@@ -84,9 +87,13 @@ class Results:
 
 def write(results: Results, path: Path) -> None:
     """All of it, a workload and a measurement on each line."""
-    values = asdict(results)
-    lists = {name: ",\n  ".join(map(json.dumps, values.pop(name))) for name in ("workloads", "measurements")}
-    body = "".join(f',\n "{name}": [\n  {lines}\n ]' for name, lines in lists.items())
+    write_json(asdict(results), ("workloads", "measurements"), path)
+
+
+def write_json(values: dict[str, Any], lists: Sequence[str], path: Path) -> None:
+    """Values as JSON; ``lists`` among them come last, an element on each line."""
+    ends = {name: ",\n  ".join(map(json.dumps, values.pop(name))) for name in lists}
+    body = "".join(f',\n "{name}": [\n  {lines}\n ]' for name, lines in ends.items())
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(f"{json.dumps(values, indent=1)[:-2]}{body}\n}}\n")
 

@@ -14,11 +14,11 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from benchmarks.machine import copy_ceiling, environment, matmul_ceiling, pin
+from benchmarks.machine import copy_ceiling, environment, kind, matmul_ceiling, pin
 from benchmarks.measure import HOPELESS, MEMORY_BOUND, MIN_ROUNDS, measure
 from benchmarks.names import AUTO, FASTEST, OPACUS, PEERS, TORCH
 from benchmarks.report import summary
-from benchmarks.results import Measurement, Results, write
+from benchmarks.results import COMMITTED, Measurement, Results, write
 from benchmarks.schedule import DTYPES, Task, Wanted, tasks
 from benchmarks.slots import SLOTS
 
@@ -45,7 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--contender", nargs="+", default=(), metavar="NAME", help=known)
     parser.add_argument("--threads", type=int, help="of torch on the CPU (default: torch's)")
     parser.add_argument("--tf32", action="store_true", help="allow TF32 to all contenders; refused to all otherwise")
-    where = "where results go (default: benchmarks/results/DEVICE.json if all is measured, else nowhere)"
+    where = "where results go (default: benchmarks/results/DEVICE-KIND.json if all is measured, else nowhere)"
     parser.add_argument("--json", type=Path, help=where)
     return parser
 
@@ -104,7 +104,8 @@ def main() -> int:
     seconds: float = default if options.seconds is None else options.seconds
     path: Path | None = options.json
     if path is None and wanted == Wanted() and not options.quick:
-        path = Path(__file__).parent / "results" / f"{options.device}.json"
+        name = "-".join(dict.fromkeys((options.device, kind(options.device))))
+        path = COMMITTED / f"{name}.json"
 
     pin(options.device, options.tf32, options.threads)
     print(*(f"{name}: {value}" for name, value in environment(options.device).items()), sep="\n")

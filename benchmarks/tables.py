@@ -11,6 +11,8 @@ from benchmarks.results import Measurement, Results, Timing
 from benchmarks.targets import TARGETS, judge
 from benchmarks.workloads import KINDS, Workload
 
+TARGET_HEADER = ["what", "who", "wanted", "values", "mean", "worst", "verdict"]
+
 
 @dataclass(frozen=True)
 class Table:
@@ -59,6 +61,24 @@ def environment(results: Results) -> Table:
     return Table(["", "value"], [[name, value] for name, value in facts.items()])
 
 
+def machines(runs: Iterable[Results]) -> Table:
+    """What each machine is, and the mean speed of a step there, by dtype."""
+    rows = []
+    for run in runs:
+        facts = [str(run.environment.get(name, "")) for name in _MACHINE_FACTS]
+        rows.append([*facts, str(len(run.workloads)), *(_step_mean(run, *pair) for pair in _MACHINE_MEANS)])
+    columns = [f"{name}, {dtype}" for name, dtype in _MACHINE_MEANS]
+    return Table([*_MACHINE_FACTS, "workloads", *columns], rows)
+
+
+_MACHINE_FACTS = ("kind", "device", "cpu", "vectors", "threads", "torch")
+_MACHINE_MEANS = [(name, dtype) for name in (AUTO, FASTEST) for dtype in ("float32", "float64", "bfloat16")]
+
+
+def _step_mean(results: Results, contender: str, dtype: str) -> str:
+    return _mean(one.contenders.get(contender) for _, one in results.select(dtype, "step"))
+
+
 def targets(results: Results) -> Table:
     """Each wish with what was measured; one that nothing was measured for says so."""
     verdicts = {verdict.target: verdict for verdict in judge(results)}
@@ -75,7 +95,7 @@ def targets(results: Results) -> Table:
         else:
             row += ["0", "", "", "not measured"]
         rows.append(row)
-    return Table(["what", "who", "wanted", "values", "mean", "worst", "verdict"], rows)
+    return Table(TARGET_HEADER, rows)
 
 
 _USUAL = {"float32", "step"}

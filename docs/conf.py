@@ -10,7 +10,7 @@ from ndconv.testing import read_json, write_html, write_markdown
 _docs = Path(__file__).parent
 sys.path[:0] = str(_docs), str(_docs.parent)  # for the scripts' module `figures`, and for what is below
 
-from benchmarks import report, results  # noqa: E402
+from benchmarks import report  # noqa: E402
 from docs import mutation, reference  # noqa: E402
 
 project = "ndconv"
@@ -84,6 +84,6 @@ _report = read_json(_docs / "results" / "matrix-cpu.json")
 write_html(_report, _generated / "extra" / "matrix.html")
 write_markdown(_report, _generated / "test_matrix.md")
 (_generated / "mutation.md").write_text(mutation.page(json.loads((_docs / "results" / "mutation.json").read_text())))
-report.write_markdown(results.read(_docs.parent / "benchmarks" / "results" / "cpu.json"), _generated)
+report.write_markdown(*report.load(report.committed()), _generated / "performance")
 html_extra_path = ["_generated/extra"]
 reference.write(_docs / "api")

@@ -9,21 +9,21 @@ from pathlib import Path
 import pytest
 import torch
 
+import ndconv
 from benchmarks import results as stored
 from benchmarks.contenders import convolutions, per_sample_gradients
-from benchmarks.machine import environment
+from benchmarks.machine import environment, kind
 from benchmarks.measure import disagreement, measure
 from benchmarks.memory import peak_bytes
 from benchmarks.names import AUTO, FASTEST, OPACUS, PEERS, TORCH
-from benchmarks.report import markdown, write_html
+from benchmarks.planner.report import summary
+from benchmarks.report import committed, load, markdown, parts, write_html
 from benchmarks.results import Results, Timing
 from benchmarks.run import keep, run
 from benchmarks.schedule import DTYPES, Wanted, tasks
 from benchmarks.slots import SLOTS, operands
 from benchmarks.targets import TARGETS, judge
 from benchmarks.workloads import KINDS, WORKLOADS, Workload
-
-RESULTS = sorted((Path(__file__).parent.parent / "benchmarks" / "results").glob("*.json"))
 
 # One of each kind, as small as it can be.
 TINY = {
@@ -158,18 +158,41 @@ def test_a_contender_that_failed_meets_no_target(small: Results) -> None:
 
 
 def test_a_report_hides_nothing(small: Results, tmp_path: Path) -> None:
-    text = markdown(small)
-    assert all(text.count(f"| {one.workload} |") >= 3 for one in small.measurements)
-    assert all(target.title in text for target in TARGETS)
+    text = {name: markdown(sections) for name, sections in parts([small], []).items()}
+    assert list(text) == ["pictures", "tables", "losses", "planner", "machines", "targets"]
+    assert all("".join(text.values()).count(f"| {one.workload} |") >= 3 for one in small.measurements)
+    assert all(target.title in text["targets"] for target in TARGETS)
     slower = sum(t.contenders[name].speed < 1 for t in small.measurements for name in (AUTO, FASTEST))
-    assert text.split("### Slower than torch")[1].split("###")[0].count("\n| ") == (slower + 2 if slower else 0)
+    assert text["losses"].count("\n| ") == (slower + 2 if slower else 0)
     pytest.importorskip("matplotlib")
-    write_html(small, tmp_path / "report.html")
+    write_html([small], [], tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text()
     assert page.count("data:image/svg+xml") == 3
     assert page.count("<table>") > 8
 
 
-@pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.name)
+def test_a_page_names_every_machine_and_shows_the_first(small: Results) -> None:
+    other = replace(small, environment={**small.environment, "kind": "neon"}, measurements=small.measurements[:1])
+    text = {name: markdown(sections) for name, sections in parts([small, other], []).items()}
+    assert text["tables"] == markdown(parts([small], [])["tables"])
+    assert f"| {small.environment['kind']} |" in text["machines"]
+    assert "| neon |" in text["machines"]
+
+
+def test_results_are_filed_by_the_kind_of_machine(small: Results) -> None:
+    assert small.environment["kind"] == kind("cpu") == ndconv.Profile.built_in("cpu").kind
+    assert kind("cuda") == "cuda"
+    names = {path.name for path in committed()}
+    assert names
+    assert all(name.startswith(("cpu-", "cuda", "planner-")) for name in names)
+
+
+@pytest.mark.parametrize("path", committed(), ids=lambda path: path.name)
 def test_committed_results_can_be_read(path: Path) -> None:
-    assert markdown(stored.read(path))
+    runs, proofs = load([path])
+    assert len(runs) + len(proofs) == 1
+    for one in runs:
+        assert all(map(markdown, parts([one], []).values()))
+    for proof in proofs:
+        assert path.stem == f"planner-{proof.kind}"
+        assert summary(proof)

@@ -79,6 +79,7 @@ def test_torch_says_which_kind_of_processor_it_is(monkeypatch: pytest.MonkeyPatc
         cpu = SimpleNamespace() if said is None else SimpleNamespace(get_capabilities=lambda said=said: said)
         monkeypatch.setattr(torch, "cpu", cpu)
         assert built_in("cpu").name == f"built-in ({expected})"
+        assert ndconv.Profile.built_in().kind == ndconv.Profile.built_in("cpu").kind == expected
         assert built_in("cuda").name == "built-in (cuda)"
         monkeypatch.undo()
 

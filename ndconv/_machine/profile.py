@@ -57,6 +57,28 @@ class Profile:
         kind, *words = self.origin.split()
         return f"{self.name}, {kind}" if self.name != "measured" else f"{self.name} {words[0].rstrip(',')}"
 
+    @property
+    def kind(self) -> str:
+        """The kind of machine that it is built in for, ``"avx2"``; ``"measured"`` if it is not."""
+        return self.name.removeprefix("built-in (").removesuffix(")")
+
+    @staticmethod
+    def built_in(device: torch.device | str | None = None) -> Profile:
+        """The built-in profile that comes nearest to a device, whatever was measured there.
+
+        Args:
+            device: None for torch's default device.
+
+        Returns:
+            The profile.
+
+        Example:
+            >>> import ndconv
+            >>> ndconv.Profile.built_in().kind
+            '...'
+        """
+        return built_in((torch.device(device) if device is not None else torch.get_default_device()).type)
+
     def __str__(self) -> str:
         return "\n".join([f"{self.name}: {self.origin}", *_table({self.name: self.rates})])
 

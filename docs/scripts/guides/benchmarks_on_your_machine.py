@@ -11,7 +11,12 @@ where it will run. In a clone of the repository
    nox -s "bench(cuda)"
 
 times whole steps of the layers of well-known networks, forward and both gradients, against torch and against the
-article's operator, one beside the other in one process, and writes a JSON file.
+article's operator, one beside the other in one process, and writes a JSON file. How well the planner foretells times on
+your machine, and what its picks lose, is told by
+
+.. code-block:: sh
+
+   nox -s "planner(cpu)"
 
 A layer of yours
 ----------------

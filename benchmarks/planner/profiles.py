@@ -1,0 +1,42 @@
+"""The two profiles that are compared, and how a user's own calibration is left alone."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from io import StringIO
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from platformdirs import user_cache_path
+
+import ndconv
+
+_CACHE = "XDG_CACHE_HOME"
+
+
+@contextmanager
+def set_aside(device: str) -> Iterator[None]:
+    """Price with built-in rates and calibrate as one likes; a user's own file is neither read nor changed.
+
+    Afterwards this process goes on with built-in rates, and later processes with what the user had.
+    """
+    before = os.environ.get(_CACHE)
+    with TemporaryDirectory() as folder:
+        os.environ[_CACHE] = folder
+        try:
+            if not user_cache_path("ndconv").is_relative_to(Path(folder)):
+                raise RuntimeError(f"this system has its caches elsewhere than {_CACHE} says")
+            _forget(device)
+            yield
+            _forget(device)
+        finally:
+            os.environ.pop(_CACHE)
+            if before is not None:
+                os.environ[_CACHE] = before
+
+
+def _forget(device: str) -> None:
+    with redirect_stdout(StringIO()):
+        ndconv.calibrate(device, reset=True)
