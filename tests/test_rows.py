@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+import ndconv
 from ndconv._form.geometry import Geometry, Problem, Slot
 from ndconv._lowerings import columns
 from ndconv._lowerings._residues import by_residue, in_order, residues, windows_by_residue
@@ -91,3 +92,22 @@ def test_half_types_round_once_whichever_way(moves: bool, gathers: bool) -> None
     assert torch.equal(
         recorded(lambda b, w, y: widened(b, way, problem, w, y), w.bfloat16(), y.bfloat16()), exact.bfloat16()
     )
+
+
+@pytest.mark.parametrize("samples", [slice(None), slice(3, 43)], ids=["all", "some"])
+def test_large_transposed_matrices_are_copied_whatever_axes_they_have(samples: slice) -> None:
+    x = torch.arange(48 * 5 * 8 * 2).view(48, 5, 8, 2)
+    turned = x[samples].permute(1, 2, 3, 0)
+    for shape in (turned.shape, (5, -1)):
+        assert torch.equal(
+            recorded(lambda b, x, to=shape: x[samples].permute(1, 2, 3, 0).reshape(*to), x), turned.reshape(shape)
+        )
+    assert torch.equal(recorded(lambda b, x: b.laid_out(x[samples].permute(1, 2, 3, 0), False), x), turned)
+
+
+def test_results_of_many_samples_can_be_written_to() -> None:
+    """They are transposed matrices seen as images, and views within a Function may not be written to."""
+    x, w = torch.randint(-3, 4, (64, 32, 6, 6)).float(), torch.randint(-3, 4, (64, 32, 3, 3)).float().requires_grad_()
+    y, same = ndconv.functional.conv2d(x, w, lowering="columns").relu_(), torch.nn.functional.conv2d(x, w).relu()
+    assert torch.equal(y, same)
+    assert torch.equal(*(torch.autograd.grad(each.sum(), w)[0] for each in (y, same)))

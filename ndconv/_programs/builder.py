@@ -9,7 +9,7 @@ from fractions import Fraction
 from typing import Any
 
 from ndconv._form.geometry import Ints, Pairs
-from ndconv._programs.copies import bare, moved, plain, slim
+from ndconv._programs.copies import bare, moved, plain, slim, transposed
 from ndconv._programs.lines import listed
 from ndconv._programs.products import Products
 from ndconv._programs.steps import COPY, Change, Copied, Make, Product, Repeat, Step, Unless, Work
@@ -168,12 +168,14 @@ class Builder(Products):
         axes = zip(value.shape, value.strides, strides, strict=True)
         if value.variable.opaque or any(size > 1 and has != wanted for size, has, wanted in axes):
             if strides == contiguous_strides(value.shape):
-                line = "{0}.contiguous()"
+                source, line = transposed(value), "{0}.contiguous()"
             else:
+                source = value
                 line = f"{{0}}.contiguous(memory_format=torch.channels_last{'_3d' * (value.dim() == 5)})"
-            value = self.make(value.variable.name, value.shape, value.dtype, line, (value,), Work(moved(value)))
-            value.variable.strides = strides
-            value = self._whole(value.variable)
+            made = self.make(value.variable.name, source.shape, value.dtype, line, (source,), Work(moved(value)))
+            if source is value:
+                made.variable.strides = strides
+            value = self._whole(made.variable).view(*value.shape)
         if value.strides == strides:
             return value
         return Value(self, value.variable, value.shape, strides, value.offset, ("", ""), value.root)
@@ -204,8 +206,9 @@ class Builder(Products):
 
     def reshaped(self, value: Value, shape: Ints, name: str = "") -> Value:
         """A contiguous copy in another shape."""
-        name = name or value.variable.name
-        made = self.make(name, _without_ones(shape), value.dtype, COPY, (value,), Work(moved(value)))
+        name, source = name or value.variable.name, transposed(value)
+        wanted = _without_ones(shape) if source is value else source.shape
+        made = self.make(name, wanted, value.dtype, COPY, (source,), Work(moved(value)))
         made.variable.malleable = True
         return made.view(*shape)
 

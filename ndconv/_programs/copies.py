@@ -5,6 +5,9 @@ from __future__ import annotations
 from ndconv._programs.steps import Copied
 from ndconv._programs.values import Place, Value, contiguous_strides, merged, view_strides
 
+# Matrices with fewer rows or columns have no use for blocks.
+_BLOCK = 32
+
 
 def settled(value: Value) -> Value:
     """The value, of a variable that has its shape if it can have any."""
@@ -60,6 +63,20 @@ def slim(target: Value, source: Value) -> tuple[Value, Value]:
         Value(target.builder, target.variable, shape, steps, target.offset, ("", "")),
         Value(source.builder, source.variable, shape, others, source.offset, ("", "")),
     )
+
+
+def transposed(value: Value) -> Value:
+    """The value, as a matrix if it is a large transposed one: torch copies it in blocks if it sees no other axes.
+
+    Row by row, all that a column has in a cache may have to share one place there: sizes are often powers of two.
+    """
+    axes = merged(value.shape, value.strides)
+    if value.variable.opaque or len(axes) != 2 or min(size for size, _ in axes) < _BLOCK:
+        return value
+    shape, strides = zip(*axes, strict=True)
+    if strides != (1, shape[0]):
+        return value
+    return Value(value.builder, value.variable, shape, strides, value.offset, ("", ""))
 
 
 def plain(value: Value) -> Value:
