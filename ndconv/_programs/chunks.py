@@ -67,7 +67,7 @@ class Chunks(ABC):
         size, *rest = sizes
         for part in self.chunks(size, each * math.prod(rest), target, names[0]):
             if rest and part.length == 1:
-                for behind in self.blocks(tuple(rest), each, target, names[1:]):
+                for behind in self.blocks(tuple(rest), each, target, names[1:] or names):
                     yield (part, *behind)
             else:
                 yield (part, *(Span(Place(), length) for length in rest))
