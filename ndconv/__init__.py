@@ -16,6 +16,7 @@ from ndconv import lowerings as lowerings
 from ndconv import nn as nn
 from ndconv._convert import Change, Conversion, convert, revert
 from ndconv._explain import ConvPlan, SlotPlan, plan
+from ndconv._machine.budget import get_measuring_budget, set_measuring_budget
 from ndconv._machine.profile import Profile, calibrate
 from ndconv._machine.timings import load_timings, save_timings
 from ndconv._planner.exact import get_exact, set_exact
@@ -68,6 +69,7 @@ __all__ = [
     "functional",
     "get_exact",
     "get_lowering",
+    "get_measuring_budget",
     "get_workspace_limit",
     "grad",
     "load_timings",
@@ -79,5 +81,6 @@ __all__ = [
     "save_timings",
     "set_exact",
     "set_lowering",
+    "set_measuring_budget",
     "set_workspace_limit",
 ]

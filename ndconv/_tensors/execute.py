@@ -22,7 +22,7 @@ from ndconv._form.geometry import Derivatives, Form, Geometry, Ints, Problem, Sl
 from ndconv._lowerings import LOWERINGS, Lowering
 from ndconv._lowerings.native import arguments
 from ndconv._machine.target import target_of
-from ndconv._machine.timings import key_of, lookup, may_measure, measure, wins
+from ndconv._machine.timings import chosen, count_call, key_of, may_measure, measure, torch_wins
 from ndconv._planner.choice import AUTO, FASTEST, NAMES, Setting, automatic, cheapest, choose, pick, refusal
 from ndconv._planner.computed import computed, exact_float, is_integer, problem_of
 from ndconv._planner.exact import get_exact
@@ -268,15 +268,16 @@ def _fastest(form: Form, first: Tensor, second: Tensor) -> Form:
     last = form.gives_channels_last(is_channels_last(first), is_channels_last(second))
     problem, exact = problem_for(form, first, second), wants_exact(first.dtype)
     key = key_of(problem, first, last)
-    seconds = lookup(key)
-    if not seconds and may_measure(key):
+    count_call()
+    name = chosen(key, exact)
+    if name is None and may_measure(key):
         choice = choose(problem, FASTEST, setting_of(first.dtype, form.wide, first.device))
         least = min(choice.estimates.values())
         hopeful = [name for name, each in choice.estimates.items() if each < _HOPELESS * least or LOWERINGS[name].exact]
-        calls = {name: partial(execute, _named(form, name), first, second) for name in hopeful}
-        seconds = measure(key, calls)
-    contenders = (name for name in seconds if LOWERINGS[name].exact or not exact)
-    return _named(form, min(contenders, key=seconds.__getitem__, default=AUTO))
+        hopeful.sort(key=choice.estimates.__getitem__)
+        measure(key, {name: partial(execute, _named(form, name), first, second) for name in hopeful})
+        name = chosen(key, exact)
+    return _named(form, name or AUTO)
 
 
 @cached
@@ -292,7 +293,7 @@ def torch_takes_over(problem: Problem, slots: Iterable[Slot], dtype: torch.dtype
     """
     if not dtype.is_floating_point or is_emulated(dtype, torch.device(device)):
         return False
-    return wins("native", problem, tuple(slots), dtype, device, torch.get_num_threads())
+    return torch_wins(problem, tuple(slots), dtype, device)
 
 
 def torchs_own(form: Form, first: Tensor, second: Tensor, bias: Tensor | None) -> tuple[Any, ...] | None:

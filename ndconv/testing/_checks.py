@@ -370,7 +370,10 @@ def torchs_operator(subject: Subject) -> None:
     if refusal is not None:
         raise NotApplicableError(refusal)
     other = subject.altered(lowering=FASTEST)
-    with patch("ndconv._tensors.execute.wins", return_value=True), patch("ndconv._machine.timings._budget", Budget()):
+    with (
+        patch("ndconv._tensors.execute.torch_wins", return_value=True),
+        patch("ndconv._machine.timings._budget", Budget()),
+    ):
         tensors, chosen = differentiated(other)
         result = other.call(*tensors, other.bias())
         same("the result by torch's operator", result, other.grown(other.result()), other)
