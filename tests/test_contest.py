@@ -78,7 +78,7 @@ def test_the_order_is_drawn_anew_and_always_the_same() -> None:
 def test_who_is_hopeless_drops_out_and_the_rival_stays() -> None:
     machine = Machine({"taps": 1e-3, "window": 11e-3, "columns": 4.1e-3, "fourier": 2.1e-3, "native": 5e-3})
     seconds = machine.run()
-    assert Counter(machine.ran) == {"taps": 3, "native": 3, "fourier": 3, "columns": 2, "window": 1}
+    assert Counter(machine.ran) == {"taps": 7, "native": 7, "fourier": 3, "columns": 2, "window": 1}
     assert seconds == pytest.approx(
         {"taps": 1e-3, "window": 11e-3, "columns": 4.1e-3, "fourier": 2.1e-3, "native": 5e-3}
     )

@@ -15,7 +15,8 @@ from ndconv._planner.choice import MARGIN, NATIVE
 
 # At least so many rounds, at most so many, and in between until the rival has taken so many seconds.
 _LEAST, _MOST, _SECONDS = 3, 100, 0.1
-# After one round, two and more, who is so many times behind the leader is out. From then on quartiles tell.
+# After one round, two and more, who is so many times behind the leader is out. From then on quartiles tell, and whoever
+# is left alone has won: in fewer rounds the machine may have been busy elsewhere during most.
 _BEHIND = 10.0, 4.0, 2.0, 2.0, 1.5, 1.5, 1.0
 
 
@@ -52,7 +53,7 @@ def contest(
             ratios[name].append(taken[name] / taken[rival])
         hopeful = _hopeful({name: ratios[name] for name in left}, rival)
         left = [name for name in left if name in hopeful or name == rival]
-        if len(hopeful) == 1:
+        if len(hopeful) == 1 and len(own) >= len(_BEHIND):
             break
     return {name: median(own) * median(found) for name, found in ratios.items()}
 

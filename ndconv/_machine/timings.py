@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ndconv._form.cache import cached
+from ndconv._form.cache import cached, memory
 from ndconv._form.geometry import Geometry, Problem, Slot
 from ndconv._lowerings import LOWERINGS
 from ndconv._machine.budget import Budget
@@ -44,6 +44,8 @@ class Key(NamedTuple):
 
 _table: dict[Key, dict[str, float]] = {}
 _budget = Budget()
+DECISIONS = memory()
+"""What calls came to by this table; others keep it here, to be forgotten as soon as the table changes."""
 
 
 def key_of(problem: Problem, tensor: Tensor, channels_last: bool) -> Key:
@@ -54,6 +56,11 @@ def key_of(problem: Problem, tensor: Tensor, channels_last: bool) -> Key:
 def count_call() -> None:
     """Count a call that is about to be made: they make steps, and steps tell what is worth to be measured."""
     _budget.count(backward=torch._C._current_graph_task_id() != -1)
+
+
+def is_settled() -> bool:
+    """Whether nothing more will be measured, so that what was not measured is decided too."""
+    return _budget.is_spent
 
 
 def chosen(key: Key, exact: bool) -> str | None:
@@ -170,6 +177,7 @@ def reconsider() -> None:
     conclusions: tuple[Any, ...] = _chosen, _relatives, _torch_wins
     for each in conclusions:
         each.cache_clear()
+    DECISIONS.clear()
 
 
 def _timed(run: Callable[[], object]) -> float:
