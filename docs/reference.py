@@ -35,7 +35,7 @@ GROUPS: dict[str, tuple[str, str, ModuleType, str]] = {
         "Plans and lowerings",
         "What a convolution will run, and what it shall run.",
         ndconv,
-        "plan|ConvPlan|SlotPlan|.*lowering|.*timings|.*workspace_limit|.*_exact",
+        "plan|ConvPlan|SlotPlan|.*lowering|.*timings|.*workspace_limit|.*measuring_budget|.*_exact",
     ),
     "lowerings": ("Lowerings of your own", "", ndconv.lowerings, ".*"),
     "testing": ("Testing", "", ndconv.testing, ".*"),

@@ -5,7 +5,7 @@
 - `ndconv.functional`: `convnd`, `conv_transposend`, `unfoldnd`, `foldnd` and their kin of 1, 2 and 3 axes.
 - `ndconv.grad`: gradients as plain functions, also per sample.
 - `plan`: what a convolution will run, and why; `set_lowering`, `lowering`: what it shall run; `set_exact`: what it
-  shall not; `calibrate`: how fast this machine goes.
+  shall not; `calibrate`: how fast this machine goes; `set_measuring_budget`: how long "fastest" may find out.
 - `ndconv.lowerings`: lowerings of your own.
 - `ndconv.testing`: exact checks, to be run on a device of yours.
 """

@@ -189,6 +189,44 @@ def test_ten_frozen_layers_keep_nothing_alive(table: dict[Any, Any], device: str
         kept.clear()
 
 
+@pytest.mark.parametrize("winner", ["native", "taps"])
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_what_was_decided_is_one_look_up(
+    table: dict[Any, Any], device: str, name: str, winner: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until something is measured; operands that need other gradients are another question."""
+    x, w, bias = integers(*X, device=device), integers(3, 3, 3, 2, device=device), integers(3, device=device)
+    asked: list[str] = []
+
+    def run(*needed: Tensor) -> None:
+        asked.clear()
+        for tensor in (x, w, bias):
+            tensor.requires_grad_(any(tensor is each for each in needed))
+        y = OPERATIONS[name](x, w, bias, padding=1, lowering="fastest")
+        if needed:
+            torch.autograd.grad(y.sum(), needed)
+
+    run(x, w)
+    for seconds in table.values():
+        seconds.update(dict.fromkeys(seconds, 1.0), **{winner: 1e-3})
+    _timings.reconsider()
+    for asker in ("torchs_own", "_fastest"):
+
+        def spy(*operands: Any, asker: str = asker, ask: Callable[..., Any] = getattr(_execute, asker)) -> Any:
+            asked.append(asker)
+            return ask(*operands)
+
+        monkeypatch.setattr(_execute, asker, spy)
+    for needed in ((x, w), (x,), (w, bias), ()):
+        run(*needed)
+        assert "torchs_own" in asked
+        run(*needed)
+        assert asked == []
+    _timings.reconsider()
+    run(x, w)
+    assert asked
+
+
 @pytest.mark.parametrize("dtype", [torch.int64, torch.complex64, torch.float16, torch.bfloat16], ids=str)
 def test_where_torchs_operator_does_something_else_the_function_stays(
     table: dict[Any, Any], device: str, dtype: torch.dtype
