@@ -7,6 +7,7 @@ and per-sample gradient with fewer), and as a step in float64, bfloat16 and comp
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
+import ndconv
 from benchmarks.machine import copy_ceiling, environment, kind, matmul_ceiling, pin
 from benchmarks.measure import HOPELESS, MEMORY_BOUND, MIN_ROUNDS, measure
 from benchmarks.names import AUTO, FASTEST, OPACUS, PEERS, TORCH
@@ -108,6 +110,7 @@ def main() -> int:
         path = COMMITTED / f"{name}.json"
 
     pin(options.device, options.tf32, options.threads)
+    ndconv.set_measuring_budget(math.inf)  # or the last workloads would be without a choice of their own
     print(*(f"{name}: {value}" for name, value in environment(options.device).items()), sep="\n")
     results = keep(run(found, options.device, seconds), path)
     print(summary(results))

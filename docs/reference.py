@@ -35,7 +35,7 @@ GROUPS: dict[str, tuple[str, str, ModuleType, str]] = {
         "Plans and lowerings",
         "What a convolution will run, and what it shall run.",
         ndconv,
-        "plan|ConvPlan|SlotPlan|calibrate|Profile|.*lowering|.*timings|.*workspace_limit|.*_exact",
+        "plan|ConvPlan|SlotPlan|calibrate|Profile|.*lowering|.*timings|.*workspace_limit|.*measuring_budget|.*_exact",
     ),
     "lowerings": ("Lowerings of your own", "", ndconv.lowerings, ".*"),
     "testing": ("Testing", "", ndconv.testing, ".*"),
@@ -79,6 +79,7 @@ ERRORS: dict[str, tuple[str, ...]] = {
     r"ndconv\.lowering": ('with ndconv.lowering("direct"):\n    pass',),
     r"ndconv\.set_workspace_limit": ("ndconv.set_workspace_limit(0)", "ndconv.set_workspace_limit(1e9)"),
     r"ndconv\.calibrate": ('ndconv.calibrate("meta")',),
+    r"ndconv\.set_measuring_budget": ('ndconv.set_measuring_budget("1min")', "ndconv.set_measuring_budget(-1)"),
     r"ndconv\.set_exact": ("ndconv.set_exact(1)",),
     r"ndconv\.lowerings\.register": (
         'ndconv.lowerings.register("my-own", lambda b, problem, first, second: first)',
@@ -179,6 +180,7 @@ EXAMPLES: dict[str, str] = {
         'unregister("added")'
     ),
     r"ndconv\.get_exact": "ndconv.get_exact()",
+    r"ndconv\.get_measuring_budget": "ndconv.get_measuring_budget()",
     r"ndconv\.get_lowering": "ndconv.get_lowering()",
     r"ndconv\.get_workspace_limit": "ndconv.get_workspace_limit()",
     r"ndconv\.load_timings": (

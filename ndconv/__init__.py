@@ -5,7 +5,7 @@
 - `ndconv.functional`: `convnd`, `conv_transposend`, `unfoldnd`, `foldnd` and their kin of 1, 2 and 3 axes.
 - `ndconv.grad`: gradients as plain functions, also per sample.
 - `plan`: what a convolution will run, and why; `set_lowering`, `lowering`: what it shall run; `set_exact`: what it
-  shall not; `calibrate`: how fast this machine goes.
+  shall not; `calibrate`: how fast this machine goes; `set_measuring_budget`: how long "fastest" may find out.
 - `ndconv.lowerings`: lowerings of your own.
 - `ndconv.testing`: exact checks, to be run on a device of yours.
 """
@@ -16,6 +16,7 @@ from ndconv import lowerings as lowerings
 from ndconv import nn as nn
 from ndconv._convert import Change, Conversion, convert, revert
 from ndconv._explain import ConvPlan, SlotPlan, plan
+from ndconv._machine.budget import get_measuring_budget, set_measuring_budget
 from ndconv._machine.profile import Profile, calibrate
 from ndconv._machine.timings import load_timings, save_timings
 from ndconv._planner.exact import get_exact, set_exact
@@ -68,6 +69,7 @@ __all__ = [
     "functional",
     "get_exact",
     "get_lowering",
+    "get_measuring_budget",
     "get_workspace_limit",
     "grad",
     "load_timings",
@@ -79,5 +81,6 @@ __all__ = [
     "save_timings",
     "set_exact",
     "set_lowering",
+    "set_measuring_budget",
     "set_workspace_limit",
 ]

@@ -99,8 +99,9 @@ class SlotPlan:
         return _formatted(self, spec, (self,))
 
     def __str__(self) -> str:
-        wanted, seconds = self.choice.wanted, self.choice.seconds
-        notes = {AUTO: "", self.lowering: "", FASTEST: "" if seconds else ", fastest has not measured it yet"}
+        wanted, seconds, relative = self.choice.wanted, self.choice.seconds, self.choice.relative
+        measured = "" if relative is None else f", as was measured for {relative.folded_shape(Slot.INPUT)}"
+        notes = {AUTO: "", self.lowering: "", FASTEST: measured if seconds else ", fastest has not measured it yet"}
         lines = [
             self.title,
             f"  equation        {self.equation}",
@@ -296,8 +297,11 @@ def plan(
         )
         problem = Problem(slot, convolution.geometry, *sizes, itemsize)
         seen = _seen(problem)
-        seconds = recall(seen, dtype) or recall(replace(seen, itemsize=wide_dtype(dtype).itemsize), dtype)
+        wide = replace(seen, itemsize=wide_dtype(dtype).itemsize)
+        measured, seconds = recall(seen, dtype) or recall(wide, dtype) or (seen, {})
         choice = choose(seen, wanted, setting, seconds)
+        if measured not in (seen, wide):
+            choice = replace(choice, relative=measured)
         if wanted == FASTEST and any(torch_takes_over(problem, Slot, dtype, kind) for kind in devices()):
             choice = replace(choice, name="native")
         name = f"conv{'_transpose' * transposed}{problem.geometry.ndim}d_{title.replace(' ', '_')}"

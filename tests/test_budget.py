@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,12 @@ import torch
 from torch import nn
 
 import ndconv
+from ndconv._form.geometry import Geometry, Problem, Slot
 from ndconv._machine import budget as _budget
 from ndconv._machine import timings as _timings
 from ndconv._machine.budget import Budget
 from ndconv._tensors import execute as _execute
+from ndconv.testing._checks import ran_lowerings
 
 Measured = list[str]
 
@@ -24,7 +27,7 @@ def budget(monkeypatch: pytest.MonkeyPatch) -> Budget:
     """A new one, and an empty table."""
     monkeypatch.setattr(_timings, "_table", {})
     monkeypatch.setattr(_timings, "_budget", new := Budget())
-    _timings.wins.cache_clear()  # type: ignore[attr-defined]
+    _timings.reconsider()
     return new
 
 
@@ -33,12 +36,10 @@ def measured(budget: Budget, monkeypatch: pytest.MonkeyPatch) -> Measured:
     """The open slot of every problem that is measured, in turn, without taking the time."""
     found: Measured = []
 
-    def measure(key: Any, contenders: Mapping[str, Callable[[], object]]) -> dict[str, float]:
+    def measure(key: Any, contenders: Mapping[str, Callable[[], object]]) -> None:
         found.append(key.problem.slot.value)
-        seconds = {name: float(name != "taps") + 1e-3 for name in contenders}
-        _timings._remember({key: seconds})
-        _timings._budget.spend(sum(seconds.values()))
-        return seconds
+        _timings._remember({key: {name: float(name != "taps") + 1e-3 for name in contenders}})
+        _timings._budget.spend(1.0)
 
     monkeypatch.setattr(_execute, "measure", measure)
     return found
@@ -126,7 +127,7 @@ def test_saved_times_are_kept_to_from_the_first_call_on(
     ndconv.save_timings(tmp_path / "timings.json")
     _timings._table.clear()
     monkeypatch.setattr(_timings, "_budget", Budget())
-    _timings.wins.cache_clear()  # type: ignore[attr-defined]
+    _timings.reconsider()
     ndconv.load_timings(tmp_path / "timings.json")
     assert ndconv.plan((1, 2, 9), (2, 2, 3), padding=1, lowering="fastest").output.lowering == "taps"
     for _ in range(4):
@@ -134,31 +135,90 @@ def test_saved_times_are_kept_to_from_the_first_call_on(
     assert len(measured) == 3
 
 
-def test_after_the_first_ones_measuring_is_repaid_before_it_goes_on(measured: Measured, budget: Budget) -> None:
-    budget._free = 3
-    one, other = network(1), network(1)
-    for _ in range(4):
-        train(one, 9)
+@pytest.fixture
+def seconds() -> Iterator[Callable[[float], None]]:
+    """Sets the budget, and the usual one afterwards."""
+    before = ndconv.get_measuring_budget()
+    yield ndconv.set_measuring_budget
+    ndconv.set_measuring_budget(before)
+
+
+def lowerings_of(size: int, batch: int = 1) -> list[str]:
+    """What runs in the three slots of a problem."""
+    plan = ndconv.plan((batch, 2, size), (2, 2, 3), padding=1, lowering="fastest")
+    return [each.lowering for each in (plan.output, plan.grad_input, plan.grad_weight)]
+
+
+def test_when_the_budget_is_spent_a_warning_says_so_once(measured: Measured, seconds: Callable[[float], None]) -> None:
+    seconds(3)
+    model = network(1)
+    for _ in range(3):
+        train(model, 9)
+    with pytest.warns(UserWarning, match="measures no more.*ndconv.set_measuring_budget") as warned:
+        train(model, 9)
+    assert len(warned) == 1
+    for size in (11, 13):
+        for _ in range(6):
+            train(model, size)
     assert len(measured) == 3
-    for _ in range(20):
-        train(other, 10)
-        train(one, 9)
-    assert len(measured) == 4
-    budget.earn(budget._owed / _budget._SHARE)
-    train(other, 10)
-    assert len(measured) == 5
+    seconds(4)
+    for _ in range(4):
+        train(model, 15)
+    assert len(measured) == 4  # and no further warning, which would be an error here
 
 
-def test_the_account() -> None:
-    account = Budget()
-    for _ in range(_budget._FREE):
-        account.spend(1.0)
-    assert account._owed == 0
-    account.spend(1.0)
-    account.earn(0.5 / _budget._SHARE)
-    assert account._owed == pytest.approx(0.5)
-    account.earn(10.0 / _budget._SHARE)
-    assert account._owed == 0
+def test_a_budget_of_nothing_measures_nothing_and_a_boundless_one_everything(
+    measured: Measured, budget: Budget, seconds: Callable[[float], None]
+) -> None:
+    seconds(0)
+    model = network(1)
+    for _ in range(6):
+        train(model, 9)
+    assert measured == []
+    seconds(math.inf)
+    budget.spend(1e9)
+    for _ in range(4):
+        train(model, 9)
+    assert len(measured) == 3
+
+
+def test_what_is_new_then_takes_the_choice_of_its_nearest_relative(
+    budget: Budget, seconds: Callable[[float], None]
+) -> None:
+    seconds(math.inf)
+    model, auto = network(1), ndconv.plan((1, 2, 64), (2, 2, 3), padding=1).output.lowering
+    others = [name for name in ("taps", "columns", "window") if name != auto][:2]
+    for size, name in zip((8, 64), others, strict=True):
+        for slot in Slot:
+            problem = Problem(slot, Geometry((3,), (1,), ((1, 1),), (1,)), 1, 2, 2, (size,), (size,), 4)
+            key = _timings.Key(problem, torch.float32, "cpu", torch.get_num_threads(), False)
+            _timings._remember({key: {"native": 1.0, name: 0.5}})
+    assert lowerings_of(20) == [auto] * 3
+    budget._spent = math.inf
+    for size, batch, place in ((8, 1, 0), (20, 1, 0), (8, 2, 0), (24, 1, 1), (20, 2, 1), (8, 3, 1), (500, 1, 1)):
+        assert lowerings_of(size, batch) == [others[place]] * 3
+        x = torch.ones(batch, 2, size, requires_grad=True)
+        with ran_lowerings() as ran:
+            model(x).sum().backward()
+        assert ran == {others[place]}
+    assert ", as was measured for (1, 2, 64)" in str(
+        ndconv.plan((1, 2, 500), (2, 2, 3), padding=1, lowering="fastest").output
+    )
+    for other in ({"padding": 0}, {"stride": 2, "padding": 1}, {"padding": 1, "dtype": torch.float64}):  # no relatives
+        plan = ndconv.plan((1, 2, 20), (2, 2, 3), lowering="fastest", **other)
+        assert "fastest has not measured it yet" in str(plan.output)
+
+
+def test_a_relative_is_sought_once_for_each_size(
+    budget: Budget, seconds: Callable[[float], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds(0)
+    sought: list[Any] = []
+    monkeypatch.setattr(_timings, "_measured", lambda key, related: sought.append(key))
+    model = network(3)
+    for size in (9, 9, 10, 9, 10):
+        train(model, size)
+    assert len(sought) == 2 * len(set(sought)) == 2 * 2 * len(Slot)  # for the lowering, and for torch's operator
 
 
 def test_what_was_met_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -790,6 +790,16 @@ BEYOND_TORCH: list[tuple[Call, type[Exception], str]] = [
         "set_lowering: lowering must be one of 'auto', 'fastest', 'reshape', 'taps', 'columns', 'window', 'winograd', 'fourier', 'native', but is 'fast'",
     ),
     (lambda nn: nn.set_exact(1), TypeError, "set_exact: exact must be a bool, but is 1"),
+    (
+        lambda nn: nn.set_measuring_budget("1min"),
+        TypeError,
+        "set_measuring_budget: seconds must be a number, but is '1min'",
+    ),
+    (
+        lambda nn: nn.set_measuring_budget(-1),
+        ValueError,
+        "set_measuring_budget: seconds must not be negative, but is -1",
+    ),
     (lambda nn: nn.set_workspace_limit(0), ValueError, "set_workspace_limit: limit must be positive, but is 0"),
 ]
 

@@ -246,7 +246,7 @@ FAULTS: dict[str, tuple[Any, str, str, str]] = {
     ),
     "axes merged that lie apart": (_copies, "merged", "if found and found[-1][1:] ==", "if found or found[-1:] =="),
     **{
-        f"programs looked up without {what}": (_execute, "program_of", old, new)
+        f"programs looked up without {what}": (_execute, "_key", old, new)
         for what, old, new in (
             ("the first operand's strides", "first.shape, first.stride(),", "first.shape,"),
             ("the second operand's strides", "second.shape, second.stride(),", "second.shape,"),

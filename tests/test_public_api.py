@@ -120,6 +120,7 @@ UNITS = {
     "test_budget.py",
     "test_cache.py",
     "test_compiled.py",
+    "test_contest.py",
     "test_costs.py",
     "test_fastest.py",
     "test_faults.py",

@@ -18,7 +18,7 @@ from ndconv._form.geometry import Convolution, Form, Slot
 from ndconv._planner.choice import FASTEST
 from ndconv._programs.windows import unflatten
 from ndconv._tensors.borders import extend, retract
-from ndconv._tensors.execute import is_simple, ready, torchs_own
+from ndconv._tensors.execute import Program, fastest, is_simple, ready, torchs_own
 from ndconv._tensors.layout import is_channels_last
 
 
@@ -75,16 +75,23 @@ def known(
         function: Name of the public function, for messages.
 
     Returns:
-        The result; None where there is more to it than a program and a bias.
+        The result; None where there is more to it than a program, or torch's operator, and a bias.
     """
-    if asked[-2] != "zeros" or asked[-1] == FASTEST or not plain(asked) or not is_simple(first, second, bias):
+    if asked[-2] != "zeros" or not plain(asked) or not is_simple(first, second, bias):
         return None
     added = None if bias is None else (bias.shape, bias.dtype, bias.device, bias.layout)
     wanted = slot, asked, second.dtype, second.device, added
-    program = ready(wanted, first, second, _checked_form, slot, checked, function, bias, asked)
-    if program is None:
+    form_of = _checked_form, slot, checked, function, bias, asked
+    found = (
+        fastest(wanted, first, second, bias, *form_of)
+        if asked[-1] == FASTEST
+        else ready(wanted, first, second, *form_of)
+    )
+    if found is None:
         return None
-    result = run(program, first, second)
+    if not isinstance(found, Program):
+        return _by_torch(slot, first, second, bias, found)
+    result = run(found, first, second)
     return result if bias is None else _rounded(result, bias, first.dtype)
 
 
@@ -108,7 +115,7 @@ def compute_output(convolution: Convolution, lowering: str, x: Tensor, w: Tensor
         return _recorded.output(convolution, _framed(convolution, x), w, bias)
     form = _form(Slot.OUTPUT, convolution, lowering, bias is not None, _layout(convolution, x, w))
     if lowering == FASTEST and convolution.mode == "zeros" and (own := torchs_own(form, x, w, bias)):
-        return torch.convolution(x, w, bias, *own)
+        return _by_torch(Slot.OUTPUT, x, w, bias, own)
     return _rounded(trilinear(form, _framed(convolution, x), w), bias, w.dtype)
 
 
@@ -121,8 +128,14 @@ def compute_input(convolution: Convolution, lowering: str, w: Tensor, y: Tensor,
     wide = bias is not None or convolution.mode != "zeros"
     form = _form(Slot.INPUT, convolution, lowering, wide, _layout(convolution, w, y))
     if lowering == FASTEST and convolution.mode == "zeros" and (own := torchs_own(form, w, y, bias)):
-        return torch.convolution(y, w, bias, *own)
+        return _by_torch(Slot.INPUT, w, y, bias, own)
     return _rounded(_unframed(convolution, trilinear(form, w, y)), bias, w.dtype)
+
+
+def _by_torch(slot: Slot, first: Tensor, second: Tensor, bias: Tensor | None, arguments: tuple[Any, ...]) -> Tensor:
+    """OUTPUT or INPUT by torch's own operator, which has the weight second in both."""
+    x, w = (second, first) if slot is Slot.INPUT else (first, second)
+    return torch.convolution(x, w, bias, *arguments)
 
 
 def _rounded(result: Tensor, bias: Tensor | None, dtype: torch.dtype) -> Tensor:

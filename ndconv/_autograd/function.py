@@ -22,7 +22,7 @@ from ndconv._autograd.operator import LIBRARY, NAME, compute, form_of
 from ndconv._form.geometry import Derivatives, Form, Slot
 from ndconv._planner.choice import FASTEST
 from ndconv._programs.windows import unflatten, ungroup
-from ndconv._tensors.execute import Program, ready
+from ndconv._tensors.execute import Program, fastest, ready
 from ndconv._tensors.layout import is_channels_last
 from ndconv._tensors.tracing import is_exporting
 
@@ -40,7 +40,8 @@ def trilinear(form: Form, first: Tensor, second: Tensor) -> Tensor:
     Returns:
         The tensor of the open slot.
     """
-    if form.lowering != FASTEST and (program := ready(form, first, second)) is not None:
+    program = (fastest if form.lowering == FASTEST else ready)(form, first, second)
+    if isinstance(program, Program):
         return run(program, first, second)
     apply: Callable[..., Tensor]
     if is_compiling():

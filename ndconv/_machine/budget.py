@@ -1,4 +1,4 @@
-"""When "fastest" may measure: what comes again from step to step, and no more than is repaid.
+"""When "fastest" may measure: what comes again from step to step, and for so many seconds in all.
 
 To measure a problem takes as long as some hundred calls of it. Where every step of training has sizes of its own that
 is never repaid, nor where a size comes back now and then. And that a problem comes again within a step proves nothing:
@@ -8,6 +8,7 @@ Calls are counted for this, and no clock is read.
 
 from __future__ import annotations
 
+import warnings
 from collections import OrderedDict
 from collections.abc import Hashable
 
@@ -18,9 +19,42 @@ _STEPS, _APART = 4, 3
 _CALLS = 128
 # Problems that are remembered, those met last.
 _REMEMBERED = 4096
-# So many problems are measured as soon as that is so, three for a layer of the largest networks. A further one waits
-# until such a share of the time of measured problems has repaid the one before it.
-_FREE, _SHARE = 1024, 0.05
+
+_limit = 60.0
+
+
+def set_measuring_budget(seconds: float) -> None:
+    """Set how long ``lowering="fastest"`` may measure, in all, from the start of the process on.
+
+    A measurement that has begun is brought to its end. When the budget is spent a warning says so, once; from then on
+    a problem that was not measured takes the choice of its nearest relative that was: the same operation with other
+    sizes of batch and space. Where there is none, that of ``"auto"``.
+
+    Args:
+        seconds: For the whole process, 60 at the start. 0 measures nothing more, ``math.inf`` knows no bound.
+
+    Raises:
+        TypeError: If ``seconds`` is no number.
+        ValueError: If it is negative or not a number at all.
+
+    Example:
+        >>> import ndconv
+        >>> ndconv.set_measuring_budget(5)
+        >>> ndconv.get_measuring_budget()
+        5.0
+        >>> ndconv.set_measuring_budget(60)
+    """
+    global _limit
+    if not isinstance(seconds, int | float) or isinstance(seconds, bool):
+        raise TypeError(f"set_measuring_budget: seconds must be a number, but is {seconds!r}")
+    if not seconds >= 0:
+        raise ValueError(f"set_measuring_budget: seconds must not be negative, but is {seconds}")
+    _limit = float(seconds)
+
+
+def get_measuring_budget() -> float:
+    """The seconds set by `set_measuring_budget`."""
+    return _limit
 
 
 class Budget:
@@ -28,9 +62,14 @@ class Budget:
 
     def __init__(self) -> None:
         self._step = self._calls = 0
-        self._backward = False
+        self._backward = self._warned = False
         self._met: OrderedDict[Hashable, tuple[int, int]] = OrderedDict()
-        self._free, self._owed = _FREE, 0.0
+        self._spent = 0.0
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether nothing more may be measured."""
+        return self._spent >= _limit
 
     def count(self, *, backward: bool) -> None:
         """Count a call, which a backward pass makes or does not."""
@@ -48,15 +87,15 @@ class Budget:
         self._met.move_to_end(key)
         if len(self._met) > _REMEMBERED:
             self._met.popitem(last=False)
-        return steps >= _STEPS and (self._free > 0 or self._owed <= 0)
+        return steps >= _STEPS and not self.is_spent
 
     def spend(self, seconds: float) -> None:
-        """Take what measuring a problem took."""
-        if self._free > 0:
-            self._free -= 1
-        else:
-            self._owed += seconds
-
-    def earn(self, seconds: float) -> None:
-        """Give what a measured problem takes whenever it is computed."""
-        self._owed = max(0.0, self._owed - _SHARE * seconds)
+        """Take what measuring a problem took, and say so when that was the last."""
+        self._spent += seconds
+        if self.is_spent and not self._warned:
+            self._warned = True
+            warnings.warn(
+                f'"fastest" has measured for {self._spent:.3g} seconds and measures no more: what is new takes the '
+                f'choice of its nearest measured relative, or that of "auto". ndconv.set_measuring_budget allows more.',
+                stacklevel=2,
+            )

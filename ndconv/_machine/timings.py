@@ -7,11 +7,11 @@ machine, one version of torch and one number of threads; it says so of itself wh
 from __future__ import annotations
 
 import json
-import math
 import os
 import platform
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,15 +19,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ndconv._form.cache import cached
+from ndconv._form.cache import cached, memory
 from ndconv._form.geometry import Geometry, Problem, Slot
+from ndconv._lowerings import LOWERINGS
 from ndconv._machine.budget import Budget
+from ndconv._machine.contest import contest
+from ndconv._planner.choice import MARGIN, NATIVE, quickest
 
-# After a first run, which sets things up, contenders take turns until all have taken so long for each, ...
-_SECONDS = 0.02
-# ... but for those that after one turn, two, three and more take so many times as long as the best: on a machine that
-# does other things as well, one turn proves little.
-_HOPELESS = 10.0, 4.0, 2.0
 # What an autograd function of ours adds to each call, beside what it computes: Python finds its caches full of numbers.
 _FUNCTION = 5e-5
 # So many problems are kept, and the oldest go.
@@ -46,6 +44,8 @@ class Key(NamedTuple):
 
 _table: dict[Key, dict[str, float]] = {}
 _budget = Budget()
+DECISIONS = memory()
+"""What calls came to by this table; others keep it here, to be forgotten as soon as the table changes."""
 
 
 def key_of(problem: Problem, tensor: Tensor, channels_last: bool) -> Key:
@@ -53,12 +53,52 @@ def key_of(problem: Problem, tensor: Tensor, channels_last: bool) -> Key:
     return Key(problem, tensor.dtype, tensor.device.type, torch.get_num_threads(), channels_last)
 
 
-def lookup(key: Key) -> dict[str, float]:
-    """Seconds of every lowering for a call that is about to be made, none if they were not measured."""
-    seconds = _table.get(key, {})
+def count_call() -> None:
+    """Count a call that is about to be made: they make steps, and steps tell what is worth to be measured."""
     _budget.count(backward=torch._C._current_graph_task_id() != -1)
-    _budget.earn(min(seconds.values(), default=0.0))
-    return seconds
+
+
+def is_settled() -> bool:
+    """Whether nothing more will be measured, so that what was not measured is decided too."""
+    return _budget.is_spent
+
+
+def chosen(key: Key, exact: bool) -> str | None:
+    """The lowering to take by what was measured, None if nothing was.
+
+    When the budget is spent the nearest relative of a problem that was not measured stands for it.
+    """
+    return _chosen(key, exact, _budget.is_spent)
+
+
+@cached
+def _chosen(key: Key, exact: bool, related: bool) -> str | None:
+    found = _measured(key, related)
+    seconds = {} if found is None else _table[found]
+    seconds = {name: taken for name, taken in seconds.items() if LOWERINGS[name].exact or not exact}
+    return quickest(seconds) if seconds else None
+
+
+def _measured(key: Key, related: bool) -> Key | None:
+    """The key itself if it was measured; else, if that is asked for, its nearest relative that was."""
+    if key in _table or not related:
+        return key if key in _table else None
+    amount = key.problem.multiply_adds
+
+    def distance(other: Key) -> float:
+        return max(amount, other.problem.multiply_adds) / min(amount, other.problem.multiply_adds)
+
+    return min(_relatives(_kind(key)), key=distance, default=None)
+
+
+def _kind(key: Key) -> Key:
+    """What relatives have in common: all but the sizes of batch and space."""
+    return key._replace(problem=replace(key.problem, batch=0, input_size=(), output_size=()))
+
+
+@cached
+def _relatives(kind: Key) -> tuple[Key, ...]:
+    return tuple(key for key in _table if _kind(key) == kind)
 
 
 def may_measure(key: Key) -> bool:
@@ -66,19 +106,32 @@ def may_measure(key: Key) -> bool:
     return _budget.allows(key)
 
 
-def recall(problem: Problem, dtype: torch.dtype) -> dict[str, float]:
-    """Seconds of every lowering on whatever device and layout they were measured first, none if they were not."""
+def recall(problem: Problem, dtype: torch.dtype) -> tuple[Problem, dict[str, float]] | None:
+    """The problem that `chosen` goes by, on whatever device and layout, and seconds of every lowering for it."""
     threads = torch.get_num_threads()
-    found = (seconds for key, seconds in _table.items() if key[:2] == (problem, dtype) and key.threads == threads)
-    return next(found, {})
+    keys = [Key(problem, dtype, device, threads, last) for device in sorted(devices()) for last in (False, True)]
+    for related in (False, True)[: 1 + _budget.is_spent]:
+        for found in (_measured(key, related) for key in keys):
+            if found is not None:
+                return found.problem, _table[found]
+    return None
+
+
+def torch_wins(problem: Problem, slots: tuple[Slot, ...], dtype: torch.dtype, device: str) -> bool:
+    """Whether torch's kernel is known to lose nothing over these slots of a problem if it needs no function of ours."""
+    return _torch_wins(problem, slots, dtype, device, torch.get_num_threads(), _budget.is_spent)
 
 
 @cached
-def wins(name: str, problem: Problem, slots: tuple[Slot, ...], dtype: torch.dtype, device: str, threads: int) -> bool:
-    """Whether a lowering is known to lose nothing over these slots of a problem if it needs no function of ours."""
+def _torch_wins(
+    problem: Problem, slots: tuple[Slot, ...], dtype: torch.dtype, device: str, threads: int, related: bool
+) -> bool:
     keys = [Key(replace(problem, slot=slot), dtype, device, threads, False) for slot in slots]
-    found = [seconds for key in keys if name in (seconds := _table.get(key, {}))]
-    return len(found) == len(slots) and sum(each[name] - min(each.values()) - _FUNCTION for each in found) <= 0
+    tables = [_table[found] for key in keys if (found := _measured(key, related)) is not None]
+    if len(tables) < len(slots) or not all(NATIVE in seconds for seconds in tables):
+        return False
+    gained = sum(seconds[NATIVE] - seconds[quickest(seconds)] for seconds in tables)
+    return gained <= sum(MARGIN * seconds[NATIVE] + _FUNCTION for seconds in tables)
 
 
 def devices() -> set[str]:
@@ -86,45 +139,45 @@ def devices() -> set[str]:
     return {key.device for key in _table}
 
 
-def measure(key: Key, contenders: Mapping[str, Callable[[], object]]) -> dict[str, float]:
-    """Time contenders in turns and remember the least of each one's times, at the budget's expense.
+def measure(key: Key, contenders: Mapping[str, Callable[[], object]]) -> None:
+    """Let contenders compete and remember how long each took, at the budget's expense.
 
-    A contender that lacks an operation on the device is out of the contest.
+    Each runs once before, which sets things up. A contender that lacks an operation on the device is out.
 
-    Returns:
-        Seconds by name.
+    Args:
+        key: Of the problem.
+        contenders: What computes it, by name; where torch's kernel is not among them, the first is the rival.
     """
-    seconds: dict[str, float] = {}
+    start = time.perf_counter()
+    able = {}
     for name, run in contenders.items():
-        try:
-            _timed(run)
-        except (NotImplementedError, RuntimeError):
-            continue
-        seconds[name] = math.inf
-    hopeful, spent, turns = list(seconds), 0.0, 0
-    while turns == 0 or (len(hopeful) > 1 and spent < _SECONDS * len(seconds)):
-        for name in hopeful:
-            taken = _timed(contenders[name])
-            seconds[name], spent = min(seconds[name], taken), spent + taken
-        limit = _HOPELESS[min(turns, len(_HOPELESS) - 1)] * min(seconds.values(), default=0)
-        hopeful, turns = [name for name in hopeful if seconds[name] < limit], turns + 1
-    _budget.spend(spent)
-    _remember({key: seconds})
-    return seconds
+        with suppress(NotImplementedError, RuntimeError):
+            run()
+            able[name] = run
+    _remember({key: contest(able, _timed)})
+    _budget.spend(time.perf_counter() - start)
 
 
 def _remember(table: Mapping[Key, dict[str, float]]) -> None:
     _table.update(table)
     for key in list(_table)[:-_MOST]:
         _table.pop(key, None)
-    wins.cache_clear()  # type: ignore[attr-defined]
+    reconsider()
 
 
 def forget(name: str) -> None:
     """Forget what a lowering took that is no more."""
     for seconds in _table.values():
         seconds.pop(name, None)
-    wins.cache_clear()  # type: ignore[attr-defined]
+    reconsider()
+
+
+def reconsider() -> None:
+    """Forget what was concluded from a table that has changed."""
+    conclusions: tuple[Any, ...] = _chosen, _relatives, _torch_wins
+    for each in conclusions:
+        each.cache_clear()
+    DECISIONS.clear()
 
 
 def _timed(run: Callable[[], object]) -> float:

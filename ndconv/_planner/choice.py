@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -14,7 +15,9 @@ from ndconv._programs.builder import Builder
 from ndconv._programs.price import Cost, price
 from ndconv._programs.target import Target
 
-AUTO, FASTEST = "auto", "fastest"
+AUTO, FASTEST, NATIVE = "auto", "fastest", "native"
+MARGIN = 0.04
+"""By how much of its time torch's kernel has to be beaten to be left: two measurements differ by as much."""
 NAMES = {Slot.INPUT: "x", Slot.WEIGHT: "w", Slot.OUTPUT: "y"}
 """What a slot's tensor is called in a program."""
 
@@ -45,6 +48,7 @@ class Choice:
         costs: What each lowering that applies would spend.
         refusals: Why the others do not apply.
         seconds: What each takes, if ``"fastest"`` has measured it.
+        relative: The problem that was measured in place of this one, if it is another.
     """
 
     name: str
@@ -52,6 +56,7 @@ class Choice:
     costs: dict[str, Cost]
     refusals: dict[str, str]
     seconds: Mapping[str, float] = field(default_factory=dict)
+    relative: Problem | None = None
 
     @property
     def estimates(self) -> dict[str, float]:
@@ -71,6 +76,17 @@ def refusal(name: str, problem: Problem, exact: bool, *, symbolic: bool = False)
     if exact and not LOWERINGS[name].exact:
         return "it rounds sums of integers, and only exact ones are asked for"
     return LOWERINGS[name].refusal(problem)
+
+
+def quickest(seconds: Mapping[str, float]) -> str:
+    """The one that took the least time; torch's kernel, if that is among them and level with it.
+
+    Example:
+        >>> quickest({"native": 1.0, "taps": 0.98, "window": 3.0}), quickest({"native": 1.0, "taps": 0.9})
+        ('native', 'taps')
+    """
+    least = min(seconds, key=seconds.__getitem__)
+    return NATIVE if seconds.get(NATIVE, math.inf) * (1 - MARGIN) <= seconds[least] else least
 
 
 def automatic(names: Iterable[str]) -> Iterator[str]:
@@ -103,7 +119,7 @@ def choose(problem: Problem, wanted: str, setting: Setting, seconds: Mapping[str
     costs = {name: cheapest(name, problem, setting)[0] for name in LOWERINGS if name not in refusals}
     seconds = {name: taken for name, taken in (seconds or {}).items() if name in costs}
     if wanted == FASTEST and seconds:
-        return Choice(min(seconds, key=seconds.__getitem__), wanted, costs, refusals, seconds)
+        return Choice(quickest(seconds), wanted, costs, refusals, seconds)
     least = min(automatic(costs), key=lambda name: costs[name].nanoseconds)
     return Choice(wanted if wanted in costs else least, wanted, costs, refusals)
 

@@ -22,7 +22,7 @@ from ndconv._form.geometry import Derivatives, Form, Geometry, Ints, Problem, Sl
 from ndconv._lowerings import LOWERINGS, Lowering
 from ndconv._lowerings.native import arguments
 from ndconv._machine.target import target_of
-from ndconv._machine.timings import key_of, lookup, may_measure, measure, wins
+from ndconv._machine.timings import DECISIONS, chosen, count_call, is_settled, key_of, may_measure, measure, torch_wins
 from ndconv._planner.choice import AUTO, FASTEST, NAMES, Setting, automatic, cheapest, choose, pick, refusal
 from ndconv._planner.computed import computed, exact_float, is_integer, problem_of
 from ndconv._planner.exact import get_exact
@@ -107,6 +107,7 @@ def execute(form: Form, first: Tensor, second: Tensor) -> Tensor:
     if first.is_conj() or first.is_neg() or second.is_conj() or second.is_neg():
         first, second = first.resolve_conj().resolve_neg(), second.resolve_conj().resolve_neg()
     if form.lowering == FASTEST:
+        count_call()
         form = _fastest(form, first, second)
     return program_of(form, first, second).compute(first, second)
 
@@ -122,9 +123,9 @@ def is_simple(first: Tensor, second: Tensor, bias: Tensor | None) -> bool:
     )
 
 
-def ready(wanted: Any, first: Tensor, second: Tensor, *form_of: Any) -> Program | None:
-    """`program_of` where it is all there is to run: operands hold numbers, and nobody watches or transforms them."""
-    if (
+def _is_alone(first: Tensor, second: Tensor) -> bool:
+    """Whether operands hold numbers, and nobody watches or transforms them: a program is all there is to run."""
+    return not (
         is_compiling()
         or type(first) not in _PLAIN
         or type(second) not in _PLAIN
@@ -139,9 +140,55 @@ def ready(wanted: Any, first: Tensor, second: Tensor, *form_of: Any) -> Program 
         or second.is_neg()
         or is_legacy_batchedtensor(first)
         or is_legacy_batchedtensor(second)
-    ):
+    )
+
+
+def ready(wanted: Any, first: Tensor, second: Tensor, *form_of: Any) -> Program | None:
+    """`program_of` where that is all there is to run."""
+    return program_of(wanted, first, second, *form_of) if _is_alone(first, second) else None
+
+
+def fastest(
+    wanted: Any,
+    first: Tensor,
+    second: Tensor,
+    bias: Tensor | None = None,
+    form_of: Callable[..., Form] | None = None,
+    *arguments: Any,
+) -> Program | tuple[Any, ...] | None:
+    """`ready` under ``"fastest"``: what was decided for such operands is one look-up.
+
+    Args:
+        wanted: The form, or what else says which.
+        first: Operand ``form.slot.operands[0]``.
+        second: Operand ``form.slot.operands[1]``.
+        bias: That of a user's call.
+        form_of: As in `program_of`; if there is one a user calls, and torch's operator may take over.
+        arguments: Those of it.
+
+    Returns:
+        The program, or what `torchs_own` says.
+    """
+    if not _is_alone(first, second):
         return None
-    return program_of(wanted, first, second, *form_of)
+    count_call()
+    needs = torch.is_grad_enabled() and (
+        first.requires_grad, second.requires_grad, bias is not None and bias.requires_grad,
+    )  # fmt: skip
+    key = _key(wanted, first, second), torch.get_num_threads(), is_settled(), needs
+    found = DECISIONS.answers.get(key)
+    if found is not None:
+        decision: Program | tuple[Any, ...] = found[0]
+        return decision
+    form = form_of(first, second, *arguments) if form_of else wanted
+    own = torchs_own(form, first, second, bias) if form_of else None
+    named = form if own else _fastest(form, first, second)
+    if own is None:
+        derivatives = form.derivatives(is_channels_last(first), is_channels_last(second))
+        own = program_of(named, first, second)._replace(derivatives=derivatives)
+    if named.lowering != AUTO or is_settled():
+        DECISIONS.keep(key, own)
+    return own
 
 
 def program_of(
@@ -159,11 +206,7 @@ def program_of(
     Returns:
         The program.
     """
-    key = (
-        wanted, first.shape, first.stride(), second.shape, second.stride(),
-        first.dtype, first.device,
-        get_exact(), get_workspace_limit(), torch._C._get_mkldnn_enabled(),
-    )  # fmt: skip
+    key = _key(wanted, first, second)
     found = _programs.answers.get(key)
     if found is not None:
         program: Program = found[0]
@@ -173,6 +216,15 @@ def program_of(
     program = compiled(form, operands, first.dtype, first.device)
     _programs.keep(key, program)
     return program
+
+
+def _key(wanted: Any, first: Tensor, second: Tensor) -> tuple[Any, ...]:
+    """All that a program depends on."""
+    return (
+        wanted, first.shape, first.stride(), second.shape, second.stride(),
+        first.dtype, first.device,
+        get_exact(), get_workspace_limit(), torch._C._get_mkldnn_enabled(),
+    )  # fmt: skip
 
 
 def compiled(
@@ -268,15 +320,16 @@ def _fastest(form: Form, first: Tensor, second: Tensor) -> Form:
     last = form.gives_channels_last(is_channels_last(first), is_channels_last(second))
     problem, exact = problem_for(form, first, second), wants_exact(first.dtype)
     key = key_of(problem, first, last)
-    seconds = lookup(key)
-    if not seconds and may_measure(key):
+    name = chosen(key, exact)
+    if name is None and may_measure(key):
         choice = choose(problem, FASTEST, setting_of(first.dtype, form.wide, first.device))
         least = min(choice.estimates.values())
         hopeful = [name for name, each in choice.estimates.items() if each < _HOPELESS * least or LOWERINGS[name].exact]
-        calls = {name: partial(execute, _named(form, name), first, second) for name in hopeful}
-        seconds = measure(key, calls)
-    contenders = (name for name in seconds if LOWERINGS[name].exact or not exact)
-    return _named(form, min(contenders, key=seconds.__getitem__, default=AUTO))
+        hopeful.sort(key=choice.estimates.__getitem__)
+        with torch.no_grad():
+            measure(key, {name: partial(execute, _named(form, name), first, second) for name in hopeful})
+        name = chosen(key, exact)
+    return _named(form, name or AUTO)
 
 
 @cached
@@ -292,7 +345,7 @@ def torch_takes_over(problem: Problem, slots: Iterable[Slot], dtype: torch.dtype
     """
     if not dtype.is_floating_point or is_emulated(dtype, torch.device(device)):
         return False
-    return wins("native", problem, tuple(slots), dtype, device, torch.get_num_threads())
+    return torch_wins(problem, tuple(slots), dtype, device)
 
 
 def torchs_own(form: Form, first: Tensor, second: Tensor, bias: Tensor | None) -> tuple[Any, ...] | None:

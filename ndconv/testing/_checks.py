@@ -25,6 +25,7 @@ from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ndconv import get_workspace_limit, set_workspace_limit
+from ndconv._form.cache import Memory
 from ndconv._lowerings import LOWERINGS
 from ndconv._machine.budget import Budget
 from ndconv._planner.choice import AUTO, FASTEST
@@ -201,7 +202,8 @@ def named_lowering(subject: Subject) -> None:
 @contextmanager
 def _programs(seen: Callable[[Program], Program]) -> Iterator[None]:
     """What is run inside the block instead of each program."""
-    with patch.object(_execute, "program_of", lambda *operands: seen(program_of(*operands))):
+    anew = patch.object(_execute, "DECISIONS", Memory())  # what was decided before is not asked for
+    with anew, patch.object(_execute, "program_of", lambda *operands: seen(program_of(*operands))):
         yield
 
 
@@ -370,7 +372,10 @@ def torchs_operator(subject: Subject) -> None:
     if refusal is not None:
         raise NotApplicableError(refusal)
     other = subject.altered(lowering=FASTEST)
-    with patch("ndconv._tensors.execute.wins", return_value=True), patch("ndconv._machine.timings._budget", Budget()):
+    with (
+        patch("ndconv._tensors.execute.torch_wins", return_value=True),
+        patch("ndconv._machine.timings._budget", Budget()),
+    ):
         tensors, chosen = differentiated(other)
         result = other.call(*tensors, other.bias())
         same("the result by torch's operator", result, other.grown(other.result()), other)

@@ -136,9 +136,11 @@ plt.show()
 # -------------------------------
 #
 # ``"fastest"`` runs every lowering, torch's own kernel included, and keeps the quickest; only transforms whose estimate
-# is hopeless are left out. It does so in the fourth step of training that meets a problem, so that sizes which never
-# come again cost nothing. Where torch's kernel wins the forward and both gradients, torch's own operator takes over and
-# differentiates itself. What it measured when this page was built, on one thread of whatever machine that was:
+# is hopeless are left out, and torch's kernel is kept unless it is beaten by 4 percent. It does so in the fourth step
+# of training that meets a problem, so that sizes which never come again cost nothing, and for no longer in all than
+# `ndconv.set_measuring_budget` allows. Where torch's kernel wins the forward and both gradients, torch's own operator
+# takes over and differentiates itself. What it measured when this page was built, on one thread of whatever machine
+# that was:
 
 x.requires_grad_()
 for _ in range(4):
