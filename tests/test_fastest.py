@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -211,11 +212,8 @@ def test_what_was_decided_is_one_look_up(
         seconds.update(dict.fromkeys(seconds, 1.0), **{winner: 1e-3})
     _timings.reconsider()
     for asker in ("torchs_own", "_fastest"):
-
-        def spy(*operands: Any, asker: str = asker, ask: Callable[..., Any] = getattr(_execute, asker)) -> Any:
-            asked.append(asker)
-            return ask(*operands)
-
+        ask = getattr(_execute, asker)
+        spy = Mock(side_effect=lambda *operands, asker=asker, ask=ask: asked.append(asker) or ask(*operands))
         monkeypatch.setattr(_execute, asker, spy)
     for needed in ((x, w), (x,), (w, bias), ()):
         run(*needed)
