@@ -129,7 +129,7 @@ def test_a_torch_that_cannot_be_asked_multiplies_no_half_types(monkeypatch: pyte
 def test_torchs_operator_does_not_take_over_where_it_rounds_partial_sums(
     monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype
 ) -> None:
-    monkeypatch.setattr(_execute, "wins", lambda *arguments: True)
+    monkeypatch.setattr(_execute, "torch_wins", lambda *arguments: True)
     problem = Problem(Slot.INPUT, Geometry((3,), (2,), ((0, 0),), (3,)), 1, 3, 3, (13,), (4,), 2)
     lack(monkeypatch, dtype)
     assert not _execute.torch_takes_over(problem, Slot, dtype, "cpu")
