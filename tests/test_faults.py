@@ -252,7 +252,6 @@ FAULTS: dict[str, tuple[Any, str, str, str]] = {
             ("the second operand's strides", "second.shape, second.stride(),", "second.shape,"),
             ("the first operand's sizes", "first.shape, first.stride(),", "first.stride(),"),
             ("the dtype", "first.dtype, first.device,", "first.device,"),
-            ("the settings", "get_exact(), get_workspace_limit(), torch._C._get_mkldnn_enabled(),", ""),
         )
     },
 }  # fmt: skip
@@ -284,14 +283,28 @@ def _two_constants() -> bool:
     return recorded(steps, torch.ones(1, 1, 1)).item() == 6
 
 
-# What takes a problem that is not in the matrix, and whether it is solved.
+def _settings_count() -> bool:
+    """Whether a call that may round is another one as soon as it may not."""
+    x, w = torch.rand(1, 4, 12, 12), torch.rand(4, 4, 3, 3)
+    rounded = ndconv.functional.conv2d(x, w, lowering="winograd")
+    ndconv.set_exact(True)
+    try:
+        return not torch.equal(rounded, ndconv.functional.conv2d(x, w, lowering="winograd"))
+    finally:
+        ndconv.set_exact(False)
+
+
+# What takes a problem that is not in the matrix, or another processor, and whether it is solved.
 RARE: dict[str, tuple[tuple[Any, str, str, str], Callable[[], bool]]] = {
     "the last chunk left out": ((Chunks, "chunks", "if whole < length:", "if False:"), _left_over),
     "constants of one name taken for one": (
         (Builder, "constant", 'name + "_" * sum(each.rstrip("_") == name for each in self.constants)', "name"),
         _two_constants,
     ),
-}
+    "programs looked up without the settings": (
+        (_execute, "_key", "get_exact(), get_workspace_limit(), torch._C._get_mkldnn_enabled(),", ""), _settings_count,
+    ),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("fault", RARE)
