@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from benchmarks.contenders import Contender, convolutions, per_sample_gradients
 from benchmarks.names import AUTO, FASTEST, TORCH
 from benchmarks.slots import SLOTS
-from benchmarks.workloads import WORKLOADS, Workload
+from benchmarks.workloads import Workload, containing
 
 DTYPES = ("float32", "float64", "bfloat16", "complex64")
 QUICK_COLUMNS = 2**24
@@ -61,9 +61,7 @@ def _pairs(workload: Workload, quick: bool) -> Iterator[tuple[str, str]]:
 def tasks(wanted: Wanted, quick: bool = False) -> list[Task]:
     """All that is to be measured, in the order of the workloads."""
     found = []
-    for workload in WORKLOADS:
-        if wanted.names and not any(name in workload.name for name in wanted.names):
-            continue
+    for workload in containing(wanted.names):
         if quick and workload.columns > QUICK_COLUMNS:
             continue
         for dtype, slot in _pairs(workload, quick):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import torch
@@ -187,3 +187,8 @@ WORKLOADS = (
     Workload("five axes",        (2, 4, 6, 6, 6, 6, 6),   (8, 4, 3, 3, 3, 3, 3),  1, 1, 1, 1,        "5-D; no network"),
 )
 # fmt: on
+
+
+def containing(names: Collection[str]) -> list[Workload]:
+    """Workloads whose name contains one of these; all of them, if there are none."""
+    return [one for one in WORKLOADS if not names or any(name in one.name for name in names)]

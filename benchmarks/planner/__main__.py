@@ -18,7 +18,7 @@ from benchmarks.planner.report import summary
 from benchmarks.planner.results import write
 from benchmarks.results import COMMITTED
 from benchmarks.schedule import DTYPES
-from benchmarks.workloads import WORKLOADS
+from benchmarks.workloads import containing
 
 SECONDS = 0.5
 
@@ -45,7 +45,7 @@ def main() -> int:
     options = parser.parse_args()
     if options.device == "cuda" and not torch.cuda.is_available():
         parser.error("torch sees no CUDA device")
-    found = [one for one in WORKLOADS if not options.only or any(name in one.name for name in options.only)]
+    found = containing(options.only)
     if not found:
         parser.error("nothing to measure")
     path: Path | None = options.json

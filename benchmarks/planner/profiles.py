@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
-from io import StringIO
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -28,15 +27,10 @@ def set_aside(device: str) -> Iterator[None]:
         try:
             if not user_cache_path("ndconv").is_relative_to(Path(folder)):
                 raise RuntimeError(f"this system has its caches elsewhere than {_CACHE} says")
-            _forget(device)
+            ndconv.calibrate(device, reset=True)
             yield
-            _forget(device)
+            ndconv.calibrate(device, reset=True)
         finally:
             os.environ.pop(_CACHE)
             if before is not None:
                 os.environ[_CACHE] = before
-
-
-def _forget(device: str) -> None:
-    with redirect_stdout(StringIO()):
-        ndconv.calibrate(device, reset=True)

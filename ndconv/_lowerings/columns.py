@@ -37,6 +37,8 @@ class Columns(Windowed):
     Kernel elements come first and positions last, so that copies run along rows and products come out in the layout of
     the output.
 
+    Where sizes are symbols, none of what follows is done.
+
     Args:
         moves: Whether samples come last, where rows are short and samples many (`ndconv._lowerings._samples`).
         parts: Whether elements of a row that a stride sets apart are put side by side first
@@ -59,26 +61,20 @@ class Columns(Windowed):
         return [_WAYS[option] for option in options]
 
     def accumulates(self, b: Steps, problem: Problem) -> bool:
-        inner = samples_last(problem) if self._moves(b) else problem
+        inner = samples_last(problem) if self.moves else problem
         if problem.slot is Slot.INPUT:
-            return not self._gathers(b)
+            return not self.gathers
         return problem.slot is Slot.WEIGHT and self.is_cut(b, inner)
 
-    def _moves(self, b: Steps) -> bool:
-        return self.moves and not b.symbolic
-
-    def _gathers(self, b: Steps) -> bool:
-        return self.gathers and not b.symbolic
-
     def build(self, b: Steps, problem: Problem, first: Array, second: Array) -> Array:
-        if not self._moves(b):
+        if not self.moves:
             return super().build(b, problem, first, second)
         one, other = problem.slot.operands
         result = super().build(b, samples_last(problem), move_last(first, one), move_last(second, other))
         return move_back(result, problem.slot)
 
     def input(self, b: Steps, problem: Problem, w: Array, y: Array) -> Array:
-        if not self._gathers(b):
+        if not self.gathers:
             return super().input(b, problem, w, y)
         x = gathered(b, problem, w, y, COLUMNS.output)
         # Windows that hang over the output multiply zeros.
@@ -89,20 +85,20 @@ class Columns(Windowed):
         return b.cast(super().input(b, problem, b.wide(w), b.wide(y)), b.dtype(w))
 
     def output(self, b: Steps, problem: Problem, x: Array, w: Array) -> Array:
-        found = self._residues(b, problem)
+        found = self._residues(problem)
         return super().output(b, problem, x, by_residue(b, w, found) if found else w)
 
     def weight(self, b: Steps, problem: Problem, x: Array, y: Array) -> Array:
-        w, found = super().weight(b, problem, x, y), self._residues(b, problem)
+        w, found = super().weight(b, problem, x, y), self._residues(problem)
         return in_order(w, found) if found else w
 
     def views(self, b: Steps, problem: Problem, x: Array) -> Views:
-        found = self._residues(b, problem)
+        found = self._residues(problem)
         return windows_by_residue(framed(b, problem, x), found) if found else super().views(b, problem, x)
 
-    def _residues(self, b: Steps, problem: Problem) -> tuple[Residue, ...]:
+    def _residues(self, problem: Problem) -> tuple[Residue, ...]:
         """The residues of the last axis' stride, if the input is to be taken apart into them."""
-        return residues(problem.geometry, problem.output_size[-1]) if self.parts and not b.symbolic else ()
+        return residues(problem.geometry, problem.output_size[-1]) if self.parts else ()
 
     def product_output(self, b: Steps, views: Views, w: Array) -> Array:
         ndim = w.dim() - 3

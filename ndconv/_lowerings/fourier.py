@@ -26,7 +26,7 @@ from ndconv._form.cache import cached
 from ndconv._form.geometry import Ints, Problem, Slot
 from ndconv._lowerings._base import Lowering
 from ndconv._programs.steps import Copied, Product, Work
-from ndconv._programs.values import Array, Steps
+from ndconv._programs.values import COMPLEX, REAL, Array, Steps
 
 Slices = tuple[slice, ...]
 
@@ -236,18 +236,13 @@ def _spectrum(b: Steps, tensor: Array, slot: Slot, found: Grid, *, reverse: bool
         spectrum = _transform(b, "ifftn" if reverse else "fftn", points, dims, **how)
     else:
         shape, work = (*view.shape[:-ndim], *found.frequencies), _work(points.numel(), found)
-        dtype = _COMPLEX.get(b.dtype(points), "")
+        dtype = COMPLEX.get(b.dtype(points), "")
         some = dims[-_AXES:]
         spectrum = b.call("fft.rfftn", shape, points, dim=some, name="spectrum", dtype=dtype, work=work, plain=True)
         spectrum = _transform(b, "fftn", spectrum, dims[:-_AXES])
         if reverse:
             spectrum.conj_physical_()
     return spectrum.flatten(-ndim).flatten(0, view.dim() - ndim - 3)
-
-
-# Of a program's dtypes.
-_COMPLEX = {"float32": "complex64", "float64": "complex128"}
-_REAL = {other: one for one, other in _COMPLEX.items()}
 
 
 def _invert(b: Steps, spectrum: Array, result: Array, slot: Slot, found: Grid) -> None:
@@ -263,7 +258,7 @@ def _invert(b: Steps, spectrum: Array, result: Array, slot: Slot, found: Grid) -
         work = replace(_work(math.prod(shape), found), inside=inside * spectrum.itemsize)
         spectrum = b.call(
             "fft.irfftn", shape, spectrum, s=found.length[-_AXES:], dim=some,
-            name="points", dtype=_REAL.get(b.dtype(spectrum), ""), work=work, plain=True,
+            name="points", dtype=REAL.get(b.dtype(spectrum), ""), work=work, plain=True,
         )  # fmt: skip
     view.copy_(_at(spectrum, found.places[slot]))
 

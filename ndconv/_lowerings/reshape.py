@@ -53,7 +53,7 @@ class Reshape(Lowering):
         return b.named("patches", view.movedim(2, 2 + ndim).reshape(*x.shape[:2], positions, -1))
 
     def output(self, b: Steps, problem: Problem, x: Array, w: Array) -> Array:
-        if self.joins and not b.symbolic:
+        if self.joins:
             product = b.matmul(w.flatten(2), self._joined(b, problem, x).mT)
             return unflatten(product, 2, (problem.batch, *problem.output_size)).movedim(2, 0)
         return output_product(b, w.flatten(2), self._patches(b, problem, x)).reshape(problem.shape(Slot.OUTPUT))

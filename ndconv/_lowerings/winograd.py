@@ -11,7 +11,7 @@ from ndconv._lowerings._cook_toom import MOST, growth, transforms
 from ndconv._lowerings._phases import gathered, kinds
 from ndconv._lowerings._tiles import Tiling, tiling
 from ndconv._lowerings.columns import GATHERING
-from ndconv._lowerings.reshape import Reshape
+from ndconv._lowerings.reshape import RESHAPE
 from ndconv._lowerings.taps import Taps
 from ndconv._programs.values import Array, Span, Steps
 from ndconv._programs.windows import merge, narrow, split
@@ -21,7 +21,7 @@ _CHUNK = 6 * 2**20
 # Products of a group at one place, below which windows are not worth copying for a matrix product.
 _THIN = 16
 
-_RESHAPE, _TAPS = Reshape(), Taps()
+_TAPS = Taps()
 
 
 class Winograd(Lowering):
@@ -105,8 +105,8 @@ def _constants(b: Steps, found: Tiling, like: Array) -> tuple[Array, ...]:
 
 def _left(found: Tiling) -> Lowering:
     """What computes along the axes that are not cut."""
-    if not _RESHAPE.refusal(found.problem):
-        return _RESHAPE
+    if not RESHAPE.refusal(found.problem):
+        return RESHAPE
     return _TAPS if found.problem.channels * found.problem.features < _THIN else GATHERING
 
 

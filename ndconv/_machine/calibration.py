@@ -41,8 +41,6 @@ def measured(device: torch.device) -> Iterator[tuple[str, Any]]:
     yield "view", _least(lambda: [small.as_strided((7, 7), (8, 1)) for _ in often], device, len(often))
     yield from _moving(device)
     yield "products", {dtype: found for dtype in _DTYPES if (found := _products(dtype, device, call))}
-    points = torch.randn(256, 1024, device=device)
-    yield "transform", _least(lambda: torch.fft.rfft(points), device) / (points.numel() * math.log2(1024))
 
 
 FIELDS = len(Rates.__dataclass_fields__)

@@ -131,13 +131,19 @@ def _nearest() -> str:
         return "neon"
     if vectors != "AVX512":
         return "avx2"
-    said: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    said = _said()
     if said.get("amx_bf16"):
         return "amx"
     name = "avx512_bf16" if said.get("avx512_bf16") else "avx512"
     # MKL leaves half of the vector unit of AMD's processors unused.
     amd = str(said.get("cpu_name", "")).startswith("AMD") and torch.backends.mkl.is_available()
     return f"{name}_amd" if amd else name
+
+
+def _said() -> Mapping[str, Any]:
+    """All that torch says of the processor; older ones say nothing."""
+    said: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    return said
 
 
 def _rates(values: Mapping[str, Any]) -> Rates:
@@ -161,8 +167,7 @@ def _machine(kind: str) -> dict[str, Any]:
     """What measured rates are for."""
     if kind != "cpu":
         return {"processor": torch.cuda.get_device_name() if kind == "cuda" else kind, "torch": torch.__version__}
-    said: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
-    processor = said.get("cpu_name") or platform.processor() or platform.machine()
+    processor = _said().get("cpu_name") or platform.processor() or platform.machine()
     return {
         "processor": f"{processor}, {torch.backends.cpu.get_cpu_capability()}, {os.cpu_count()} cores",
         "torch": torch.__version__,
@@ -239,7 +244,7 @@ def _table(columns: Mapping[str, Rates]) -> list[str]:
             found = (rates.products.get(dtype, {}).get(library) for rates in columns.values())
             speeds = (f"{2 * product.multiply_adds / rate.nanoseconds(product):.3g}" if rate else "-" for rate in found)
             rows.append((f"{dtype} by {library}, {shape}, GFLOP/s", *speeds))
-    for name in ("call", "view", "row", "block", "apart", "transform"):
+    for name in ("call", "view", "row", "block", "apart"):
         rows.append((f"{name}, ns", *(f"{getattr(rates, name):.3g}" for rates in columns.values())))
     for name in ("cached", "streamed", "fresh"):
         rows.append((f"{name}, GB/s", *(f"{1 / max(1e-9, getattr(rates, name)):.3g}" for rates in columns.values())))

@@ -15,6 +15,8 @@ from ndconv._programs.products import Products
 from ndconv._programs.steps import COPY, Change, Copied, Make, Product, Repeat, Step, Unless, Work
 from ndconv._programs.target import Target
 from ndconv._programs.values import (
+    COMPLEX,
+    REAL,
     Place,
     Span,
     Value,
@@ -99,12 +101,13 @@ class Builder(Products):
 
     def part(self, value: Value, name: str) -> Value:
         """The real or the imaginary part of a value."""
-        real = {"complex128": "float64", "complex64": "float32"}[value.dtype]
-        return self.make(name, value.shape, real, f"{{0}}.{name}.contiguous()", (value,), Work(moved(value)))
+        return self.make(
+            name, value.shape, REAL[value.dtype], f"{{0}}.{name}.contiguous()", (value,), Work(moved(value))
+        )
 
     def complex(self, products: Sequence[Value]) -> Value:
         """Of two numbers' products real by real, imaginary by imaginary and the two others: the complex product."""
-        whole = {"float64": "complex128", "float32": "complex64"}[products[0].dtype]
+        whole = COMPLEX[products[0].dtype]
         elements = products[0].numel()
         work = Work(Copied.plain(8 * elements), calls=3)
         return self.make(

@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ndconv._programs.steps import Copied, Product
-from ndconv._programs.values import ITEMSIZES, wide_dtype
-
-_REAL = {"complex64": "float32", "complex128": "float64"}
+from ndconv._programs.values import ITEMSIZES, REAL, wide_dtype
 
 
 class ProductRate(NamedTuple):
@@ -63,7 +61,6 @@ class Rates:
         apart: Moving an element with gaps on either side.
         fresh: A byte of a buffer that the system gives anew at every call.
         large: From how many bytes on it does.
-        transform: A point of a Fourier transform, for every factor of two in the length.
     """
 
     products: Mapping[str, Mapping[str, ProductRate]]
@@ -77,12 +74,11 @@ class Rates:
     apart: float
     fresh: float
     large: int
-    transform: float
 
     def libraries(self, dtype: str) -> Mapping[str, ProductRate]:
         """Who multiplies a dtype, and how fast; nobody that is known of, if it is not in the profile."""
-        if dtype in _REAL and dtype not in self.products:
-            return {name: rate.complex() for name, rate in self.libraries(_REAL[dtype]).items() if name != "onednn"}
+        if dtype in REAL and dtype not in self.products:
+            return {name: rate.complex() for name, rate in self.libraries(REAL[dtype]).items() if name != "onednn"}
         return self.products.get(dtype, {})
 
     def is_slow(self, dtype: str) -> bool:

@@ -410,6 +410,11 @@ ITEMSIZES = {
 }  # fmt: skip
 
 
+COMPLEX = {"float32": "complex64", "float64": "complex128"}
+"""The dtype of numbers whose two parts have this one."""
+REAL = {whole: part for part, whole in COMPLEX.items()}
+
+
 _WIDE = {"float16": "float32", "bfloat16": "float32", "complex32": "complex64"}
 
 
