@@ -4,12 +4,15 @@
 - `convert`, `revert`: all convolutions of a model, in place and back.
 - `ndconv.functional`: `convnd`, `conv_transposend`, `unfoldnd`, `foldnd` and their kin of 1, 2 and 3 axes.
 - `ndconv.grad`: gradients as plain functions, also per sample.
+- `ndconv.grad` and `ndconv.curvature` also: norms, products, squares and covariances of gradients, without the
+  gradients; of whole models by `ndconv.curvature.record`.
 - `plan`: what a convolution will run, and why; `set_lowering`, `lowering`: what it shall run; `set_exact`: what it
   shall not; `calibrate`: how fast this machine goes; `set_measuring_budget`: how long "fastest" may find out.
 - `ndconv.lowerings`: lowerings of your own.
 - `ndconv.testing`: exact checks, to be run on a device of yours.
 """
 
+from ndconv import curvature as curvature
 from ndconv import functional as functional
 from ndconv import grad as grad
 from ndconv import lowerings as lowerings
@@ -66,6 +69,7 @@ __all__ = [
     "SlotPlan",
     "calibrate",
     "convert",
+    "curvature",
     "functional",
     "get_exact",
     "get_lowering",

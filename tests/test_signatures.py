@@ -15,7 +15,7 @@ import ndconv
 
 FUNCTIONS = [
     getattr(module, name)
-    for module in (ndconv.functional, ndconv.grad)
+    for module in (ndconv.functional, ndconv.grad, ndconv.curvature)
     for name in module.__all__
     if re.match(r"conv(_transpose)?[123]d", name)
 ]

@@ -28,7 +28,7 @@ def _border(convolution: Convolution) -> tuple[Map, Map]:
     return partial(extend, border=border, mode=mode), partial(retract, border=border, mode=mode)
 
 
-def _framed(convolution: Convolution, x: Tensor) -> Tensor:
+def framed(convolution: Convolution, x: Tensor) -> Tensor:
     """The input with its border."""
     if convolution.mode == "zeros":
         return x
@@ -37,7 +37,7 @@ def _framed(convolution: Convolution, x: Tensor) -> Tensor:
 
 
 def _unframed(convolution: Convolution, x: Tensor) -> Tensor:
-    """Adjoint of `_framed`."""
+    """Adjoint of `framed`."""
     if convolution.mode == "zeros":
         return x
     add, remove = _border(convolution)
@@ -112,11 +112,11 @@ def compute_output(convolution: Convolution, lowering: str, x: Tensor, w: Tensor
     if x.dim() < w.dim():
         return compute_output(convolution, lowering, x.unsqueeze(0), w, bias).squeeze(0)
     if _recorded.records(convolution):
-        return _recorded.output(convolution, _framed(convolution, x), w, bias)
+        return _recorded.output(convolution, framed(convolution, x), w, bias)
     form = _form(Slot.OUTPUT, convolution, lowering, bias is not None, _layout(convolution, x, w))
     if lowering == FASTEST and convolution.mode == "zeros" and (own := torchs_own(form, x, w, bias)):
         return _by_torch(Slot.OUTPUT, x, w, bias, own)
-    return _rounded(trilinear(form, _framed(convolution, x), w), bias, w.dtype)
+    return _rounded(trilinear(form, framed(convolution, x), w), bias, w.dtype)
 
 
 def compute_input(convolution: Convolution, lowering: str, w: Tensor, y: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -155,7 +155,7 @@ def compute_weight(
     if x.dim() == convolution.geometry.ndim + 1:
         return compute_weight(convolution, lowering, x.unsqueeze(0), y.unsqueeze(0))
     form = _form(Slot.WEIGHT, convolution, lowering, False, _layout(convolution, x, y))
-    x = _framed(convolution, x)
+    x = framed(convolution, x)
     if not per_sample:
         return trilinear(form, x, y)
     batch, geometry = x.shape[0], convolution.geometry

@@ -128,5 +128,10 @@ def pick(problem: Problem, wanted: str, setting: Setting) -> Lowering:
     """The lowering that `choose` comes to, in its cheapest way."""
     if wanted in LOWERINGS and refusal(wanted, problem, setting.exact) is None:
         return cheapest(wanted, problem, setting)[1]
+    return least(problem, setting)[1]
+
+
+def least(problem: Problem, setting: Setting) -> tuple[Cost, Lowering]:
+    """What the cheapest of those that "auto" picks from would spend, and the way it would go about it."""
     applicable = (name for name in automatic(LOWERINGS) if refusal(name, problem, setting.exact) is None)
-    return min((cheapest(name, problem, setting) for name in applicable), key=lambda pair: pair[0].nanoseconds)[1]
+    return min((cheapest(name, problem, setting) for name in applicable), key=lambda pair: pair[0].nanoseconds)

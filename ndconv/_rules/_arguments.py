@@ -166,6 +166,40 @@ def padding_mode(function: str, value: str) -> str:
     return value
 
 
+def choice(function: str, name: str, value: str, choices: Sequence[str]) -> str:
+    """One of several words.
+
+    Raises:
+        ValueError: If it is none of them.
+    """
+    if value not in choices:
+        raise ValueError(f"{function}: {name} must be one of {', '.join(map(repr, choices))}, but is {value!r}")
+    return value
+
+
+def divided(function: str, name: str, channels: int, groups: int) -> int:
+    """Groups that divide the channels of a tensor."""
+    groups = positive(function, "groups", groups)
+    if channels < groups or channels % groups:
+        rule = f"{name} must have a positive number of channels that groups divides"
+        refuse(function, rule, f"has {channels} with groups = {groups}")
+    return groups
+
+
+def pair(function: str, name: str, value: object) -> tuple[Tensor, Tensor]:
+    """Two tensors."""
+    if not isinstance(value, tuple | list) or len(value) != 2 or not all(isinstance(each, Tensor) for each in value):
+        raise TypeError(f"{function}: {name} must be two Tensors, but is {_shown(value)}")
+    first, second = value
+    return first, second
+
+
+def summable(function: str, name: str, value: Tensor) -> None:
+    """A tensor of numbers that can be squared and added up: integers would wrap around."""
+    if not (value.is_floating_point() or value.is_complex()):
+        raise NotImplementedError(f"{function}: dtype must be floating or complex, but {name} has {value.dtype}")
+
+
 def tensor(function: str, name: str, value: object) -> None:
     """A tensor, of whatever dtype."""
     if not isinstance(value, Tensor):

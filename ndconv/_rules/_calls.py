@@ -13,6 +13,7 @@ from ndconv._form.geometry import Convolution, Geometry, Ints, Pairs
 from ndconv._rules._arguments import (
     IntOrInts,
     Padding,
+    divided,
     integers,
     padding_argument,
     padding_mode,
@@ -305,6 +306,37 @@ def biased(function: str, shape: Ints, ndim: int | None, per_sample: bool) -> No
     elif len(shape) not in ((ndim + 2,) if per_sample else (ndim + 1, ndim + 2)):
         rule = f"{ndim + 2} dimensions" if per_sample else f"{ndim + 1} (unbatched) or {ndim + 2} dimensions"
         refuse(function, f"grad_output must have {rule}", f"has {len(shape)}: {shape}")
+
+
+def kernel(
+    function: str, ndim: int | None, shape: Sequence[int], kernel_size: IntOrInts, groups: int
+) -> tuple[Ints, int]:
+    """A kernel size of N numbers, N from it if it is several, and groups that divide the channels of an input."""
+    several = tupled(kernel_size)
+    if ndim is None:
+        ndim = len(several) if isinstance(several, tuple) else max(0, len(shape) - 2)
+    size = per_axis(function, "kernel_size", kernel_size, ndim)
+    channels, *_ = sample(function, shape, ndim)
+    return size, divided(function, "input", channels, groups)
+
+
+def projected(
+    function: str, ndim: int | None, groups: int, left: Sequence[int], right: Sequence[int], *, transposed: bool
+) -> Ints:
+    """Shape of the weight whose gradient is projected by ``left (g, p, c, *K)`` and ``right (g, q, d)``."""
+    ndim = len(left) - 3 if ndim is None else ndim
+    groups = positive(function, "groups", groups)
+    if ndim < 0 or len(left) != ndim + 3:
+        rule = f"left must have {max(0, ndim) + 3} dimensions (groups, p, channels, *K)"
+        refuse(function, rule, f"has {len(left)}: {tuple(left)}")
+    if len(right) != 3:
+        refuse(function, "right must have 3 dimensions (groups, q, channels)", f"has {len(right)}: {tuple(right)}")
+    for name, shape in (("left", left), ("right", right)):
+        if shape[0] != groups:
+            refuse(function, f"{name} must have {groups} groups", f"has shape {tuple(shape)}")
+    if transposed:
+        return groups * left[2], right[2], *left[3:]
+    return groups * right[2], left[2], *left[3:]
 
 
 def _axes(function: str, **arguments: object) -> int | None:

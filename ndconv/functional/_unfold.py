@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from functools import partial
 
@@ -10,27 +9,8 @@ from torch import Tensor
 
 from ndconv import _rules
 from ndconv._autograd.linear import linear
-from ndconv._form.geometry import Convolution
-from ndconv._programs.windows import fold, kernel_first, windows
 from ndconv._rules import IntOrInts, Padding
-from ndconv._tensors.direct import Direct, pad, unpad
-
-
-def _columns(x: Tensor, convolution: Convolution) -> Tensor:
-    """``(n, c, *I) -> (n, c * prod(K), prod(O))``."""
-    geometry, positions = convolution.geometry, convolution.output_size
-    padded = pad(x, geometry.fit(convolution.input_size, geometry.reach(positions)))
-    view: Tensor = kernel_first(windows(padded.unsqueeze(1), geometry), geometry.ndim)
-    return view.reshape(x.shape[0], x.shape[1] * math.prod(geometry.kernel), math.prod(positions))
-
-
-def _image(columns: Tensor, convolution: Convolution) -> Tensor:
-    """Adjoint of `_columns`."""
-    geometry, positions = convolution.geometry, convolution.output_size
-    channels = columns.shape[1] // math.prod(geometry.kernel)
-    apart = columns.reshape(columns.shape[0], 1, channels, *geometry.kernel, *positions)
-    padded = fold(Direct(columns.device.type, ()), apart, geometry).squeeze(1)
-    return unpad(padded, geometry.fit(convolution.input_size, geometry.reach(positions))).contiguous()
+from ndconv._tensors.columns import folded, unfolded
 
 
 def unfoldnd(
@@ -69,7 +49,7 @@ def unfoldnd(
     _rules.tensor("unfoldnd", "input", input)
     convolution = _rules.unfolding("unfoldnd", input.shape, kernel_size, dilation, padding, stride)
     batched = input.dim() == convolution.geometry.ndim + 2
-    there, back = partial(_columns, convolution=convolution), partial(_image, convolution=convolution)
+    there, back = partial(unfolded, convolution=convolution), partial(folded, convolution=convolution)
     return linear(there, back, input) if batched else linear(there, back, input.unsqueeze(0)).squeeze(0)
 
 
@@ -110,5 +90,5 @@ def foldnd(
     _rules.tensor("foldnd", "input", input)
     arguments = kernel_size, dilation, padding, stride
     convolution = _rules.unfolding("foldnd", input.shape, *arguments, output_size=output_size)
-    there, back = partial(_image, convolution=convolution), partial(_columns, convolution=convolution)
+    there, back = partial(folded, convolution=convolution), partial(unfolded, convolution=convolution)
     return linear(there, back, input) if input.dim() == 3 else linear(there, back, input.unsqueeze(0)).squeeze(0)

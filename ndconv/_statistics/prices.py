@@ -1,0 +1,103 @@
+"""What ways to a statistic take, at the machine's rates: a way is a list of copies, products and slots."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import torch
+
+from ndconv._form.geometry import Geometry, Ints, Problem, Slot
+from ndconv._planner.choice import least
+from ndconv._programs.steps import Copied, Product
+from ndconv._programs.values import ITEMSIZES
+from ndconv._tensors.dtypes import wide_dtype
+from ndconv._tensors.execute import setting_of
+
+
+@dataclass
+class Way:
+    """One way to compute a statistic.
+
+    Args:
+        name: What it is called.
+        workspace: Bytes that it holds beside operands and result.
+        nanoseconds: What it takes.
+    """
+
+    name: str
+    workspace: int = 0
+    nanoseconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Ways:
+    """All ways to a statistic; ``print`` it.
+
+    Args:
+        statistic: Name of the statistic.
+        found: The ways, by name.
+    """
+
+    statistic: str
+    found: Mapping[str, Way] = field(default_factory=dict)
+
+    @property
+    def chosen(self) -> Way:
+        """The cheapest."""
+        return min(self.found.values(), key=lambda way: way.nanoseconds)
+
+    def __str__(self) -> str:
+        chosen = self.chosen
+        lines = [
+            f"{self.statistic}",
+            f"  way             {chosen.name}",
+            f"  workspace       {chosen.workspace / 2**20:.3g} MiB",
+        ]
+        lines += [
+            f"  not {way.name:<11} estimated at {way.nanoseconds / chosen.nanoseconds:.3g} times the cost, "
+            f"workspace {way.workspace / 2**20:.3g} MiB"
+            for way in self.found.values()
+            if way is not chosen
+        ]
+        return "\n".join(lines)
+
+
+class Meter:
+    """Adds up what a way takes, in the dtype of sums on a device."""
+
+    def __init__(self, dtype: torch.dtype, device: torch.device) -> None:
+        self.setting = setting_of(wide_dtype(dtype), False, device)
+        self.rates = self.setting.target.rates
+        self.itemsize = ITEMSIZES[self.setting.dtype]
+        self.nanoseconds = 0.0
+
+    def copies(self, elements: float, row: int, *, times: float = 1, again: bool = False) -> None:
+        """Copies of so many elements, written in rows; each is read and written."""
+        copied = Copied(2 * int(elements), max(1, row), max(1, row))
+        self.nanoseconds += times * (self.rates.call + self.rates.moving(copied, self.setting.dtype, again=again))
+
+    def passes(self, elements: float, *, times: float = 1) -> None:
+        """Reading so many elements that a cache holds."""
+        copied = Copied.plain(int(elements))
+        self.nanoseconds += times * (self.rates.call + self.rates.moving(copied, self.setting.dtype, again=True))
+
+    def products(self, number: int, rows: int, terms: int, columns: int, *, times: float = 1) -> None:
+        """Batches of matrix products."""
+        product = Product(number, rows, terms, columns, "batch")
+        self.nanoseconds += times * (self.rates.call + self.rates.multiplying(product, self.setting.dtype))
+
+    def slot(
+        self, slot: Slot, geometry: Geometry, counts: tuple[int, int, int], input_size: Ints, *, times: float = 1
+    ) -> None:
+        """One of the three operations, ``counts`` samples, channels and features of a group."""
+        problem = Problem(slot, geometry, *counts, input_size, geometry.output_size(input_size), self.itemsize)
+        self.nanoseconds += times * least(problem, self.setting)[0].nanoseconds
+
+    def way(self, name: str, elements: float) -> Way:
+        """The way, which holds so many elements; the meter starts anew."""
+        taken, self.nanoseconds = self.nanoseconds, 0.0
+        return Way(name, int(elements) * self.itemsize, taken)
+
+
+Priced = Callable[[Meter], Way]
