@@ -13,7 +13,6 @@ from ndconv._form.geometry import Convolution, Geometry, Ints, Pairs
 from ndconv._rules._arguments import (
     IntOrInts,
     Padding,
-    divided,
     integers,
     padding_argument,
     padding_mode,
@@ -308,16 +307,14 @@ def biased(function: str, shape: Ints, ndim: int | None, per_sample: bool) -> No
         refuse(function, f"grad_output must have {rule}", f"has {len(shape)}: {shape}")
 
 
-def kernel(
-    function: str, ndim: int | None, shape: Sequence[int], kernel_size: IntOrInts, groups: int
-) -> tuple[Ints, int]:
-    """A kernel size of N numbers, N from it if it is several, and groups that divide the channels of an input."""
-    several = tupled(kernel_size)
+def kernel(function: str, ndim: int | None, shape: Sequence[int], kernel_size: IntOrInts, **others: object) -> Ints:
+    """A kernel size of N numbers; every tuple tells N, and without one a shape counts as batched."""
     if ndim is None:
-        ndim = len(several) if isinstance(several, tuple) else max(0, len(shape) - 2)
+        told = _axes(function, kernel_size=tupled(kernel_size), **{name: tupled(each) for name, each in others.items()})
+        ndim = max(0, len(shape) - 2) if told is None else told
     size = per_axis(function, "kernel_size", kernel_size, ndim)
-    channels, *_ = sample(function, shape, ndim)
-    return size, divided(function, "input", channels, groups)
+    sample(function, shape, ndim)
+    return size
 
 
 def projected(

@@ -147,8 +147,8 @@ def _on_torus(operands: Operands, w: Tensor) -> Tensor:
     kernel: Tensor = w.unflatten(0, (groups, -1))
     whole = kernel.new_zeros(*kernel.shape[:3], *size)
     for k in product(*map(range, geometry.kernel)):
-        place = tuple(d * each % n for d, each, n in zip(geometry.dilation, k, size, strict=True))
-        there, here = (..., *place), (..., *k)
+        there: Any = (..., *(d * each % n for d, each, n in zip(geometry.dilation, k, size, strict=True)))
+        here: Any = (..., *k)
         whole[there] += kernel[here]
     return whole
 

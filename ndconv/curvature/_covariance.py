@@ -26,8 +26,10 @@ def _input_covariance(
     _rules.tensors(function, input=input)
     _rules.summable(function, "input", input)
     _rules.choice(function, "kind", kind, KINDS)
-    kernel, groups = _rules.kernel(function, asked.ndim, input.shape, kernel_size, asked.groups)
+    further = {"stride": asked.stride, "padding": asked.padding, "dilation": asked.dilation}
+    kernel = _rules.kernel(function, asked.ndim, input.shape, kernel_size, **further)
     channels = input.shape[input.dim() - len(kernel) - 1]
+    groups = _rules.divided(function, "input", channels, asked.groups)
     weight = (channels, 1, *kernel) if asked.transposed else (groups, channels // groups, *kernel)
     operands = Operands(asked.convolution(input.shape, weight, ("input", "kernel_size")), asked.transposed)
     return windows(operands, operands.batched(input), kind, bias)

@@ -28,7 +28,8 @@ from ndconv.functional._conv_transpose import (
     conv_transpose3d,
     conv_transposend,
 )
-from ndconv.functional._unfold import foldnd, unfoldnd
+from ndconv.functional._explicit import conv_transposend_matrix, convnd_matrix, index_pattern
+from ndconv.functional._unfold import foldnd, unfold_transposend, unfoldnd
 
 __all__ = [
     "conv1d",
@@ -38,8 +39,12 @@ __all__ = [
     "conv_transpose2d",
     "conv_transpose3d",
     "conv_transposend",
+    "conv_transposend_matrix",
     "convnd",
+    "convnd_matrix",
     "foldnd",
+    "index_pattern",
+    "unfold_transposend",
     "unfoldnd",
 ]
 

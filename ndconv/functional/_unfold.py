@@ -9,8 +9,8 @@ from torch import Tensor
 
 from ndconv import _rules
 from ndconv._autograd.linear import linear
-from ndconv._rules import IntOrInts, Padding
-from ndconv._tensors.columns import folded, unfolded
+from ndconv._rules import Asked, IntOrInts, Padding
+from ndconv._tensors.columns import folded, folded_transposed, unfolded, unfolded_transposed
 
 
 def unfoldnd(
@@ -50,6 +50,55 @@ def unfoldnd(
     convolution = _rules.unfolding("unfoldnd", input.shape, kernel_size, dilation, padding, stride)
     batched = input.dim() == convolution.geometry.ndim + 2
     there, back = partial(unfolded, convolution=convolution), partial(folded, convolution=convolution)
+    return linear(there, back, input) if batched else linear(there, back, input.unsqueeze(0)).squeeze(0)
+
+
+def unfold_transposend(
+    input: Tensor,
+    kernel_size: IntOrInts,
+    dilation: IntOrInts = 1,
+    padding: Padding = 0,
+    stride: IntOrInts = 1,
+    output_padding: IntOrInts = 0,
+) -> Tensor:
+    """Copy what each element of a transposed convolution's output sums into a column: `unfoldnd` of that.
+
+    ``output[n, (d, k), i] = input[n, d, o]`` where ``i = S*o + D*k - lo``, and 0 where no ``o`` is tied. So
+    ``conv_transposend(input, weight) = weight.transpose(0, 1).flatten(1) @ output``. Any dtype.
+
+    Args:
+        input: ``(batch, channels, *O)`` or unbatched ``(channels, *O)``.
+        kernel_size: K. A tuple, here and below, has N entries, be it one; without any, the input counts as batched.
+        dilation: D.
+        padding: ``(lo, hi)``, as in `ndconv.functional`.
+        stride: S.
+        output_padding: Elements added on the high side.
+
+    Returns:
+        ``(batch, channels * prod(K), prod(I))``, unbatched if the input is.
+
+    Raises:
+        RuntimeError: If shapes or hyper-parameters do not fit.
+        TypeError: If an argument has the wrong type.
+
+    Example:
+        >>> import torch
+        >>> from ndconv.functional import unfold_transposend
+        >>> unfold_transposend(torch.tensor([[[1, 2]]]), 3, stride=2)
+        tensor([[[1, 0, 2, 0, 0],
+                 [0, 1, 0, 2, 0],
+                 [0, 0, 1, 0, 2]]])
+    """
+    function = "unfold_transposend"
+    _rules.tensor(function, "input", input)
+    further = {"dilation": dilation, "padding": padding, "stride": stride, "output_padding": output_padding}
+    kernel = _rules.kernel(function, None, input.shape, kernel_size, **further)
+    channels = input.shape[input.dim() - len(kernel) - 1]
+    asked = Asked(function, len(kernel), True, stride, padding, dilation, output_padding=output_padding)
+    convolution = asked.convolution(input.shape, (channels, 1, *kernel), ("input", "kernel_size"))
+    maps = (partial(each, convolution=convolution) for each in (unfolded_transposed, folded_transposed))
+    there, back = maps
+    batched = input.dim() == len(kernel) + 2
     return linear(there, back, input) if batched else linear(there, back, input.unsqueeze(0)).squeeze(0)
 
 
