@@ -59,10 +59,14 @@ def _sliced(value: Value, shape: Ints, strides: Ints, start: Place) -> str | Non
         has % step for has, step in zip(value.strides, strides, strict=True) if step
     ):
         return None
-    left, texts = value.offset.plus(start.times(-1)), []
-    for size, step, length, has in zip(shape, strides, value.shape, value.strides, strict=True):
+    left, texts = value.offset.plus(start.times(-1)), [":"] * len(shape)
+    # The offset is told apart like a number's digits: first by the longest step.
+    for axis in sorted(range(len(shape)), key=lambda axis: -strides[axis]):
+        size, step, length, has = shape[axis], strides[axis], value.shape[axis], value.strides[axis]
         if not step or (has == 0 and length > 1):
             return None
+        if size == 1:
+            continue
         mine = tuple((each, factor // step) for each, factor in left.factors if factor % step == 0)
         place = Place(left.constant // step, mine)
         left = Place(left.constant % step, tuple(pair for pair in left.factors if pair[1] % step))
@@ -70,13 +74,13 @@ def _sliced(value: Value, shape: Ints, strides: Ints, start: Place) -> str | Non
         if last >= size or place.constant < 0:
             return None
         if (place, length, by) == (Place(), size, 1):
-            texts.append(":")
-        elif mine:
-            texts.append(str(Span(place, length, by)))
+            continue
+        if mine:
+            texts[axis] = str(Span(place, length, by))
         else:
             stop = last + 1 if last + by < size else size
             first, end = str(place.constant) if place.constant else "", str(stop) if stop < size else ""
-            texts.append(f"{first}:{end}" + (f":{by}" if by > 1 else ""))
+            texts[axis] = f"{first}:{end}" + (f":{by}" if by > 1 else "")
     if left != Place() or "" in texts:
         return None
     while texts and texts[-1] == ":":

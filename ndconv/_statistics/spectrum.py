@@ -15,7 +15,7 @@ trigonometric polynomial of degree r is at most ``1 / cos(pi * r / M)`` times it
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import product
 from typing import Any
 
@@ -30,8 +30,8 @@ from ndconv._tensors.borders import retract
 
 # Gram matrices are squared so often that a matrix of rank r is overestimated by no more than r**(1 / 2**_SQUARINGS).
 _SQUARINGS = 9
-# Points of a grid for each degree of the symbol: 1 / cos(pi / 32) is 1.005.
-_POINTS = 32
+# Points of a grid for each degree of the symbol, 1 / cos(pi / 32) is 1.005, and frequencies in all.
+_POINTS, _LEAST_POINTS, _FREQUENCIES = 32, 4, 2**15
 # Vectors that are kept before the iteration starts anew from the best they span; and how often it may.
 _VECTORS, _RESTARTS = 16, 60
 _ROUNDING = 1000
@@ -123,14 +123,20 @@ def bound(operands: Operands, w: Tensor) -> float:
     if torus is not None:
         return _largest(_on_torus(operands, w), torus)
     kernel = _stride_free(operands, w)
-    grid, factor = [], _border(operands)
-    for size in kernel.shape[3:]:
-        # Around its middle the symbol has half the degree.
-        degree = size / 2 if size % 2 == 0 else (size - 1) / 2
-        points = 1 if size == 1 else max(2 * size, math.ceil(_POINTS * degree))
-        grid.append(points)
-        factor /= math.cos(math.pi * degree / points)
-    return factor * _largest(kernel, tuple(grid))
+    # Around its middle the symbol has half the degree, rounded up.
+    degrees = [size // 2 for size in kernel.shape[3:]]
+    grid = _grid(degrees)
+    gaps = (math.cos(math.pi * degree / points) for degree, points in zip(degrees, grid, strict=True))
+    return _border(operands) / math.prod(gaps) * _largest(kernel, grid)
+
+
+def _grid(degrees: Sequence[int]) -> Ints:
+    """Points of each axis for symbols of these degrees: as fine as can be afforded, or as coarse as is of use."""
+    for points in range(_POINTS, _LEAST_POINTS - 1, -1):
+        grid = tuple(max(1, points * degree) for degree in degrees)
+        if math.prod(grid) <= _FREQUENCIES:
+            break
+    return grid
 
 
 def _torus(operands: Operands) -> Ints | None:

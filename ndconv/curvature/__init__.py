@@ -5,6 +5,7 @@ arguments are those of `ndconv.functional`. Half types give float32.
 """
 
 from ndconv.curvature._covariance import (
+    Kind,
     conv1d_input_covariance,
     conv1d_output_covariance,
     conv2d_input_covariance,
@@ -50,6 +51,7 @@ from ndconv.curvature._square import (
 )
 
 __all__ = [
+    "Kind",
     "OperatorNorm",
     "Statistic",
     "Statistics",

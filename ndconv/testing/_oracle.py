@@ -140,3 +140,31 @@ def reference(case: Case, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
     pairs = (("y", {"x": x, "w": w}), ("x", {"w": w, "y": y}), ("w", {"x": x, "y": y}))
     found, grad_input, grad_weight = (torch.from_numpy(form(case, slot, filled).copy()) for slot, filled in pairs)
     return found, grad_input, grad_weight
+
+
+def windows(case: Case, x: Array) -> Array:
+    """The windows ``[n, g, c, *K, *O]`` of an input, its padding filled, one tied element at a time."""
+    x, padding, indices = x.reshape(x.shape[0], case.groups, case.channels, *x.shape[2:]), case.padding, None
+    if case.mode != "zeros":
+        indices = shown(case.input_size, padding, case.mode)
+        x, padding = x.reshape(*x.shape[:3], math.prod(x.shape[3:]))[..., indices], ((0, 0),) * case.ndim
+    found = np.zeros((*x.shape[:3], *case.kernel, *case.output_size), x.dtype)
+    size = case.input_size if indices is None else indices.shape
+    for i, k, o in _tied(size, case.kernel, case.output_size, case.stride, padding, case.dilation):
+        found[(ALL, ALL, ALL, *k, *o)] = x[(ALL, ALL, ALL, *i)]
+    return found
+
+
+def shares(case: Case, y: Array) -> Array:
+    """What input elements get of an output, ``[n, g, d, *K, *I]``, one tied element at a time."""
+    y, padding, indices = y.reshape(y.shape[0], case.groups, case.features, *y.shape[2:]), case.padding, None
+    if case.mode != "zeros":
+        indices, padding = shown(case.input_size, padding, case.mode), ((0, 0),) * case.ndim
+    size = case.input_size if indices is None else indices.shape
+    found = np.zeros((*y.shape[:3], *case.kernel, *size), y.dtype)
+    for i, k, o in _tied(size, case.kernel, case.output_size, case.stride, padding, case.dilation):
+        found[(ALL, ALL, ALL, *k, *i)] = y[(ALL, ALL, ALL, *o)]
+    if indices is None:
+        return found
+    flat = found.reshape(1, math.prod(found.shape[: 3 + case.ndim]), *size)
+    return retract(flat, indices, case.input_size).reshape(*found.shape[: 3 + case.ndim], *case.input_size)

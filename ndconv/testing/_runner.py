@@ -18,6 +18,7 @@ from ndconv._planner.choice import FASTEST
 from ndconv.testing._checks import ALWAYS
 from ndconv.testing._compare import NotApplicableError, UnmetError
 from ndconv.testing._space import Row
+from ndconv.testing._statistics import STATISTICS
 from ndconv.testing._subject import Subject
 from ndconv.testing._transforms import TRANSFORMS
 from ndconv.testing._trials import Trial
@@ -79,7 +80,7 @@ def examine(trial: Trial, device: str = "cpu") -> list[Outcome]:
         >>> sorted({outcome.status for outcome in outcomes})
         ['not applicable', 'passed']
     """
-    checks = dict(ALWAYS)
+    checks = {**ALWAYS, **STATISTICS}
     if trial.transform in TRANSFORMS:
         checks[trial.transform] = TRANSFORMS[trial.transform]
     if trial.values != "usual":

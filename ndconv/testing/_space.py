@@ -47,7 +47,7 @@ def parameters(dtypes: Sequence[str] = (), lowerings: Sequence[str] = ()) -> dic
     bias          whether there is one
     dtype         of all operands
     format        memory of the operands: contiguous; channels-last; the first channels-last, the second contiguous;
-                  with gaps; repeated by a stride of 0
+                  with gaps; the first axis innermost; repeated by a stride of 0
     lowering      how to compute
     needs         which operands need a gradient
     transform     what is done to the function besides calling it and taking its gradient
@@ -69,7 +69,7 @@ def parameters(dtypes: Sequence[str] = (), lowerings: Sequence[str] = ()) -> dic
         "batch": ("unbatched", "0", "1", "many"),
         "bias": ("unbiased", "biased"),
         "dtype": tuple(dtypes) or (*FLOATS, *INTEGERS),
-        "format": ("contiguous", "channels_last", "mixed", "gaps", "repeated"),
+        "format": ("contiguous", "channels_last", "mixed", "gaps", "turned", "repeated"),
         "lowering": tuple(lowerings) or ("auto", *LOWERINGS),
         "needs": ("frozen", "first", "second", "both"),
         "transform": ("eager", "compile", "export", "vmap", "jvp", "double_backward", "per_sample"),

@@ -114,6 +114,8 @@ class Subject:
             return tensor.contiguous(memory_format=torch.channels_last if tensor.dim() == 4 else torch.channels_last_3d)
         if format == "repeated" and len(tensor):
             return tensor[:1].clone().expand(tensor.shape)
+        if format == "turned":
+            return tensor.permute(*reversed(range(tensor.dim()))).contiguous().permute(*reversed(range(tensor.dim())))
         if format == "gaps":
             sparse = tensor.new_zeros((*tensor.shape[:-1], 2 * tensor.shape[-1] + 3))
             sparse[..., 3::2] = tensor

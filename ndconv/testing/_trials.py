@@ -22,7 +22,7 @@ _WORDS: dict[str, tuple[str, ...]] = {
     "batch": ("batched", "unbatched"),
     "bias": ("unbiased", "biased"),
     "dtype": (*FLOATS, *INTEGERS),
-    "format": ("contiguous", "channels_last", "mixed", "gaps", "repeated"),
+    "format": ("contiguous", "channels_last", "mixed", "gaps", "turned", "repeated"),
     "lowering": (),
     "needs": ("both", "first", "second", "frozen"),
     "transform": ("eager", "compile", "export", "vmap", "jvp", "double_backward", "per_sample"),
@@ -61,7 +61,8 @@ class Trial:
         bias: Whether there is one.
         dtype: Of all operands.
         format: Memory of the operands: ``"contiguous"``, ``"channels_last"``, ``"mixed"`` (the first channels-last, the
-            second contiguous), with ``"gaps"``, or ``"repeated"`` along the first axis by a stride of 0.
+            second contiguous), with ``"gaps"``, ``"turned"`` (the first axis innermost), or ``"repeated"`` along the first
+            axis by a stride of 0.
         lowering: How to compute.
         needs: Which operands need a gradient: ``"both"``, ``"first"``, ``"second"`` or none (``"frozen"``).
         transform: What is done to the function besides calling it and taking its gradient.
