@@ -63,7 +63,7 @@ def _sliced(value: Value, shape: Ints, strides: Ints, start: Place) -> str | Non
     # The offset is told apart like a number's digits: first by the longest step.
     for axis in sorted(range(len(shape)), key=lambda axis: -strides[axis]):
         size, step, length, has = shape[axis], strides[axis], value.shape[axis], value.strides[axis]
-        if not step or (has == 0 and length > 1):
+        if not step or length > size or (has == 0 and length > 1):
             return None
         if size == 1:
             continue
