@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import cmath
 import functools
 import gc
 import inspect
 import json
+import math
 import textwrap
 from collections.abc import Callable, Iterator
 from fractions import Fraction
@@ -22,6 +24,7 @@ import ndconv
 from ndconv._autograd import convolution as _convolution
 from ndconv._autograd import function as _function
 from ndconv._form import cache
+from ndconv._form import lags as _lags
 from ndconv._form.geometry import Form, Geometry
 from ndconv._lowerings import LOWERINGS, Lowering, _runs, _windowed, columns, fourier, reshape, taps, window
 from ndconv._machine import target as _target
@@ -37,6 +40,10 @@ from ndconv._programs.chunks import Chunks
 from ndconv._programs.source import _Writer
 from ndconv._programs.values import Value
 from ndconv._rules import _arguments, _calls
+from ndconv._statistics import covariances as _covariances
+from ndconv._statistics import norms as _norms
+from ndconv._statistics import spectrum as _spectrum
+from ndconv._statistics import squares as _squares
 from ndconv._tensors import borders as _borders
 from ndconv._tensors import execute as _execute
 from ndconv.functional import _conv
@@ -254,6 +261,20 @@ FAULTS: dict[str, tuple[Any, str, str, str]] = {
             ("the dtype", "first.dtype, first.device,", "first.device,"),
         )
     },
+    "a forgotten conjugate in Gram matrices": (
+        _norms, "_norms_by_gram", "columns[..., some].mH", "columns[..., some].mT",
+    ),
+    "a Gram matrix of all groups together": (
+        _norms, "_norms_by_gram", "(inner * outer).sum((1, 2, 3))", "(inner.sum(1) * outer.sum(1)).sum((1, 2))",
+    ),
+    "inner products of what is conjugated twice": (_norms, "_products_by_gradient", "grads.conj() @", "grads @"),
+    "vectors that are samples": (_squares, "square", "(vectors, -1)", "(-1, vectors)"),
+    "sides of a projection exchanged": (_squares, "project", "rows @ responses.mT", "(rows @ responses.mT).flip(-1)"),
+    "lags that count strides": (_lags, "_lags", "dilation * (j - k)", "stride * (j - k)"),
+    "lag 0 left out": (_covariances, "_combinations", "distances >=", "distances >"),
+    "a covariance that is not mirrored": (_covariances, "_place", "if mirrored:", "if False:"),
+    "a diagonal counted twice": (_covariances, "_mirrored", "upper.triu(1)", "upper.triu()"),
+    "ends that a window does not reach": (_lags, "tied", "max(0, -(-start // stride))", "max(0, start // stride)"),
 }  # fmt: skip
 
 
@@ -294,8 +315,24 @@ def _settings_count() -> bool:
         ndconv.set_exact(False)
 
 
+def _stretched_border() -> bool:
+    """Whether a bound knows that a border shows an element three times."""
+    norm = ndconv.curvature.conv1d_operator_norm(torch.ones(1, 1, 1), (1, 4), padding=2, padding_mode="replicate")
+    return norm.upper.item() >= 1.73
+
+
+def _between_frequencies() -> bool:
+    """Whether a bound is above the largest response, which no frequency on the grid has."""
+    weight = torch.tensor([[[1, cmath.exp(1j * math.pi / 32)]]], dtype=torch.complex128)
+    return ndconv.curvature.conv1d_operator_norm(weight, (1, 400)).upper.item() > 1.999
+
+
 # What takes a problem that is not in the matrix, or another processor, and whether it is solved.
 RARE: dict[str, tuple[tuple[Any, str, str, str], Callable[[], bool]]] = {
+    "a border that stretches nothing": (
+        (_spectrum, "bound", "_border(operands) / ", "1.0 / "), _stretched_border,
+    ),
+    "a gap between frequencies forgotten": ((_spectrum, "bound", "math.prod(gaps)", "1.0"), _between_frequencies),
     "the last chunk left out": ((Chunks, "chunks", "if whole < length:", "if False:"), _left_over),
     "constants of one name taken for one": (
         (Builder, "constant", 'name + "_" * sum(each.rstrip("_") == name for each in self.constants)', "name"),

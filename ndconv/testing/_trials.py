@@ -61,8 +61,8 @@ class Trial:
         bias: Whether there is one.
         dtype: Of all operands.
         format: Memory of the operands: ``"contiguous"``, ``"channels_last"``, ``"mixed"`` (the first channels-last, the
-            second contiguous), with ``"gaps"``, ``"turned"`` (the first axis innermost), or ``"repeated"`` along the first
-            axis by a stride of 0.
+            second contiguous), with ``"gaps"``, ``"turned"`` (the first axis innermost), or ``"repeated"`` along the
+            first axis by a stride of 0.
         lowering: How to compute.
         needs: Which operands need a gradient: ``"both"``, ``"first"``, ``"second"`` or none (``"frozen"``).
         transform: What is done to the function besides calling it and taking its gradient.
