@@ -19,6 +19,9 @@ from ndconv._planner.choice import AUTO, FASTEST, Choice, choose
 from ndconv._planner.selection import resolve
 from ndconv._planner.ties import ties
 from ndconv._rules import IntOrInts, Padding
+from ndconv._statistics import covariances, norms
+from ndconv._statistics.operands import Operands
+from ndconv._statistics.prices import Ways
 from ndconv._tensors.dtypes import computed_in, wide_dtype
 from ndconv._tensors.execute import compiled, setting_of, torch_takes_over
 
@@ -159,6 +162,20 @@ class ConvPlan:
         """Kernel, stride, padding with zeros, dilation and groups."""
         return self.convolution.geometry
 
+    @property
+    def statistics(self) -> Statistics:
+        """How the statistics of its gradients would be computed, and why: a mapping that prints itself."""
+        operands, shape = Operands(self.convolution, self.transposed), (self.input_shape, self.output_shape)
+        element = torch.empty((), dtype=getattr(torch, self.dtype), device=self.output.device)
+        source, grad = (element.expand(sizes) for sizes in shape)  # which have no memory
+        pair = operands.ordered(source, grad)
+        ways = (
+            norms.sqnorm_ways(operands, *pair),
+            norms.gram_ways(operands, *pair, *pair),
+            covariances.expand_ways(operands, source),
+        )
+        return Statistics({each.statistic: each for each in ways})
+
     def __format__(self, spec: str) -> str:
         return _formatted(self, spec, (self.output, self.grad_input, self.grad_weight))
 
@@ -173,6 +190,13 @@ class ConvPlan:
             f"profile {self.profile}",
         ]
         return "\n".join([*header, *map(str, (self.output, self.grad_input, self.grad_weight))])
+
+
+class Statistics(dict[str, Ways]):
+    """The ways to each statistic of a convolution's gradients; ``print`` it."""
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self.values()))
 
 
 def _formatted(plan: object, spec: str, slots: Sequence[SlotPlan]) -> str:
@@ -221,7 +245,8 @@ def plan(
 ) -> ConvPlan:
     """Explain what a convolution will run: equations, lowerings and why, matrix products, multiply-adds and memory.
 
-    Modules have a method ``plan(input)`` that does the same with their own arguments.
+    Modules have a method ``plan(input)`` that does the same with their own arguments. ``plan(...).statistics`` tells by
+    which way `ndconv.grad` and `ndconv.curvature` would come to norms and covariances.
 
     Args:
         input: The input or its shape, batched or not.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -13,6 +14,9 @@ from ndconv._fixed import of_convolutions
 from ndconv._rules import Asked
 from ndconv._statistics import spectrum
 from ndconv._statistics.operands import Operands, wide
+
+# Rounding errors of the upper bound, in units of the dtype's epsilon.
+_SLACK = 64
 
 
 class OperatorNorm(NamedTuple):
@@ -30,7 +34,13 @@ class OperatorNorm(NamedTuple):
 
 
 def _operator_norm(
-    asked: Asked, weight: Tensor, input_size: Sequence[int], *, tolerance: float = 1e-3, seed: int = 0
+    asked: Asked,
+    weight: Tensor,
+    input_size: Sequence[int],
+    *,
+    tolerance: float = 1e-3,
+    seed: int = 0,
+    bounded: bool = True,
 ) -> OperatorNorm:
     function = asked.function
     _rules.tensors(function, weight=weight)
@@ -45,8 +55,9 @@ def _operator_norm(
     vector, image = spectrum.estimate(operands, kernel.detach(), tolerance, seed)
     value = spectrum.stretched(operands, kernel, vector, image)
     lower = value.detach()
-    above = spectrum.bound(operands, kernel.detach())
-    return OperatorNorm(value, lower, torch.maximum(lower, lower.new_tensor(above)))
+    slack = 1 + _SLACK * torch.finfo(lower.dtype).eps
+    upper = spectrum.bound(operands, kernel.detach()) * slack if bounded else math.inf
+    return OperatorNorm(value, lower, lower.new_tensor(upper))
 
 
 @of_convolutions(None, False, _operator_norm)
@@ -69,6 +80,8 @@ def convnd_operator_norm() -> None:
         groups: Number of groups.
         tolerance: At which relative residual the iteration ends.
         seed: Of the vector that it starts with.
+        bounded: Whether to find the upper bound, which takes longer than the rest where inputs are small; else it is
+            infinite.
         padding_mode: How the convolution fills its padding.
 
     Returns:

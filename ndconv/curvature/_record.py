@@ -23,6 +23,7 @@ from ndconv._statistics.squares import square
 from ndconv.curvature._covariance import KINDS, Kind, outputs, windows
 
 _OF_WEIGHT, _OF_BIAS = ("weight_sqnorm", "weight_square"), ("bias_sqnorm", "bias_square")
+PER_SAMPLE = "weight_sqnorm", "bias_sqnorm"
 NAMES = (*_OF_WEIGHT, *_OF_BIAS, "input_covariance", "output_covariance")
 
 
@@ -48,8 +49,8 @@ def record(model: Module, *names: str, kind: Kind = "expand", bias: bool = False
         bias: Whether input covariances of modules with a bias have a column for it.
 
     Returns:
-        A context manager whose target is a mapping from names of modules to objects with an attribute for each
-        statistic.
+        A context manager whose target is a mapping from names of modules (the model's own is ``""``) to objects with an
+        attribute for each statistic.
 
     Raises:
         TypeError: If ``model`` is no module.
@@ -61,8 +62,8 @@ def record(model: Module, *names: str, kind: Kind = "expand", bias: bool = False
         >>> model = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.Flatten(), torch.nn.Linear(4 * 6 * 6, 10))
         >>> with record(model, "weight_sqnorm", "bias_sqnorm") as statistics:
         ...     model(torch.rand(8, 1, 8, 8)).square().sum().backward()
-        >>> sum(each.weight_sqnorm + each.bias_sqnorm for each in statistics.values()).shape
-        torch.Size([8])
+        >>> statistics["0"].weight_sqnorm.shape, statistics.sqnorm().shape  # of all layers together
+        (torch.Size([8]), torch.Size([8]))
     """
     if not isinstance(model, Module):
         raise TypeError(f"record: model must be a Module, but is {type(model).__name__}")
@@ -120,6 +121,9 @@ class Statistics(Mapping[str, Statistic]):
 
     def __getitem__(self, name: str) -> Statistic:
         self._settle()
+        if name not in self._found:
+            known = ", ".join(map(repr, self._found)) or "nothing"
+            raise KeyError(f"record: nothing was recorded of {name!r}; recorded was {known}")
         return self._found[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -132,6 +136,17 @@ class Statistics(Mapping[str, Statistic]):
 
     def __repr__(self) -> str:
         return f"Statistics({dict(self)})"
+
+    def sqnorm(self) -> Tensor:
+        """Squared norm of each sample's gradient of all weights and biases of which norms were recorded, ``(batch,)``.
+
+        Raises:
+            RuntimeError: If none was recorded.
+        """
+        found = [vars(each)[name] for each in self.values() for name in PER_SAMPLE if name in vars(each)]
+        if not found:
+            raise RuntimeError(f"record: sqnorm needs one of {', '.join(PER_SAMPLE)}, but recorded was {dict(self)}")
+        return torch.stack(found).sum(0)
 
     def reset(self) -> None:
         """Forget everything: sums start anew."""
