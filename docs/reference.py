@@ -25,6 +25,7 @@ GROUPS: dict[str, tuple[str, str, ModuleType, str]] = {
     ),
     "functional": ("Functions", "", ndconv.functional, ".*"),
     "grad": ("Gradients", "", ndconv.grad, ".*"),
+    "curvature": ("Curvature", "", ndconv.curvature, ".*"),
     "models": (
         "Whole models",
         "All convolutions of a model, in place and back.",
@@ -39,6 +40,34 @@ GROUPS: dict[str, tuple[str, str, ModuleType, str]] = {
     ),
     "lowerings": ("Lowerings of your own", "", ndconv.lowerings, ".*"),
     "testing": ("Testing", "", ndconv.testing, ".*"),
+}
+
+# Where a group has many names: title, a sentence, and which names. A name stands in the first section that takes it.
+SECTIONS: dict[str, tuple[tuple[str, str, str], ...]] = {
+    "grad": (
+        ("Gradients", "What autograd would return, as plain functions.", ".*nd_(input|weight|bias|backward)|Gradients"),
+        (
+            "Norms and products",
+            "What is asked of the weight gradients of single samples, without these gradients.",
+            ".*nd_weight_(sqnorm|dot|gram)",
+        ),
+        ("One, two and three axes", "The same, with the number of axes in the name.", ".*"),
+    ),
+    "curvature": (
+        (
+            "Whole models",
+            "Every convolution and every linear layer of a model, during a forward and backward of your own.",
+            "record|Statistics?",
+        ),
+        ("Covariances", "The factors of K-FAC and the Hessians of GPTQ.", ".*nd_(input|output)_covariance"),
+        (
+            "Squares and projections",
+            "The diagonal of the Fisher matrix, and gradients in another basis.",
+            ".*nd_weight_(square|project)",
+        ),
+        ("Operator norms", "Lipschitz constants of layers, with bounds.", ".*nd_operator_norm|OperatorNorm"),
+        ("One, two and three axes", "The same, with the number of axes in the name.", ".*"),
+    ),
 }
 
 # What every name can get wrong, by pattern. {n} axes, {I} their sizes, {K} a kernel's, {O} those of the output.
@@ -129,6 +158,54 @@ ERRORS: dict[str, tuple[str, ...]] = {
     r"ndconv\.grad\.conv_transposend_backward": (
         "{path}(torch.rand(2, 4, 7, 7), torch.rand(4, 3, 3, 3), torch.rand(2, 3, 7, 7))",
     ),
+    r"ndconv\.grad\.conv[123n]d_weight_sqnorm": (
+        "{path}(torch.rand(2, 3, {I}), (4, 3, {K}), torch.rand(2, 4, {I}))",
+        '{path}(torch.rand(2, 3, {I}), (4, 3, {K}), torch.rand(2, 4, {O}), method="ghost")',
+    ),
+    r"ndconv\.grad\.conv_transpose[123n]d_weight_sqnorm": (
+        "{path}(torch.rand(2, 4, {O}), (4, 3, {K}), torch.rand(2, 3, {O}))",
+    ),
+    r"ndconv\.grad\.conv[123n]d_weight_dot": (
+        "{path}(torch.rand(2, 3, {I}), torch.rand(4, 2, {K}), torch.rand(2, 4, {O}))",
+    ),
+    r"ndconv\.grad\.conv_transpose[123n]d_weight_dot": (
+        "{path}(torch.rand(2, 4, {O}), torch.rand(4, 3, {K}), torch.rand(2, 3, {O}))",
+    ),
+    r"ndconv\.grad\.conv[123n]d_weight_gram": (
+        "x, y = torch.rand(2, 3, {I}), torch.rand(2, 4, {O})\n"
+        "{path}(x, (4, 3, {K}), y, other=(x[..., 1:], y[..., 1:]))",
+    ),
+    r"ndconv\.grad\.conv_transpose[123n]d_weight_gram": (
+        "{path}(torch.rand(2, 4, {O}), (4, 3, {K}), torch.rand(2, 3, {O}))",
+    ),
+    r"ndconv\.curvature\.conv(_transpose)?[123n]d_input_covariance": (
+        "{path}(torch.rand(2, 3, {I}), 3, groups=2)",
+        '{path}(torch.rand(2, 3, {I}), 3, kind="both")',
+    ),
+    r"ndconv\.curvature\.conv[123n]d_output_covariance": ("{path}(torch.rand(2, 3, {O}), groups=2)",),
+    r"ndconv\.curvature\.conv[123n]d_weight_square": (
+        "{path}(torch.rand(2, 3, {I}), (4, 3, {K}), torch.rand(2, 4, {I}))",
+    ),
+    r"ndconv\.curvature\.conv_transpose[123n]d_weight_square": (
+        "{path}(torch.rand(2, 4, {O}), (4, 3, {K}), torch.rand(2, 3, {O}))",
+    ),
+    r"ndconv\.curvature\.conv[123n]d_weight_project": (
+        "x, y = torch.rand(2, 3, {I}), torch.rand(2, 4, {O})\n{path}(x, torch.rand(5, 3, {K}), torch.rand(2, 4), y)",
+    ),
+    r"ndconv\.curvature\.conv_transpose[123n]d_weight_project": (
+        "x, y = torch.rand(2, 4, {O}), torch.rand(2, 3, {I})\n{path}(x, torch.rand(5, 4, {K}), torch.rand(2, 3), y)",
+    ),
+    r"ndconv\.curvature\.conv(_transpose)?[123n]d_operator_norm": (
+        "{path}(torch.rand(4, 4, {K}), (2, 4, {I}))",
+        "{path}(torch.rand(4, 4, {K}), (4, {I}), tolerance=0)",
+    ),
+    r"ndconv\.curvature\.record": (
+        'with {path}(torch.nn.Conv2d(3, 8, 3), "weight_norm"):\n    pass',
+        "layer = torch.nn.Conv2d(3, 8, 3)\n"
+        'with {path}(layer, "weight_sqnorm") as statistics:\n'
+        "    layer(torch.rand(2, 3, 9, 9)).sum().backward()\n"
+        'statistics[""].bias_sqnorm',
+    ),
     r"ndconv\.testing\.Case": ('{path}.parse("3x3")',),
     r"ndconv\.testing\.Trial": ('{path}.parse("n2g1c3d4-k3x2-s2x1-p1.1x0.0-d1x2-i8x5-quickly")',),
 }
@@ -205,6 +282,53 @@ EXAMPLES: dict[str, str] = {
     ),
     r"ndconv\.grad\.conv_transpose[123]d_weight": (
         "x, grad_output = torch.rand(2, 4, {O}), torch.rand(2, 3, {I})\n{path}(x, (4, 3, {K}), grad_output).shape"
+    ),
+    r"ndconv\.grad\.conv[123]d_weight_(sqnorm|gram)": (
+        "x, grad_output = torch.rand(2, 3, {I}), torch.rand(2, 4, {O})\n{path}(x, (4, 3, {K}), grad_output).shape"
+    ),
+    r"ndconv\.grad\.conv[123]d_weight_dot": (
+        "x, vector, grad_output = torch.rand(2, 3, {I}), torch.rand(4, 3, {K}), torch.rand(2, 4, {O})\n"
+        "{path}(x, vector, grad_output).shape"
+    ),
+    r"ndconv\.grad\.conv_transpose[123n]d_weight_(sqnorm|gram)": (
+        "x, grad_output = torch.rand(2, 4, {O}), torch.rand(2, 3, {I})\n{path}(x, (4, 3, {K}), grad_output).shape"
+    ),
+    r"ndconv\.grad\.conv_transpose[123n]d_weight_dot": (
+        "x, vector, grad_output = torch.rand(2, 4, {O}), torch.rand(4, 3, {K}), torch.rand(2, 3, {I})\n"
+        "{path}(x, vector, grad_output).shape"
+    ),
+    r"ndconv\.curvature\.(conv[123]|conv_transpose[123n])d_input_covariance": (
+        "{path}(torch.rand(2, 3, {I}), 3).shape\n{path}(torch.rand(2, 3, {I}), 3, bias=True).shape"
+    ),
+    r"ndconv\.curvature\.conv[123]d_output_covariance": "{path}(torch.rand(2, 4, {O}), groups=2).shape",
+    r"ndconv\.curvature\.conv[123]d_weight_square": (
+        "x, grad_output = torch.rand(2, 3, {I}), torch.rand(2, 4, {O})\n{path}(x, (4, 3, {K}), grad_output).shape"
+    ),
+    r"ndconv\.curvature\.conv_transpose[123n]d_weight_square": (
+        "x, grad_output = torch.rand(2, 4, {O}), torch.rand(2, 3, {I})\n{path}(x, (4, 3, {K}), grad_output).shape"
+    ),
+    r"ndconv\.curvature\.conv[123]d_weight_project": (
+        "x, grad_output = torch.rand(2, 3, {I}), torch.rand(2, 4, {O})\n"
+        "left, right = torch.rand(1, 5, 3, {K}), torch.rand(1, 2, 4)\n"
+        "{path}(x, left, right, grad_output).shape"
+    ),
+    r"ndconv\.curvature\.conv_transpose[123n]d_weight_project": (
+        "x, grad_output = torch.rand(2, 4, {O}), torch.rand(2, 3, {I})\n"
+        "left, right = torch.rand(1, 5, 4, {K}), torch.rand(1, 2, 3)\n"
+        "{path}(x, left, right, grad_output).shape"
+    ),
+    r"ndconv\.curvature\.(conv[123]|conv_transpose[123n])d_operator_norm": (
+        "value, lower, upper = {path}(torch.ones(4, 4, {K}), (4, {I}))\nlower <= value <= upper"
+    ),
+    r"ndconv\.curvature\.OperatorNorm": (
+        'ndconv.curvature.convnd_operator_norm(torch.ones(1, 1, 3), (1, 9), padding=1, padding_mode="circular")'
+    ),
+    r"ndconv\.curvature\.Statistics?": (
+        "model = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU())\n"
+        'with ndconv.curvature.record(model, "weight_sqnorm", "input_covariance") as statistics:\n'
+        "    model(torch.rand(2, 3, 9, 9)).sum().backward()\n"
+        "statistics\n"
+        'statistics["0"].weight_sqnorm.shape'
     ),
     r"ndconv\.testing\.(Matrix|examine_all|Examined|Outcome)": (
         "from ndconv.testing import examine_all, matrix\n"
@@ -309,6 +433,19 @@ def names(group: str) -> dict[str, Any]:
     return {f"{module.__name__}.{name}": value for name, value in found.items() if not inspect.ismodule(value)}
 
 
+def _tables(group: str) -> str:
+    """The names of a group, in one table or in the group's sections."""
+    left, text = [path.rsplit(".", 1)[1] for path in names(group)], ""
+    for title, sentence, pattern in SECTIONS.get(group, (("", "", ".*"),)):
+        taken = [name for name in left if re.fullmatch(pattern, name)]
+        left = [name for name in left if name not in taken]
+        if title:  # functions before classes, and convolutions before transposed ones
+            taken.sort(key=lambda name: (name[0].isupper(), name.replace("_transpose", "~")))
+        text += f"{title}\n{'-' * len(title)}\n\n{sentence}\n\n" if title else ""
+        text += ".. autosummary::\n   :nosignatures:\n\n" + "".join(f"   {name}\n" for name in taken) + "\n"
+    return text
+
+
 def write(folder: Path) -> None:
     """Write all pages anew; Sphinx sees a change of times only where the text has changed."""
     shutil.rmtree(folder, ignore_errors=True)
@@ -316,11 +453,10 @@ def write(folder: Path) -> None:
     for group, (title, text, module, _) in GROUPS.items():
         listed = names(group)
         introduction = text or f".. automodule:: {module.__name__}"
-        rows = "\n".join(f"   {path.rsplit('.', 1)[1]}" for path in listed)
         pages = "\n".join(f"   {path}" for path in listed)
         (folder / f"{group}.rst").write_text(
             f"{title}\n{'=' * len(title)}\n\n{introduction}\n\n.. currentmodule:: {module.__name__}\n\n"
-            f".. autosummary::\n   :nosignatures:\n\n{rows}\n\n.. toctree::\n   :hidden:\n\n{pages}\n"
+            f"{_tables(group)}\n.. toctree::\n   :hidden:\n\n{pages}\n"
         )
         for path, value in listed.items():
             (folder / f"{path}.rst").write_text(_page(path, value))

@@ -73,7 +73,8 @@ norms = sum(value.flatten(1).square().sum(1) for value in gradients.values()).sq
 print(f"median {norms.median():.3f}, largest {norms.max():.3f}")
 
 # %%
-# A clipped step, as differential privacy takes it: no sample may pull by more than the median.
+# A clipped step, as differential privacy takes it: no sample may pull by more than the median. Where norms are all that
+# is wanted, :doc:`/guides/private_training` has them without the gradients.
 
 factors = (norms.median() / norms).clamp(max=1)
 clipped = {
