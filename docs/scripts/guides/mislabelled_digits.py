@@ -50,7 +50,7 @@ for _ in range(5):
 with record(model, "weight_sqnorm", "bias_sqnorm") as statistics:
     losses = F.cross_entropy(model(images), given, reduction="none")
     losses.sum().backward()
-norms = sum(s.weight_sqnorm + s.bias_sqnorm for s in statistics.values()).sqrt()
+norms = statistics.sqnorm().sqrt()
 
 is_flipped = torch.zeros(len(given), dtype=torch.bool)
 is_flipped[flipped] = True

@@ -19,7 +19,7 @@ def clipped_step(model, images, labels, bound):
     with record(model, "weight_sqnorm", "bias_sqnorm") as statistics:
         losses = F.cross_entropy(model(images), labels, reduction="none")
         torch.autograd.grad(losses.sum(), images, retain_graph=True)
-    squares = sum(s.weight_sqnorm + s.bias_sqnorm for s in statistics.values())
+    squares = statistics.sqnorm()
     factors = (bound / squares.sqrt()).clamp(max=1)
     (factors * losses).sum().backward()
 
