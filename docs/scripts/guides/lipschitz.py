@@ -85,7 +85,7 @@ def network():
     )
 
 
-def norms(model, tolerance):
+def norms(model, **options):
     """Values and upper bounds of all layers."""
     sizes = iter([(1, 8, 8), (8, 8, 8), (16, 4, 4)])
     found = []
@@ -94,7 +94,7 @@ def norms(model, tolerance):
             how = layer.stride, layer.padding, layer.dilation, layer.groups
             size = next(sizes)
             found.append(
-                conv2d_operator_norm(layer.weight, size, *how, tolerance=tolerance)[::2]
+                conv2d_operator_norm(layer.weight, size, *how, **options)[::2]
             )
         elif isinstance(layer, torch.nn.Linear):
             norm = torch.linalg.matrix_norm(layer.weight, 2)
@@ -110,7 +110,7 @@ def trained(penalty, steps=100):
         chosen = train[torch.randint(len(train), (128,))]
         loss = F.cross_entropy(model(images[chosen]), labels[chosen])
         if penalty:
-            values, _ = norms(model, tolerance=0.05)
+            values, _ = norms(model, tolerance=0.05, bounded=False)
             loss = loss + penalty * (values - 1).relu().square().sum()
         optimizer.zero_grad()
         loss.backward()
