@@ -93,9 +93,7 @@ def norms(model, **options):
         if isinstance(layer, torch.nn.Conv2d):
             how = layer.stride, layer.padding, layer.dilation, layer.groups
             size = next(sizes)
-            found.append(
-                conv2d_operator_norm(layer.weight, size, *how, **options)[::2]
-            )
+            found.append(conv2d_operator_norm(layer.weight, size, *how, **options)[::2])
         elif isinstance(layer, torch.nn.Linear):
             norm = torch.linalg.matrix_norm(layer.weight, 2)
             found.append((norm, norm))
