@@ -74,22 +74,22 @@ def test_worked_example() -> None:
 
 def test_nanoseconds_are_those_of_each_step() -> None:
     """Of steps that are written down here, one of each kind."""
-    rate = ProductRate(multiply_add=0.5, narrow=7.0, read=0.25, written=0.125, each=100.0, start=30.0)
+    rate = ProductRate(multiply_add=2.0, narrow=9.0, vector=4.0, read=0.25, written=0.125, each=100.0, start=30.0)
     rates = replace(
         RATES, products={"float64": {"blas": rate, "batch": rate}}, call=1000.0, view=10.0, cached=0.25, streamed=0.5,
-        cache=2**20, row=3.0, block=5.0, apart=9.0, fresh=2.0, large=2**22,
+        cache=2**20, row=90.0, block=5.0, apart=9.0, fresh=2.0, large=2**22,
     )  # fmt: skip
     builder = Builder(ROOMY._replace(rates=rates), prices=True)
     a, c = builder.operand("a", (10, 20), None, "float64"), builder.operand("c", (20, 30), None, "float64")
     made = builder.call("f", (10, 30), a, c, work=Work(None, Product(1, 10, 20, 30, "blas")))
-    product = 1000 + 0.5 * 6000 + 0.25 * 40 * 20 + 0.125 * 300 + 30
+    product = 1000 + 2 * 6000 + 0.25 * 40 * 20 + 0.125 * 300 + 30
     for _ in builder.each(7, "n"):
         builder.change("g", made, a[:, :10], c, work=Work(Copied.plain(300), Product(3, 10, 20, 4, "batch")))
-    narrow = 1000 + 10 + 3 * (7 * 200 + 0.25 * 14 * 20 + 0.125 * 40) + 2 * 100 + 30
-    again = 300 * 8 * 0.25 + (3 + 5) / 2
+    narrow = 1000 + 10 + 3 * (9 * 200 + 0.25 * 14 * 20 + 0.125 * 40) + 2 * 100 + 30
+    again = 300 * 8 * 0.25 + 5 / 2
     builder.change("h", made.mT, work=Work(Copied(300, 10, 30, 2), calls=2))
-    once = 2000 + 10 + 300 * (8 * 0.5 + 3 / 20 + 2 * 5 / 60)
-    builder.change("h", made, work=Work(Copied.plain(300)._replace(apart=True)))
+    once = 2000 + 10 + 300 * (90 / 20 + 2 * 5 / 60)  # starting on a row takes longer than moving its bytes
+    builder.change("h", made, work=Work(Copied.plain(300)._replace(apart=1)))
     apart = 1000 + 300 * 9 + 5 / 2
     found = price(builder, made)
     assert found.nanoseconds == pytest.approx(product + 7 * (narrow + again) + once + apart)
@@ -121,8 +121,44 @@ def test_gaps_and_short_rows_take_longer() -> None:
         )
     ]  # fmt: skip
     assert times == sorted(times)
-    assert RATES.moving(Copied.plain(1000)._replace(apart=True), "float32") > 2 * times[0]
-    assert RATES.moving(Copied.plain(1000), "float32", again=True) < times[0]
+    assert RATES.moving(Copied.plain(1000)._replace(apart=1), "float32") > 2 * times[0]
+    gaps = [RATES.moving(Copied.plain(1000)._replace(apart=apart), "float64") for apart in (1, 4, 8, 16)]
+    assert gaps[0] < gaps[1] < gaps[2] == gaps[3]  # no more is moved than lines
+
+
+def test_what_fits_a_cache_is_moved_faster_once_more() -> None:
+    cache = RATES.cache
+    first, *again = (
+        RATES.moving(Copied.plain(1000), "float32", size) for size in (0, 1, cache, 2 * cache, 100 * cache)
+    )
+    assert again[0] == again[1] < again[2] < again[3] < first
+
+
+def test_a_loop_touches_all_buffers_of_its_steps() -> None:
+    """All of a buffer, however little of it each time; a loop inside has its own."""
+
+    def nanoseconds(elements: int) -> float:
+        builder = Builder(ROOMY, prices=True)
+        x, y = (builder.operand(name, (elements,), None, "float32") for name in "xy")
+        for _ in builder.each(3, "n"):
+            builder.change("f", y, work=Work(Copied.plain(0)))
+            for _ in builder.each(5, "m"):
+                builder.change("g", x[:1000], work=Work(Copied.plain(1000)))
+        return price(builder, x).nanoseconds
+
+    fits = RATES.cache // 4
+    assert nanoseconds(2000) == nanoseconds(fits) < nanoseconds(2 * fits)
+
+
+def test_products_take_no_less_than_moving_what_they_read() -> None:
+    """A vector and a matrix have no element that is used twice."""
+    builder = Builder(ROOMY, prices=True)
+    a, c = builder.operand("a", (1, 1000), None, "float64"), builder.operand("c", (1000, 1000), None, "float64")
+    one = Product(1, 1, 1000, 1000, "blas")
+    made = builder.call("f", (1, 1000), a, c, work=Work(None, one))
+    least = RATES.moving(Copied.plain(one.elements), "float64")
+    assert price(builder, made).nanoseconds == RATES.call + max(least, RATES.multiplying(one, "float64"))
+    assert RATES.multiplying(one, "float64") > RATES.products["float64"]["blas"].vector * 10**6
 
 
 def test_copies_are_told_by_their_rows_and_gaps() -> None:
@@ -131,8 +167,8 @@ def test_copies_are_told_by_their_rows_and_gaps() -> None:
     assert moved(x) == Copied(480, 240, 240)
     assert moved(x[:, :, :8]) == Copied(192 + 192, 8, 192, 2)
     assert moved(x[:, :3, :8]) == Copied(96 + 96, 8, 24, 3)
-    assert moved(x.transpose(1, 2)) == Copied(480, 6, 60, 3, apart=True)
-    assert moved(x[:, :, ::2]) == Copied(240, 120, 120, 1, apart=True)
+    assert moved(x.transpose(1, 2)) == Copied(480, 6, 60, 3, apart=1)
+    assert moved(x[:, :, ::2]) == Copied(240, 120, 120, 1, apart=2)
     # torch goes along the rows of what is written.
     assert moved(x, x.transpose(0, 1).contiguous().transpose(0, 1)) == Copied(480, 10, 40, 3)
 

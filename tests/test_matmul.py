@@ -26,8 +26,10 @@ from tests.programs import RATES, recorded, run
 
 CASES = [case for overlap in (True, False) for case in sample(12, (0, 1, 2, 3), seed=7, overlap=overlap)]
 # Rates by which oneDNN gets every product that it can take, and none.
-QUICK = replace(RATES, products={"float32": {**RATES.products["float32"], "onednn": ProductRate(0, 0, 0, 0, 0, -1e9)}})
-SLOW = replace(RATES, products={"float32": {**RATES.products["float32"], "onednn": ProductRate(0, 0, 0, 0, 0, 1e9)}})
+QUICK = replace(
+    RATES, products={"float32": {**RATES.products["float32"], "onednn": ProductRate(0, 0, 0, 0, 0, 0, -1e9)}}
+)
+SLOW = replace(RATES, products={"float32": {**RATES.products["float32"], "onednn": ProductRate(0, 0, 0, 0, 0, 0, 1e9)}})
 ONEDNN, BLAS = Target("cpu", 256 * 2**20, QUICK, onednn=True), Target("cpu", 256 * 2**20, QUICK)
 HAS_ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
@@ -129,7 +131,7 @@ def test_who_multiplies(products: list[tuple[Tensor, Tensor]]) -> None:
     blas = RATES.multiplying(Product(2, 5, 7, 6, "batch"), "float32") + RATES.call
     copies = RATES.moving(Copied.plain(2 * 5 * 6), "float32") + RATES.call
     for start, number in ((blas / 2 - copies - RATES.call + 1, 0), (blas / 2 - copies - RATES.call - 1, 2)):
-        onednn = ProductRate(0, 0, 0, 0, 0, start)
+        onednn = ProductRate(0, 0, 0, 0, 0, 0, start)
         products_of = {"float32": {**RATES.products["float32"], "onednn": onednn}}
         matmul(first, second, ONEDNN._replace(rates=replace(RATES, products=products_of)))
         assert len(products) == number

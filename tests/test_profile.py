@@ -182,7 +182,7 @@ def test_the_command(kept: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest
 
 
 def test_a_fit_finds_the_rates_that_times_are_made_of() -> None:
-    rate = ProductRate(0.02, 0.0, 0.1, 0.05, 40.0, 3000.0)
+    rate = ProductRate(0.02, 0.0, 0.0, 0.1, 0.05, 40.0, 3000.0)
     for shapes in (_calibration._ONE, _calibration._SEVERAL):
         products = [Product(*shape, "blas") for shape in shapes]
         found = _calibration._fitted(products, [rate.nanoseconds(product) for product in products])

@@ -16,16 +16,18 @@ from ndconv._programs.steps import Product
 
 # A thing is run so often, or until so many seconds have gone by; the least time counts.
 _RUNS, _SECONDS = 30, 0.04
-# Shapes of products: square, a long sum, thin, a short sum, small; and of batches. The last of each is narrow.
+# Shapes of products: square, a long sum, thin, a short sum, small; and of batches.
 _ONE = (
     (1, 384, 384, 384), (1, 64, 8192, 64), (1, 32, 27, 4096), (1, 4, 512, 2048), (1, 64, 8, 16384), (1, 64, 576, 784),
-    (1, 8, 72, 4096), (1, 512, 512, 49), (1, 16, 48, 16000), (1, 8, 8, 8), (1, 64, 8192, 6),
+    (1, 8, 72, 4096), (1, 512, 512, 49), (1, 16, 48, 16000), (1, 8, 8, 8),
 )  # fmt: skip
 _SEVERAL = (
-    (64, 16, 64, 64), (256, 8, 16, 16), (4, 64, 576, 784), (4, 8, 72, 4096), (128, 1, 9, 784), (128, 1, 784, 9),
-    (32, 4, 36, 1568), (64, 1, 27, 672), (256, 1, 3, 1333), (16, 48, 1024, 34), (2, 4, 4, 4), (128, 1, 2048, 1),
-    (128, 1, 961, 14),
+    (64, 16, 64, 64), (256, 8, 16, 16), (4, 64, 576, 784), (4, 8, 72, 4096), (32, 4, 36, 1568), (16, 48, 1024, 34),
+    (2, 4, 4, 4), (64, 4, 27, 672), (128, 2, 9, 784), (32, 16, 8, 2048),
 )  # fmt: skip
+# Those of a vector and a matrix, and narrow ones.
+_VECTOR = {"blas": (1, 1, 512, 784), "batch": (128, 1, 49, 196), "onednn": (1, 1, 512, 784)}
+_NARROW = {"blas": (1, 64, 8192, 6), "batch": (128, 1, 961, 14), "onednn": (1, 64, 8192, 6)}
 _DTYPES = "float32", "float64", "bfloat16", "float16"
 _SIZES = tuple(2**power for power in range(18, 28))
 """Bytes of buffers that are copied and asked for."""
@@ -79,10 +81,11 @@ def _moving(device: torch.device) -> Iterator[tuple[str, float]]:
         anew[size] = _least(partial(_filled, size // 4, device), device) / size
         del source, target
     cached, filled = sorted(there.values())[len(there) // 4], min(anew.values())
-    cache = max(size for size, each in there.items() if each <= _MORE * cached)
+    # Half of it is left to what passes by.
+    cache = max(size for size, each in there.items() if each <= _MORE * cached) // 2
     yield "cached", cached
     yield "cache", cache
-    whole = torch.zeros(max(_SIZES[-1] // 4, cache), device=device)  # four times the bytes
+    whole = torch.zeros(max(_SIZES[-1] // 4, 2 * cache), device=device)  # four times the bytes
 
     part = 2**17
     starts = range(part, whole.numel() - 2 * part, 2 * part)
@@ -97,14 +100,13 @@ def _moving(device: torch.device) -> Iterator[tuple[str, float]]:
     yield "large", min((size for size, each in anew.items() if each > _MANY * filled), default=2 * _SIZES[-1])
     yield "fresh", max(anew.values()) - filled
     yield "apart", streaming(whole[:part], 2)
+    # Short rows, where bytes take no time; one more axis is what sets rows of rows apart.
     rows, blocks = (
-        max(0.0, streaming(whole.as_strided(shape, strides)) - plain)
-        for shape, strides in (((part // 16, 16), (24, 1)), ((part // 64, 8, 8), (120, 12, 1)))
+        _least(partial(whole.as_strided(shape, strides).copy_, whole[-part:].view(shape)), device, part // 4)
+        for shape, strides in (((part // 4, 4), (6, 1)), ((part // 16, 4, 4), (32, 6, 1)))
     )
-    # An element is counted when it is read and when it is written.
-    row = 2 * 16 * rows
-    yield "row", row
-    yield "block", max(0.0, 2 * 64 * blocks - 8 * row) / 3
+    yield "row", rows
+    yield "block", max(0.0, 4 * (blocks - rows)) / 3
 
 
 def _filled(elements: int, device: torch.device) -> Tensor:
@@ -120,13 +122,17 @@ def _products(dtype: str, device: torch.device, call: float) -> dict[str, Produc
         ("onednn", _ONE, _linear),
     ):
         # Long sums are gradients of weights, which multiply a transposed matrix.
-        *others, last = [Product(*shape, library, by_columns=shape[2] > shape[3]) for shape in shapes]
-        products = [*others, last._replace(by_columns=False)]
+        products = [Product(*shape, library, by_columns=shape[2] > shape[3]) for shape in shapes]
+        vector, narrow = (Product(*shapes[library], library) for shapes in (_VECTOR, _NARROW))
         try:
-            times = [max(1.0, _timed(multiply, product, dtype, device) - call) for product in products]
+            *times, by_vector, by_narrow = (
+                max(1.0, _timed(multiply, product, dtype, device) - call) for product in (*products, vector, narrow)
+            )
         except (AttributeError, NotImplementedError, RuntimeError):
             continue
-        found[library] = _fitted(products, times)
+        found[library] = _fitted(products, times)._replace(
+            vector=by_vector / vector.multiply_adds, narrow=by_narrow / (narrow.number * narrow.rows * narrow.terms)
+        )
     if "blas" in found:
         found["blas"] = found["blas"]._replace(each=_looped(dtype, device))
     return found
@@ -156,16 +162,14 @@ def _linear(first: Tensor, second: Tensor) -> Tensor:
 
 def _fitted(products: Sequence[Product], times: Sequence[float]) -> ProductRate:
     """The rate that comes nearest to all times, each by its share; no part of it is negative."""
-    (*others, last), (*taken, longest) = products, times
-    narrow = longest / (last.number * last.rows * last.terms)
-    names = [name for name in ProductRate._fields if name != "narrow"]
+    names = [name for name in ProductRate._fields if name not in ("narrow", "vector")]
     parts = [ProductRate(*(float(each == name) for each in ProductRate._fields)) for name in names]
-    rows = [[part.nanoseconds(product) / each for part in parts] for product, each in zip(others, taken, strict=True)]
+    rows = [[part.nanoseconds(product) / each for part in parts] for product, each in zip(products, times, strict=True)]
     wanted, kept = torch.ones(len(rows), 1, dtype=torch.float64), list(range(len(parts)))
     while True:
         matrix = torch.tensor(rows, dtype=torch.float64)[:, kept]
         solution = torch.linalg.lstsq(matrix, wanted, driver="gelsd").solution[:, 0].tolist()
         if min(solution) >= 0:
-            found = dict.fromkeys(names, 0.0) | {names[part]: each for part, each in zip(kept, solution, strict=True)}
-            return ProductRate(narrow=narrow, **found)
+            found = {names[part]: each for part, each in zip(kept, solution, strict=True)}
+            return ProductRate(**{**dict.fromkeys(ProductRate._fields, 0.0), **found})
         kept.pop(solution.index(min(solution)))

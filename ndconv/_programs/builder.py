@@ -453,7 +453,7 @@ def _contracted(equation: str, first: Value, second: Value) -> tuple[Ints, Produ
 
 def _gathered(value: Value, times: int = 1) -> Copied:
     """What copying element by element takes, as torch's `flip` and `index_select` do; these so many times as long."""
-    return Copied.plain(2 * times * value.numel())._replace(apart=True)
+    return Copied.plain(2 * times * value.numel())._replace(apart=1)
 
 
 def _arguments(arguments: Sequence[Any], keywords: dict[str, Any]) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from ndconv._programs.steps import Copied
 from ndconv._programs.values import Place, Value, contiguous_strides, merged, view_strides
 
@@ -31,8 +33,13 @@ def moved(source: Value, target: Value | None = None) -> Copied:
     *_, second, first = [(1, 1, 1)] * 2 + runs
     row, step, other = first
     distinct = min(source.numel(), source.variable.elements)
-    apart = step not in (0, 1) or other != 1
-    return Copied(source.numel() + distinct, row, row * second[0], len(runs), apart)
+    apart = max(_nearest(step for _, step, _ in runs), _nearest(step for _, _, step in runs))
+    return Copied(source.numel() + distinct, row, row * second[0], len(runs), apart * (step > 1 or other != 1))
+
+
+def _nearest(steps: Iterable[int]) -> int:
+    """How far apart elements are at least, by the strides of all axes."""
+    return min((step for step in steps if step), default=1)
 
 
 def bare(value: Value, lead: int) -> Value:

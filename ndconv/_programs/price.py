@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from ndconv._programs.builder import Builder
 from ndconv._programs.lifetimes import last_uses, positions
-from ndconv._programs.steps import Change, Make, Product, Repeat, Step, operands, walk
+from ndconv._programs.rates import Rates
+from ndconv._programs.steps import Change, Copied, Make, Product, Repeat, Step, operands, walk
 from ndconv._programs.values import ITEMSIZES, Value, Variable
 
 
@@ -37,6 +38,8 @@ def price(builder: Builder, result: Value) -> Cost:
     """The cost of what a builder has recorded, at the rates of its target."""
     rates, nanoseconds = builder.target.rates, 0.0
     moved = calls = adds = 0
+    touched: dict[Step, int] = {}
+    _touched(builder.steps, touched)
     products: Counter[Product] = Counter()
     for times, step in walk(builder.steps):
         if isinstance(step, Repeat):
@@ -46,10 +49,10 @@ def price(builder: Builder, result: Value) -> Cost:
         taken = work.calls * rates.call + sum(not each.is_whole for each in read) * rates.view
         calls += times * work.calls
         if work.copied:
-            taken += rates.moving(work.copied, dtype, again=times > 1)
+            taken += rates.moving(work.copied, dtype, touched.get(step, 0))
             moved += times * work.copied.elements * ITEMSIZES[dtype]
         if work.product:
-            taken += rates.multiplying(work.product, dtype)
+            taken += _multiplying(rates, work.product, dtype, touched.get(step, 0))
             adds += times * work.product.multiply_adds
             moved += times * work.product.elements * ITEMSIZES[dtype] * (not work.copied)
             products[work.product._replace(number=1)] += times * work.product.number
@@ -57,6 +60,31 @@ def price(builder: Builder, result: Value) -> Cost:
         taken += rates.fresh * sum(size for size in buffers if size >= rates.large)
         nanoseconds += times * taken
     return Cost(adds, moved, workspace(builder, result), _text(products), calls, nanoseconds)
+
+
+def _multiplying(rates: Rates, product: Product, dtype: str, touched: int) -> float:
+    """What products take: no less than moving all that they read and write."""
+    if product.library is None:
+        return 0.0
+    return max(rates.multiplying(product, dtype), rates.moving(Copied.plain(product.elements), dtype, touched))
+
+
+def _touched(steps: Sequence[Step], found: dict[Step, int], *, again: bool = False) -> set[Variable]:
+    """The buffers that steps read and write; those of a loop are added up in bytes for each step that is in it.
+
+    What a step moves is in a cache when it is run again, as far as all that was touched meanwhile fits there.
+    """
+    buffers: set[Variable] = set()
+    for step in steps:
+        if isinstance(step, Repeat):
+            buffers |= _touched(step.steps, found, again=True)
+        buffers.update(value.variable for value in operands(step))
+        if isinstance(step, Make):
+            buffers.add(step.target)
+    if again:
+        size = sum(each.bytes for each in buffers)
+        found.update((step, size) for step in steps)
+    return buffers
 
 
 def _text(products: Mapping[Product, int]) -> str:

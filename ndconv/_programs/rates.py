@@ -9,6 +9,9 @@ from typing import NamedTuple
 from ndconv._programs.steps import Copied, Product
 from ndconv._programs.values import ITEMSIZES, REAL, wide_dtype
 
+_LINE = 64
+"""Bytes that a cache holds or lets go at once."""
+
 
 class ProductRate(NamedTuple):
     """What a library's matrix products in one dtype take, in nanoseconds.
@@ -17,6 +20,7 @@ class ProductRate(NamedTuple):
         multiply_add: Each.
         narrow: Those of one row and one term at least, however few columns there are, if rows of the second operand lie
             side by side.
+        vector: Each where the first operand has one row or the second one column, reading all there is included.
         read: For every element of an operand.
         written: For every element of the result.
         each: For every further product of a batch, or of those that torch multiplies one after the other.
@@ -25,6 +29,7 @@ class ProductRate(NamedTuple):
 
     multiply_add: float
     narrow: float
+    vector: float
     read: float
     written: float
     each: float
@@ -33,15 +38,17 @@ class ProductRate(NamedTuple):
     def nanoseconds(self, product: Product) -> float:
         """What so many products take."""
         number, rows, terms, columns, _, by_columns = product
-        one = max(self.multiply_add * columns, 0.0 if by_columns else self.narrow) * rows * terms
-        one += self.read * (rows + columns) * terms + self.written * rows * columns
+        vector = 1 in (rows, columns)
+        each = self.vector if vector else self.multiply_add
+        one = max(each * columns, 0.0 if by_columns else self.narrow) * rows * terms
+        if not vector:
+            one += self.read * (rows + columns) * terms + self.written * rows * columns
         return number * one + (number - 1) * self.each + self.start
 
     def complex(self) -> ProductRate:
         """The rate of complex products: four, of elements of two numbers."""
-        return ProductRate(
-            4 * self.multiply_add, 4 * self.narrow, 2 * self.read, 2 * self.written, self.each, self.start
-        )
+        times = 4, 4, 4, 2, 2, 1, 1
+        return ProductRate(*(factor * rate for factor, rate in zip(times, self, strict=True)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +60,7 @@ class Rates:
             and ``"onednn"`` one.
         call: Starting an operation.
         view: Making a view for it.
-        cached: Moving a byte once more, where a cache holds it.
+        cached: Moving a byte once more, where a cache holds it. What is touched meanwhile may not fit: then a share is.
         streamed: Moving a byte for the first time.
         cache: How many bytes a cache holds.
         row: Starting on a row of elements that lie side by side.
@@ -96,10 +103,13 @@ class Rates:
         found = self.libraries(dtype) or self.libraries("float32")
         return found[product.library].nanoseconds(product)
 
-    def moving(self, copied: Copied, dtype: str, *, again: bool = False) -> float:
-        """What it takes to move elements, for the first time or once more."""
+    def moving(self, copied: Copied, dtype: str, touched: int = 0) -> float:
+        """What it takes to move elements: for the first time, or once more with so many bytes touched meanwhile."""
         elements, row, block, axes, apart = copied
-        cached = again and elements * ITEMSIZES[dtype] <= 2 * self.cache  # as it may be read and written
-        each = ITEMSIZES[dtype] * (self.cached if cached else self.streamed)
-        each = max(each, self.apart) if apart else each + self.row / (2 * max(1, row))
+        held, size = min(1.0, self.cache / touched) if touched else 0.0, ITEMSIZES[dtype]
+        byte = held * self.cached + (1.0 - held) * self.streamed
+        if apart:  # one side moves what lies between elements too, up to a line of the cache
+            each = max(byte * (size + max(size, min(_LINE, size * apart))) / 2, self.apart)
+        else:
+            each = max(byte * size, self.row / (2 * max(1, row)))
         return elements * (each + axes * self.block / (2 * max(1, block)))

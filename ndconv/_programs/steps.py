@@ -24,14 +24,14 @@ class Copied(NamedTuple):
         row: How many lie side by side where they come from and where they go to, or as far apart from one to the next.
         block: How many are in such rows as have one gap between them.
         axes: How many axes there are when those are merged that can be.
-        apart: Whether those of a row have gaps on either side.
+        apart: How far apart the nearest are if those of a row have gaps on either side, where these are wider; else 0.
     """
 
     elements: int
     row: int
     block: int
     axes: int = 1
-    apart: bool = False
+    apart: int = 0
 
     @classmethod
     def plain(cls, elements: int) -> Copied:
