@@ -74,13 +74,15 @@ class Meter:
 
     def copies(self, elements: float, row: int, *, times: float = 1, again: bool = False) -> None:
         """Copies of so many elements, written in rows; each is read and written."""
-        copied = Copied(2 * int(elements), max(1, row), max(1, row))
-        self.nanoseconds += times * (self.rates.call + self.rates.moving(copied, self.setting.dtype, again=again))
+        self._moved(Copied(2 * int(elements), max(1, row), max(1, row)), times, again)
 
     def passes(self, elements: float, *, times: float = 1) -> None:
-        """Reading so many elements that a cache holds."""
-        copied = Copied.plain(int(elements))
-        self.nanoseconds += times * (self.rates.call + self.rates.moving(copied, self.setting.dtype, again=True))
+        """Reading so many elements that were made just before."""
+        self._moved(Copied.plain(int(elements)), times, True)
+
+    def _moved(self, copied: Copied, times: float, again: bool) -> None:
+        touched = copied.elements * self.itemsize if again else 0
+        self.nanoseconds += times * (self.rates.call + self.rates.moving(copied, self.setting.dtype, touched))
 
     def products(self, number: int, rows: int, terms: int, columns: int, *, times: float = 1) -> None:
         """Batches of matrix products."""
