@@ -175,7 +175,9 @@ DOCUMENTED = {
 }
 
 
-@pytest.mark.parametrize("name", [name for name in ndconv.functional.__all__ if re.fullmatch(r"conv(_transpose)?.d", name)])
+@pytest.mark.parametrize(
+    "name", [name for name in ndconv.functional.__all__ if re.fullmatch(r"conv(_transpose)?.d", name)]
+)
 def test_functions_take_torchs_arguments(name: str) -> None:
     theirs: dict[str, Any] = {}
     exec(f"def function{DOCUMENTED[name[:-2]]}: ...", theirs)

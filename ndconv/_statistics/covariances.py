@@ -75,32 +75,29 @@ def outer(matrices: Tensor) -> Tensor:
     Returns:
         ``(g, a, a)``.
     """
-    joined = matrices.permute(1, 2, 0, 3).flatten(2)
-    return _mirrored(_upper(joined))
+    total = matrices.new_zeros(matrices.shape[1], matrices.shape[2], matrices.shape[2])
+    _add_outer(total, matrices)
+    return _mirrored(total)
 
 
 def outputs(source: Tensor, groups: int) -> Tensor:
     """The covariance of a gradient ``(n, g*d, *O)``, positions summed like samples: ``(g, d, d)``."""
-    count = source.shape[1] // groups
-    space = math.prod(source.shape[2:])
-    each = source.shape[1] * space * wide(source[:0]).element_size()
+    count, space = source.shape[1] // groups, math.prod(source.shape[2:])
     total = wide(source[:0]).new_zeros(groups, count, count)
-    for some in blocks(len(source), 2 * each):
-        total += outer(wide(source[some]).reshape(-1, groups, count, space))
-    return total
+    for some in blocks(len(source), 2 * source.shape[1] * space * total.element_size()):
+        _add_outer(total, wide(source[some]).reshape(-1, groups, count, space))
+    return _mirrored(total)
 
 
 def _slice(run: range) -> slice:
     return slice(run.start, run.start + run.step * (len(run) - 1) + 1, run.step) if run else slice(0, 0)
 
 
-def _upper(joined: Tensor) -> Tensor:
-    """``V @ V^H`` of ``(g, a, p)`` on and above the diagonal, and in some places below."""
-    count = joined.shape[1]
-    result = joined.new_empty(joined.shape[0], count, count)
-    for some in _parts(count):
-        result[:, some, some.start :] = joined[:, some] @ joined[:, some.start :].mH
-    return result
+def _add_outer(total: Tensor, matrices: Tensor) -> None:
+    """Add ``sum over n of V_n @ V_n^H`` on and above the diagonal, and in some places below."""
+    joined = matrices.permute(1, 2, 0, 3).flatten(2)
+    for some in _parts(joined.shape[1]):
+        total[:, some, some.start :].baddbmm_(joined[:, some], joined[:, some.start :].mH)
 
 
 def _parts(count: int) -> list[slice]:
@@ -109,8 +106,10 @@ def _parts(count: int) -> list[slice]:
 
 
 def _mirrored(upper: Tensor) -> Tensor:
-    """A matrix that is its own adjoint, from what is on and above its diagonal."""
-    return upper.triu() + upper.triu(1).mH
+    """A matrix that is its own adjoint, from what is on and above its diagonal, in place."""
+    for some in _parts(upper.shape[1]):
+        upper[:, some.stop :, some] = upper[:, some, some.stop :].mH
+    return upper
 
 
 def _share(count: int) -> float:
@@ -170,12 +169,11 @@ def _combinations(operands: Operands) -> Iterator[Combination]:
 
 def _by_columns(operands: Operands, source: Tensor) -> Tensor:
     groups, window = operands.geometry.groups, _window(operands, source)
-    each = groups * window * operands.results * wide(source[:0]).element_size()
     total = wide(source[:0]).new_zeros(groups, window, window)
-    for some in blocks(len(source), each):
+    for some in blocks(len(source), groups * window * operands.results * total.element_size()):
         part = source[some]
         columns = operands.shares(wide(part)) if operands.transposed else operands.windows(operands.framed(part))
-        total += _upper(columns.permute(1, 2, 0, 3).flatten(2))
+        _add_outer(total, columns)
     return _mirrored(total)
 
 
@@ -195,10 +193,13 @@ def _by_lags(operands: Operands, source: Tensor) -> Tensor:
         for combination, total in zip(combinations, sums, strict=True):
             _add(image, combination, total)
 
-    result = empty.new_zeros(groups, channels, *kernel, channels, *kernel)
+    # Blocks of channels are written whole, and put in order in one copy.
+    result = empty.new_zeros(*kernel, *kernel, groups, channels, channels)
     for combination, total in zip(combinations, sums, strict=True):
         _place(result, combination, total)
-    return result.reshape(groups, channels * operands.taps, channels * operands.taps)
+    taps = operands.taps
+    apart = result.view(taps, taps, groups, channels, channels).permute(2, 3, 0, 4, 1)
+    return apart.reshape(groups, channels * taps, channels * taps)
 
 
 def _add(image: Tensor, combination: Combination, total: Tensor) -> None:
@@ -223,6 +224,6 @@ def _place(result: Tensor, combination: Combination, total: Tensor) -> None:
     mirrored = any(lag.distance for lag in combination)
     for place in product(*(range(len(lag.pairs)) for lag in combination)):
         k, j = ([numbers[i] for numbers, i in zip(side, place, strict=True)] for side in (first, second))
-        result[(_ALL, _ALL, *k, _ALL, *j)] = total[place]
+        result[(*k, *j)] = total[place]
         if mirrored:
-            result[(_ALL, _ALL, *j, _ALL, *k)] = total[place].mH
+            result[(*j, *k)] = total[place].mH
