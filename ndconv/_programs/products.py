@@ -12,6 +12,8 @@ from ndconv._programs.steps import Copied, Product, Work
 from ndconv._programs.target import Target
 from ndconv._programs.values import Place, Value
 
+# Below so many multiply-adds torch has a loop of its own for a batch of products, wherever their results lie.
+_SMALL = 400
 # Sums from this length on save more than it takes to transpose the result, once.
 _LONG_SUM = 1024
 _LINEAR = 'linear({0}, {1}, None, "none", [], "")'
@@ -68,7 +70,7 @@ class Products(Chunks):
                 self.added(total[index], self._linear(first[index], second[index], "product"))
             return
         product = _by_blas(rows, second)
-        if not total.is_contiguous():
+        if not total.is_contiguous() and product.multiply_adds >= _SMALL * number:
             product = product._replace(library="blas")  # torch multiplies one after the other
         function, operands = "baddbmm_", (total, first, second)
         if number == 1:
