@@ -159,6 +159,14 @@ def planner(session: nox.Session, device: str) -> None:
 
 
 @nox.session
+@nox.parametrize("device", ["cpu", "cuda"], ids=["cpu", "cuda"])
+def statistics(session: nox.Session, device: str) -> None:
+    """Compare statistics of gradients with how they are computed without ndconv."""
+    provide(session, "bench", device=device)
+    session.run("python", "-m", "benchmarks.statistics", "--device", device, *session.posargs)
+
+
+@nox.session
 def demo(session: nox.Session) -> None:
     """Train a LeNet on real handwritten digits, once with torch's convolution and once with ours."""
     provide(session, "demo")
