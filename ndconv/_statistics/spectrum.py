@@ -148,7 +148,8 @@ def _on_torus(operands: Operands, w: Tensor) -> Tensor:
     whole = kernel.new_zeros(*kernel.shape[:3], *size)
     for k in product(*map(range, geometry.kernel)):
         place = tuple(d * each % n for d, each, n in zip(geometry.dilation, k, size, strict=True))
-        there, here = (..., *place), (..., *k)
+        there: Any = (..., *place)
+        here: Any = (..., *k)
         whole[there] += kernel[here]
     return whole
 
