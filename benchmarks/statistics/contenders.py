@@ -97,7 +97,8 @@ def _transposed_columns(layer: Workload, x: Tensor) -> Tensor:
     around = tuple(d * (k - 1) - p for d, k, p in zip(dilation, layer.kernel, padding, strict=True))
     columns = functional.unfold(spread, layer.kernel, dilation, around)
     reverse = columns.unflatten(1, (-1, math.prod(layer.kernel))).flip(2)
-    return reverse.flatten(1, 2).unflatten(1, (layer.groups, -1))
+    apart: Tensor = reverse.flatten(1, 2).unflatten(1, (layer.groups, -1))
+    return apart
 
 
 def _windows(layer: Workload, x: Tensor) -> Tensor:
@@ -136,7 +137,8 @@ def _backpack(layer: Workload, x: Tensor, y: Tensor) -> Tensor:
     for axis, size in enumerate(layer.kernel, 1):
         found = found.narrow(axis, 0, size)
     gradients = found.unflatten(0, (len(x), groups, count, features)).transpose(2, 3)
-    return gradients.square().sum(0).reshape(layer.weight)
+    summed: Tensor = gradients.square().sum(0)
+    return summed.reshape(layer.weight)
 
 
 def _unfold_square(layer: Workload, x: Tensor, y: Tensor) -> Tensor:
@@ -145,7 +147,8 @@ def _unfold_square(layer: Workload, x: Tensor, y: Tensor) -> Tensor:
         columns, grads = _columns(layer, y), x.flatten(2).unflatten(1, (layer.groups, -1))
     else:
         columns = _columns(layer, x)
-    return torch.einsum("ngdo,ngao->ngda", grads, columns).square().sum(0).reshape(layer.weight)
+    summed: Tensor = torch.einsum("ngdo,ngao->ngda", grads, columns).square().sum(0)
+    return summed.reshape(layer.weight)
 
 
 def ways(layer: Workload) -> dict[str, Mapping[str, Way]]:
