@@ -55,7 +55,7 @@ def _counts(operands: Operands, x: Tensor, y: Tensor) -> tuple[int, int, int]:
 
 def _elements(operands: Operands, x: Tensor, y: Tensor) -> dict[str, int]:
     """What each method holds of a sample."""
-    (groups, channels, features), positions = _counts(operands, x, y), operands.positions
+    (groups, channels, _), positions = _counts(operands, x, y), operands.positions
     window = channels * operands.taps
     return {
         GRAM: groups * positions * (window + 2 * min(positions, _rows(operands, x, y))),
