@@ -130,9 +130,10 @@ def oracle(session: nox.Session) -> None:
 
 @nox.session
 def tools(session: nox.Session) -> None:
-    """See what tools that look at a module's class make of ours, and teach them."""
+    """See what tools that look at a module's class make of ours, teach them, and compare statistics with theirs."""
     provide(session, "tools")
-    session.run("python", "-m", "pytest", "-o", "filterwarnings=", "tests/against_tools.py", *session.posargs)
+    files = "tests/against_tools.py", "tests/against_statistics.py"
+    session.run("python", "-m", "pytest", "-o", "filterwarnings=", *files, *session.posargs)
 
 
 @nox.session
