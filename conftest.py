@@ -13,8 +13,12 @@ import torch
 import ndconv
 
 # `nox -s oracle` has JAX, and `nox -s tools` the tools; the doctests of all files would import these everywhere.
-AGAINST = {"jax": "tests/against_jax.py", "thop": "tests/against_tools.py"}
-collect_ignore = [file for package, file in AGAINST.items() if not find_spec(package)]
+AGAINST = {
+    "tests/against_jax.py": "jax",
+    "tests/against_tools.py": "thop",
+    "tests/against_statistics.py": "curvlinops",
+}
+collect_ignore = [file for file, package in AGAINST.items() if not find_spec(package)]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -130,9 +130,10 @@ def oracle(session: nox.Session) -> None:
 
 @nox.session
 def tools(session: nox.Session) -> None:
-    """See what tools that look at a module's class make of ours, and teach them."""
+    """See what tools that look at a module's class make of ours, teach them, and compare statistics with theirs."""
     provide(session, "tools")
-    session.run("python", "-m", "pytest", "-o", "filterwarnings=", "tests/against_tools.py", *session.posargs)
+    files = "tests/against_tools.py", "tests/against_statistics.py"
+    session.run("python", "-m", "pytest", "-o", "filterwarnings=", *files, *session.posargs)
 
 
 @nox.session
@@ -156,6 +157,14 @@ def planner(session: nox.Session, device: str) -> None:
     """Compare what the planner expects with what programs take, and its picks with the best."""
     provide(session, "bench", device=device)
     session.run("python", "-m", "benchmarks.planner", "--device", device, *session.posargs)
+
+
+@nox.session
+@nox.parametrize("device", ["cpu", "cuda"], ids=["cpu", "cuda"])
+def statistics(session: nox.Session, device: str) -> None:
+    """Compare statistics of gradients with how they are computed without ndconv."""
+    provide(session, "bench", device=device)
+    session.run("python", "-m", "benchmarks.statistics", "--device", device, *session.posargs)
 
 
 @nox.session

@@ -120,8 +120,9 @@ def write_html(runs: Sequence[Results], proofs: Sequence[Proof], path: Path) -> 
 
 
 def committed() -> list[Path]:
-    """All results that are in the repository; what a run has not finished is none of them."""
-    return sorted(path for path in COMMITTED.glob("*.json") if "." not in path.stem)
+    """All results of the suite and of the planner in the repository; what a run has not finished is none of them."""
+    names = (path for path in COMMITTED.glob("*.json") if "." not in path.stem)
+    return sorted(path for path in names if not path.stem.startswith("statistics-"))
 
 
 def load(paths: Iterable[Path]) -> tuple[list[Results], list[Proof]]:

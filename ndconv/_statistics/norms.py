@@ -55,11 +55,11 @@ def _counts(operands: Operands, x: Tensor, y: Tensor) -> tuple[int, int, int]:
 
 def _elements(operands: Operands, x: Tensor, y: Tensor) -> dict[str, int]:
     """What each method holds of a sample."""
-    (groups, channels, features), positions = _counts(operands, x, y), operands.positions
+    (groups, channels, _), positions = _counts(operands, x, y), operands.positions
     window = channels * operands.taps
     return {
         GRAM: groups * positions * (window + 2 * min(positions, _rows(operands, x, y))),
-        GRADIENT: groups * window * features,
+        GRADIENT: operands.gradient_elements(x.shape[1], y.shape[1]),
     }
 
 
@@ -87,7 +87,7 @@ def sqnorm_ways(operands: Operands, x: Tensor, y: Tensor) -> Ways:
     times, size = samples / at_once, operands.asked.framed_size
     apart = operands.geometry.grouped(at_once * groups)
     meter.slot(Slot.WEIGHT, apart, (1, channels, features), size, times=times)
-    meter.passes(4 * at_once * held[GRADIENT], times=times)
+    meter.passes(4 * at_once * groups * window * features, times=times)
     found[GRADIENT] = meter.way(GRADIENT, at_once * held[GRADIENT])
     return Ways("weight sqnorm", found)
 

@@ -99,6 +99,15 @@ class Operands:
         """The weight's gradient of each sample, ``(n, g*d, c, *K)``; ``x`` has its border."""
         return compute_weight(self.convolution, AUTO, x, y, per_sample=True)
 
+    def gradient_elements(self, channels: int, features: int) -> int:
+        """Elements of a sample's gradient and of the windows that it is made of, which are best cut by samples.
+
+        Args:
+            channels: Of the convolution's input, all groups together.
+            features: Of its output, likewise.
+        """
+        return channels * self.taps * (features // self.geometry.groups + self.positions)
+
     def matrices(self, y: Tensor) -> Tensor:
         """The convolution's output as ``(n, g, d, prod(O))``, in the dtype of sums."""
         groups = self.geometry.groups

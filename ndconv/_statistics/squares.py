@@ -26,7 +26,7 @@ def square(operands: Operands, x: Tensor, y: Tensor, vectors: int) -> Tensor:
     """
     groups = operands.geometry.groups
     channels, features = x.shape[1] // groups, y.shape[1] // groups
-    each = groups * channels * features * operands.taps * wide(x[:0]).element_size()
+    each = operands.gradient_elements(x.shape[1], y.shape[1]) * wide(x[:0]).element_size()
     axis = 3 if operands.transposed else 2  # of (n, g, d, c, *K)
     shape = [groups, features, channels]
     shape[axis - 1] //= vectors

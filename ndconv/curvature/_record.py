@@ -299,7 +299,7 @@ def _summed(uses: Sequence[_Use]) -> Iterator[Tensor]:
     x, y = pairs[0]
     batch = _batch([len(first) for first, _ in pairs])
     first = uses[0].operands
-    elements = x.shape[1] * y.shape[1] // first.geometry.groups * first.taps
+    elements = first.gradient_elements(x.shape[1], y.shape[1])
     for some in [*blocks(batch, elements * wide(x[:0]).element_size())] or [slice(None)]:
         grads = [
             use.operands.gradients(use.operands.framed(x[some]), wide(y[some]))

@@ -1,0 +1,108 @@
+"""Time and memory of the ways to a statistic, which take turns in one process."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from functools import partial
+from statistics import median, quantiles
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from benchmarks.machine import environment
+from benchmarks.measure import MIN_ROUNDS, check, interleave
+from benchmarks.memory import peak_bytes
+from benchmarks.names import AUTO
+from benchmarks.slots import Call, Tensors, operands
+from benchmarks.statistics.contenders import COVARIANCE, SQNORM, Way, ways
+from benchmarks.statistics.results import Figures, Measured, Run
+from benchmarks.workloads import Workload
+from ndconv._rules import Asked
+from ndconv._statistics import covariances, norms
+from ndconv._statistics.operands import Operands
+from ndconv._statistics.prices import Ways
+
+UNLIKELY = 8.0
+"""Which of ours is expected to take so many times the least is not timed."""
+
+
+def _priced(layer: Workload, statistic: str, x: Tensor, y: Tensor) -> Ways | None:
+    """What ours expects of its ways, if it has several."""
+    stride, padding, dilation = layer.window
+    asked = Asked("benchmark", None, layer.transposed, stride, padding, dilation, layer.groups)
+    bound = Operands(asked.convolution(x.shape, layer.weight, ("input", "weight")), layer.transposed)
+    if statistic == SQNORM:
+        return norms.sqnorm_ways(bound, *bound.ordered(x, y))
+    return covariances.expand_ways(bound, x) if statistic == COVARIANCE else None
+
+
+def _unlikely(priced: Ways | None) -> dict[str, str]:
+    """Which of our ways are not timed, and why."""
+    if priced is None:
+        return {}
+    least = priced.chosen.nanoseconds
+    return {
+        name: f"expected to take {way.nanoseconds / least:.3g} times the least"
+        for name, way in priced.found.items()
+        if way.nanoseconds > UNLIKELY * least
+    }
+
+
+def _prepared(layer: Workload, found: Mapping[str, Way], tensors: Tensors) -> tuple[dict[str, Call], dict[str, str]]:
+    """Calls of those that agree with ours, and why there is none of the others."""
+    x, _, y = tensors
+    calls: dict[str, Call] = {}
+    skipped: dict[str, str] = {}
+    references: Tensors = ()
+    for name, way in found.items():
+        bound = partial(way, layer, x, y)
+
+        def call(bound: partial[Tensor] = bound) -> Tensors:
+            return (bound(),)
+
+        try:
+            references = references or call()
+            check(call, references)
+        except RuntimeError as error:  # what memory there is not
+            skipped[name] = str(error).splitlines()[0]
+        else:
+            calls[name] = call
+    return calls, skipped
+
+
+def _figures(own: list[float], ours: list[float], memory: int) -> Figures:
+    ratios = [a / b for a, b in zip(own, ours, strict=False)]  # who is hopeless has fewer rounds
+    low, middle, high = (round(ratio, 4) for ratio in quantiles(ratios, n=4, method="inclusive"))
+    return Figures(round(1e3 * median(own), 4), middle, low, high, len(own), memory)
+
+
+@torch.no_grad()
+def measure(layer: Workload, statistic: str, device: str, seconds: float) -> Measured:
+    """Check, time and weigh all ways to a statistic of a layer.
+
+    Raises:
+        ValueError: If a way disagrees with ours.
+    """
+    tensors = operands(layer, "float32", device)
+    priced = _priced(layer, statistic, tensors[0], tensors[2])
+    unlikely = _unlikely(priced)
+    likely = {name: way for name, way in ways(layer)[statistic].items() if name not in unlikely}
+    calls, skipped = _prepared(layer, likely, tensors)
+    rounds = interleave(calls, device, seconds)
+    found = {name: _figures(own, rounds[AUTO], peak_bytes(calls[name], device)) for name, own in rounds.items()}
+    gradients = layer.input[0] * math.prod(layer.weight) * tensors[0].itemsize
+    picked = priced.chosen.name if priced else ""
+    return Measured(layer.name, statistic, picked, gradients, found, {**unlikely, **skipped})
+
+
+def run(layers: Iterable[Workload], statistics: Iterable[str], device: str, seconds: float) -> Run:
+    """Measure all."""
+    tasks = [(layer, statistic) for layer in layers for statistic in statistics]
+    found = []
+    with tqdm(tasks, unit="statistic", ncols=110) as progress:
+        for layer, statistic in progress:
+            progress.set_postfix_str(f"{layer.name}, {statistic}")
+            found.append(measure(layer, statistic, device, seconds))
+    return Run(environment(device), {"seconds": seconds, "min_rounds": MIN_ROUNDS}, tuple(found))

@@ -1,0 +1,96 @@
+"""What a run found of statistics, and how it becomes JSON and comes back."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from benchmarks.machine import Facts
+from benchmarks.names import AUTO
+from benchmarks.results import write_json
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What one way took.
+
+    Args:
+        milliseconds: Median over the rounds.
+        ratio: Its time by that of ours in the same round, median over the rounds.
+        low: Lower quartile of that.
+        high: Upper quartile.
+        rounds: Number of rounds.
+        memory: Bytes at the peak beside the operands.
+    """
+
+    milliseconds: float
+    ratio: float
+    low: float
+    high: float
+    rounds: int
+    memory: int
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A statistic of a layer.
+
+    Args:
+        layer: Its name.
+        statistic: Likewise.
+        picked: Which of our ways ours took.
+        gradients: Bytes of the per-sample gradients.
+        ways: Figures by way, ours first.
+        skipped: Why others have none.
+    """
+
+    layer: str
+    statistic: str
+    picked: str
+    gradients: int
+    ways: dict[str, Figures]
+    skipped: dict[str, str]
+
+    def quicker(self, *others: str) -> float:
+        """The time of the quickest of other ways by that of ours; not a number if there is none."""
+        return min((self.ways[name].ratio for name in others if name in self.ways), default=math.nan)
+
+    def memory(self, other: str) -> float:
+        """The memory of ours by that of another way."""
+        return self.ways[AUTO].memory / max(1, self.ways[other].memory)
+
+
+@dataclass(frozen=True)
+class Run:
+    """All of a run.
+
+    Args:
+        environment: What the figures depend on besides the code.
+        settings: How it was measured.
+        measured: In the order of the run.
+    """
+
+    environment: Facts
+    settings: dict[str, float]
+    measured: tuple[Measured, ...]
+
+    def of(self, statistic: str) -> list[Measured]:
+        """Those of a statistic."""
+        return [one for one in self.measured if one.statistic == statistic]
+
+
+def write(run: Run, path: Path) -> None:
+    """All of it, a statistic of a layer on each line."""
+    write_json(asdict(run), ["measured"], path)
+
+
+def read(path: Path) -> Run:
+    """What `write` wrote."""
+    values = json.loads(path.read_text())
+    values["measured"] = tuple(
+        Measured(**{**one, "ways": {name: Figures(**figures) for name, figures in one["ways"].items()}})
+        for one in values["measured"]
+    )
+    return Run(**values)
