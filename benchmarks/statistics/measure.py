@@ -87,8 +87,9 @@ def measure(layer: Workload, statistic: str, device: str, seconds: float) -> Mea
     """
     tensors = operands(layer, "float32", device)
     priced = _priced(layer, statistic, tensors[0], tensors[2])
-    unlikely = _unlikely(priced)
-    likely = {name: way for name, way in ways(layer)[statistic].items() if name not in unlikely}
+    every = ways(layer)[statistic]
+    unlikely = {name: reason for name, reason in _unlikely(priced).items() if name in every}
+    likely = {name: way for name, way in every.items() if name not in unlikely}
     calls, skipped = _prepared(layer, likely, tensors)
     rounds = interleave(calls, device, seconds)
     found = {name: _figures(own, rounds[AUTO], peak_bytes(calls[name], device)) for name, own in rounds.items()}

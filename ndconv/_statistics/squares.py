@@ -33,9 +33,18 @@ def square(operands: Operands, x: Tensor, y: Tensor, vectors: int) -> Tensor:
     total = squares(wide(x[:0])).new_zeros(*shape, *operands.geometry.kernel)
     for some in blocks(len(x), each):
         grads = operands.gradients(operands.framed(x[some]), wide(y[some])).unflatten(1, (groups, features))
-        apart = squares(grads).unflatten(axis, (vectors, -1))
-        total += apart.sum((0, axis))
+        _add(total, grads.unflatten(axis, (vectors, -1)), axis)
     return total.flatten(0, 1)
+
+
+def _add(total: Tensor, grads: Tensor, axis: int) -> None:
+    """Add up squares over samples and an axis; those of a single large gradient in one pass."""
+    if grads.shape[0] * grads.shape[axis] != 1:
+        total += squares(grads).sum((0, axis))
+        return
+    for part in (grads.real, grads.imag) if grads.is_complex() else (grads,):
+        only = part.view(total.shape)
+        total.addcmul_(only, only)
 
 
 def project(operands: Operands, x: Tensor, y: Tensor, left: Tensor, right: Tensor) -> Tensor:
