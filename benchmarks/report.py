@@ -8,6 +8,7 @@ import json
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from benchmarks import console, tables
 from benchmarks.names import AUTO, FASTEST
@@ -16,6 +17,11 @@ from benchmarks.planner.report import summary as proof_summary
 from benchmarks.planner.results import PROFILES, Proof
 from benchmarks.planner.results import read as read_proof
 from benchmarks.results import COMMITTED, Results, read
+from benchmarks.statistics import tables as statistics
+from benchmarks.statistics.contenders import STATISTICS
+from benchmarks.statistics.report import summary as statistics_summary
+from benchmarks.statistics.results import Run
+from benchmarks.statistics.results import read as read_statistics
 
 _PAGE = """<!doctype html><meta charset="utf-8"><title>ndconv benchmarks</title>
 <style>body{{font:15px/1.5 sans-serif;max-width:75rem;margin:2rem auto;padding:0 1rem}}img{{max-width:100%}}
@@ -35,16 +41,21 @@ Section = tuple[str, str | tables.Table | None]
 """A heading, and the picture or table below it."""
 
 
-def parts(runs: Sequence[Results], proofs: Sequence[Proof]) -> dict[str, list[Section]]:
-    """The report as parts with sections: the first run in full, of the others what the list of machines says.
+class Found(NamedTuple):
+    """Results of the suite, of the planner's proof, and of statistics of gradients."""
 
-    Args:
-        runs: Results of the suite, one at least.
-        proofs: What was found of the planner.
-    """
-    first = runs[0]
+    runs: list[Results]
+    proofs: list[Proof]
+    statistics: list[Run]
+
+
+def parts(found: Found) -> dict[str, list[Section]]:
+    """The report as parts with sections: the first run in full, of the others what the list of machines says."""
+    runs, proofs, first = found.runs, found.proofs, found.runs[0]
     targets = tables.targets(first)
     targets.rows.extend(planner.targets(proofs).rows)
+    for run in found.statistics:
+        targets.rows.extend(statistics.targets(run).rows)
     return {
         "pictures": [
             ("Speed by workload", "![Speed relative to torch by workload](speed.svg)"),
@@ -71,6 +82,12 @@ def parts(runs: Sequence[Results], proofs: Sequence[Proof]) -> dict[str, list[Se
                 for profile in PROFILES
             ),
         ],
+        "statistics": [
+            (f"{title}{statistic}, {run.environment['threads']} threads", table(run, statistic))
+            for run in found.statistics
+            for statistic in STATISTICS
+            for title, table in (("Time of ", statistics.times), ("Memory of ", statistics.memory))
+        ],
         "machines": [
             ("Workloads", tables.sources(first)),
             ("Not timed", tables.skipped(first)),
@@ -91,27 +108,27 @@ def markdown(sections: Sequence[Section]) -> str:
     return "\n\n".join(blocks) + "\n"
 
 
-def write_markdown(runs: Sequence[Results], proofs: Sequence[Proof], folder: Path) -> list[Path]:
+def write_markdown(found: Found, folder: Path) -> list[Path]:
     """Write a file for each part, and pictures."""
     from benchmarks.plots import draw  # a run prints its summary without matplotlib
 
     folder.mkdir(parents=True, exist_ok=True)
-    draw(runs[0], proofs, folder)
+    draw(found.runs[0], found.proofs, folder)
     written = []
-    for name, sections in parts(runs, proofs).items():
+    for name, sections in parts(found).items():
         written.append(folder / f"{name}.md")
         written[-1].write_text(markdown(sections))
     return written
 
 
-def write_html(runs: Sequence[Results], proofs: Sequence[Proof], path: Path) -> None:
+def write_html(found: Found, path: Path) -> None:
     """Write one page that needs no other file."""
     from tempfile import TemporaryDirectory
 
     from markdown_it import MarkdownIt
 
     with TemporaryDirectory() as name:
-        written = write_markdown(runs, proofs, folder := Path(name))
+        written = write_markdown(found, folder := Path(name))
         body = MarkdownIt().enable("table").render("\n".join(part.read_text() for part in written))
         for picture in folder.glob("*.svg"):
             data = base64.b64encode(picture.read_bytes()).decode()
@@ -120,38 +137,41 @@ def write_html(runs: Sequence[Results], proofs: Sequence[Proof], path: Path) -> 
 
 
 def committed() -> list[Path]:
-    """All results of the suite and of the planner in the repository; what a run has not finished is none of them."""
-    names = (path for path in COMMITTED.glob("*.json") if "." not in path.stem)
-    return sorted(path for path in names if not path.stem.startswith("statistics-"))
+    """All results in the repository; what a run has not finished is none of them."""
+    return sorted(path for path in COMMITTED.glob("*.json") if "." not in path.stem)
 
 
-def load(paths: Iterable[Path]) -> tuple[list[Results], list[Proof]]:
-    """Results of the suite, and of the planner's proof."""
-    runs, proofs = [], []
+def load(paths: Iterable[Path]) -> Found:
+    """Results of whatever kind."""
+    found = Found([], [], [])
     for path in paths:
-        if "measurements" in json.loads(path.read_text()):
-            runs.append(read(path))
+        values = json.loads(path.read_text())
+        if "measurements" in values:
+            found.runs.append(read(path))
+        elif "measured" in values:
+            found.statistics.append(read_statistics(path))
         else:
-            proofs.append(read_proof(path))
-    return runs, proofs
+            found.proofs.append(read_proof(path))
+    return found
 
 
 def main() -> int:
     """Print summaries of results, and write what is asked for."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.report", description="Tables and plots of results.")
-    known = "JSON of benchmarks.run and benchmarks.planner (default: all of benchmarks/results)"
+    known = "JSON of benchmarks.run, .planner and .statistics (default: all of benchmarks/results)"
     parser.add_argument("results", type=Path, nargs="*", default=committed(), help=known)
     parser.add_argument("--markdown", type=Path, metavar="FOLDER", help="write Markdown and SVG pictures there")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write all of it as one page")
     options = parser.parse_args()
-    runs, proofs = load(options.results)
-    print(*map(summary, runs), *map(proof_summary, proofs), sep="\n")
-    if not runs and (options.markdown or options.html):
+    found = load(options.results)
+    told = *map(summary, found.runs), *map(proof_summary, found.proofs), *map(statistics_summary, found.statistics)
+    print(*told, sep="\n")
+    if not found.runs and (options.markdown or options.html):
         parser.error("a page needs results of benchmarks.run")
     if options.markdown:
-        write_markdown(runs, proofs, options.markdown)
+        write_markdown(found, options.markdown)
     if options.html:
-        write_html(runs, proofs, options.html)
+        write_html(found, options.html)
     return 0
 
 

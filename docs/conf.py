@@ -84,6 +84,6 @@ _report = read_json(_docs / "results" / "matrix-cpu.json")
 write_html(_report, _generated / "extra" / "matrix.html")
 write_markdown(_report, _generated / "test_matrix.md")
 (_generated / "mutation.md").write_text(mutation.page(json.loads((_docs / "results" / "mutation.json").read_text())))
-report.write_markdown(*report.load(report.committed()), _generated / "performance")
+report.write_markdown(report.load(report.committed()), _generated / "performance")
 html_extra_path = ["_generated/extra"]
 reference.write(_docs / "api")

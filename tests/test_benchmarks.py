@@ -17,7 +17,7 @@ from benchmarks.measure import disagreement, measure
 from benchmarks.memory import peak_bytes
 from benchmarks.names import AUTO, FASTEST, OPACUS, PEERS, TORCH
 from benchmarks.planner.report import summary
-from benchmarks.report import committed, load, markdown, parts, write_html
+from benchmarks.report import Found, committed, load, markdown, parts, statistics_summary, write_html
 from benchmarks.results import Results, Timing
 from benchmarks.run import keep, run
 from benchmarks.schedule import DTYPES, Wanted, tasks
@@ -158,14 +158,14 @@ def test_a_contender_that_failed_meets_no_target(small: Results) -> None:
 
 
 def test_a_report_hides_nothing(small: Results, tmp_path: Path) -> None:
-    text = {name: markdown(sections) for name, sections in parts([small], []).items()}
-    assert list(text) == ["pictures", "tables", "losses", "planner", "machines", "targets"]
+    text = {name: markdown(sections) for name, sections in parts(Found([small], [], [])).items()}
+    assert list(text) == ["pictures", "tables", "losses", "planner", "statistics", "machines", "targets"]
     assert all("".join(text.values()).count(f"| {one.workload} |") >= 3 for one in small.measurements)
     assert all(target.title in text["targets"] for target in TARGETS)
     slower = sum(t.contenders[name].speed < 1 for t in small.measurements for name in (AUTO, FASTEST))
     assert text["losses"].count("\n| ") == (slower + 2 if slower else 0)
     pytest.importorskip("matplotlib")
-    write_html([small], [], tmp_path / "report.html")
+    write_html(Found([small], [], []), tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text()
     assert page.count("data:image/svg+xml") == 3
     assert page.count("<table>") > 8
@@ -173,8 +173,8 @@ def test_a_report_hides_nothing(small: Results, tmp_path: Path) -> None:
 
 def test_a_page_names_every_machine_and_shows_the_first(small: Results) -> None:
     other = replace(small, environment={**small.environment, "kind": "neon"}, measurements=small.measurements[:1])
-    text = {name: markdown(sections) for name, sections in parts([small, other], []).items()}
-    assert text["tables"] == markdown(parts([small], [])["tables"])
+    text = {name: markdown(sections) for name, sections in parts(Found([small, other], [], [])).items()}
+    assert text["tables"] == markdown(parts(Found([small], [], []))["tables"])
     assert f"| {small.environment['kind']} |" in text["machines"]
     assert "| neon |" in text["machines"]
 
@@ -184,15 +184,17 @@ def test_results_are_filed_by_the_kind_of_machine(small: Results) -> None:
     assert kind("cuda") == "cuda"
     names = {path.name for path in committed()}
     assert names
-    assert all(name.startswith(("cpu-", "cuda", "planner-")) for name in names)
+    assert all(name.startswith(("cpu-", "cuda", "planner-", "statistics-")) for name in names)
 
 
 @pytest.mark.parametrize("path", committed(), ids=lambda path: path.name)
 def test_committed_results_can_be_read(path: Path) -> None:
-    runs, proofs = load([path])
-    assert len(runs) + len(proofs) == 1
-    for one in runs:
-        assert all(map(markdown, parts([one], []).values()))
-    for proof in proofs:
+    found = load([path])
+    assert sum(map(len, found)) == 1
+    for one in found.runs:
+        assert all(map(markdown, parts(Found([one], [], [])).values()))
+    for run in found.statistics:
+        assert statistics_summary(run)
+    for proof in found.proofs:
         assert path.stem == f"planner-{proof.kind}"
         assert summary(proof)
