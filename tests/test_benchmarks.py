@@ -17,11 +17,12 @@ from benchmarks.measure import disagreement, measure
 from benchmarks.memory import peak_bytes
 from benchmarks.names import AUTO, FASTEST, OPACUS, PEERS, TORCH
 from benchmarks.planner.report import summary
-from benchmarks.report import Found, committed, load, markdown, parts, statistics_summary, write_html
+from benchmarks.report import Found, committed, load, markdown, parts, write_html
 from benchmarks.results import Results, Timing
 from benchmarks.run import keep, run
 from benchmarks.schedule import DTYPES, Wanted, tasks
 from benchmarks.slots import SLOTS, operands
+from benchmarks.statistics.report import summary as statistics_summary
 from benchmarks.targets import TARGETS, judge
 from benchmarks.workloads import KINDS, WORKLOADS, Workload
 
