@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from functools import partial
 from itertools import product
 
 from ndconv._form.geometry import Ints, Problem, Slot
@@ -78,7 +79,7 @@ class Columns(Windowed):
             return super().input(b, problem, w, y)
         x = gathered(b, problem, w, y, COLUMNS.output)
         # Windows that hang over the output multiply zeros.
-        return b.unless_finite((w, x), x, lambda: self.added(b, problem, w, y))
+        return b.unless_finite((w, x), x, partial(self.added, b, problem), w, y)
 
     def added(self, b: Steps, problem: Problem, w: Array, y: Array) -> Array:
         """`input` by adding windows up, which multiplies only what is tied; half types in the dtype of their sums."""

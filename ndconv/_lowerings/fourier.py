@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from ndconv._form.cache import cached
@@ -255,7 +255,7 @@ def _invert(b: Steps, spectrum: Array, result: Array, slot: Slot, found: Grid) -
         shape, some = (*view.shape[:-ndim], *found.length), dims[-_AXES:]
         # Of several axes it transforms copies, and one that lies apart is put together afterwards.
         inside = 2 * math.prod(spectrum.shape) if ndim > 1 else math.prod(shape)
-        work = replace(_work(math.prod(shape), found), inside=inside * spectrum.itemsize)
+        work = _work(math.prod(shape), found)._replace(inside=inside * spectrum.itemsize)
         spectrum = b.call(
             "fft.irfftn", shape, spectrum, s=found.length[-_AXES:], dim=some,
             name="points", dtype=REAL.get(b.dtype(spectrum), ""), work=work, plain=True,
@@ -299,7 +299,7 @@ def _product(b: Steps, first: Array, second: Array) -> Array:
         else:
             terms = a.shape[2]
             inside = (terms + 1) * elements * total.itemsize
-            b.change("{0} += ({1} * {2}).sum(2)", total, a, c, work=replace(_times(work, terms), inside=inside))
+            b.change("{0} += ({1} * {2}).sum(2)", total, a, c, work=_times(work, terms)._replace(inside=inside))
     return total
 
 

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import partial
 from itertools import groupby, pairwise
 from typing import NamedTuple
 
@@ -133,7 +134,7 @@ class Taps(Lowering):
                 _accumulate(b, shifted, tap.mT, source[:, :, : shifted.shape[2]])
             x[part] = _unpack_input(b, target, problem, plan)
         # Weights have multiplied the zeros in the gaps of Y.
-        return b.unless_finite((w, x), b.unpad(x, frame), lambda: COLUMNS.added(b, problem, w, y))
+        return b.unless_finite((w, x), b.unpad(x, frame), partial(COLUMNS.added, b, problem), w, y)
 
     def weight(self, b: Steps, problem: Problem, x: Array, y: Array) -> Array:
         problem, frame = _framed(b, problem)
@@ -146,7 +147,7 @@ class Taps(Lowering):
                 _accumulate(b, tap, target[:, :, : shifted.shape[2]], shifted.mT)
         # And here elements of X have that no tap ties to what is there.
         w = _unpack_weight(b, taps, problem)
-        return b.unless_finite((taps, x), w, lambda: COLUMNS.weight(b, problem, x, y))
+        return b.unless_finite((taps, x), w, partial(COLUMNS.weight, b, problem), x, y)
 
 
 def _tied(

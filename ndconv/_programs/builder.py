@@ -368,8 +368,10 @@ class Builder(Products):
         with self._inside(loop.steps):
             yield tuple(Place(0, ((name, 1),)) for name in names)
 
-    def unless_finite(self, watched: Sequence[Value], result: Value, otherwise: Callable[[], Value]) -> Value:
-        """A result, or another one unless the elements of the smallest of some values are all finite."""
+    def unless_finite(
+        self, watched: Sequence[Value], result: Value, otherwise: Callable[..., Value], *operands: Value
+    ) -> Value:
+        """A result, or another one, of some operands, unless the elements of the smallest of some are all finite."""
         if self.kind == "meta":
             return result  # there are no numbers to look at
         result = result.contiguous()
@@ -380,7 +382,11 @@ class Builder(Products):
         steps = Unless(watch, "torch.cuda.is_current_stream_capturing() or " * (self.kind == "cuda"))
         self._open[-1].append(steps)
         with self._inside(steps.steps):
-            result.copy_(otherwise())
+            if self.prices and not any(each.variable.malleable for each in operands):
+                # What is run seldom takes no time, but its operands are kept for it.
+                self.change("", result, *operands, work=Work())
+            else:
+                result.copy_(otherwise(*operands))
         return result
 
 

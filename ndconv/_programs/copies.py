@@ -27,9 +27,11 @@ def settled(value: Value) -> Value:
 
 def moved(source: Value, target: Value | None = None) -> Copied:
     """What it takes to copy a value, to a contiguous tensor if none is named."""
-    places = target.strides if target is not None else contiguous_strides(source.shape)
-    axes = sorted(zip(source.shape, source.strides, places, strict=True), key=lambda axis: -axis[2])
-    runs = merged(*zip(*axes, strict=True)) if axes else []
+    if target is None:
+        runs = merged(source.shape, source.strides, contiguous_strides(source.shape))
+    else:
+        axes = sorted(zip(source.shape, source.strides, target.strides, strict=True), key=lambda axis: -axis[2])
+        runs = merged(*zip(*axes, strict=True)) if axes else []
     *_, second, first = [(1, 1, 1)] * 2 + runs
     row, step, other = first
     distinct = min(source.numel(), source.variable.elements)

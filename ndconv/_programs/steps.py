@@ -70,8 +70,7 @@ class Product(NamedTuple):
         return self.number * ((self.rows + self.columns) * self.terms + self.rows * self.columns)
 
 
-@dataclass(frozen=True)
-class Work:
+class Work(NamedTuple):
     """What a step takes.
 
     Args:

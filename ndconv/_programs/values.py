@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ndconv._form.geometry import Ints
@@ -32,6 +32,8 @@ class Place(NamedTuple):
         """The sum."""
         if isinstance(other, int):
             return Place(self.constant + other, self.factors) if other else self
+        if not other.factors:
+            return self.plus(other.constant)
         factors = dict(self.factors)
         for name, factor in other.factors:
             factors[name] = factors.get(name, 0) + factor
@@ -40,6 +42,8 @@ class Place(NamedTuple):
 
     def times(self, factor: int) -> Place:
         """The product with an integer."""
+        if not self.factors:
+            return Place(self.constant * factor)
         return Place(self.constant * factor, tuple((name, each * factor) for name, each in self.factors if factor))
 
     def __str__(self) -> str:
@@ -61,7 +65,7 @@ class Span(NamedTuple):
         return text if self.step == 1 else f"{text}:{self.step}"
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Variable:
     """A tensor that a program has a name for.
 
@@ -94,6 +98,9 @@ class Variable:
         return self.elements * ITEMSIZES[self.dtype]
 
 
+_START, _ALL = Place(), slice(None)
+
+
 def contiguous_strides(shape: Ints) -> Ints:
     """Strides of a contiguous tensor.
 
@@ -104,8 +111,8 @@ def contiguous_strides(shape: Ints) -> Ints:
     strides, length = [], 1
     for size in reversed(shape):
         strides.append(length)
-        length *= max(size, 1)
-    return tuple(reversed(strides))
+        length *= size or 1
+    return tuple(strides[::-1])
 
 
 def is_channels_last(shape: Ints, stride: Ints) -> bool:
@@ -139,9 +146,9 @@ def layout_strides(shape: Ints, channels_last: bool) -> Ints:
     return (batch, channels, *space)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False, slots=True)
 class Value:
-    """A view of a variable, or all of it.
+    """A view of a variable, or all of it; it never changes.
 
     Args:
         builder: What records the steps.
@@ -157,7 +164,7 @@ class Value:
     variable: Variable
     shape: Ints
     strides: Ints
-    offset: Place = field(default_factory=Place)
+    offset: Place = Place()
     chain: tuple[str, ...] = ()
     root: Ints = ()
 
@@ -175,7 +182,7 @@ class Value:
     def is_whole(self) -> bool:
         """Whether it is the variable as it stands."""
         whole = self.variable
-        return (self.shape, self.strides, self.offset) == (whole.shape, whole.strides, Place())
+        return (self.shape, self.strides, self.offset) == (whole.shape, whole.strides, _START)
 
     @property
     def is_view(self) -> bool:
@@ -300,6 +307,11 @@ class Value:
             parts[place : place + 1] = [slice(None)] * (self.dim() - len(parts) + 1)
         shape, strides, offset, texts = [], [], self.offset, []
         for part, size, stride in zip(parts, self.shape, self.strides, strict=False):
+            if part == _ALL:
+                shape.append(size)
+                strides.append(stride)
+                texts.append(":")
+                continue
             if isinstance(part, int | Place):
                 start = part if isinstance(part, Place) else Place(part % max(size, 1))
                 offset = offset.plus(start.times(stride))
@@ -307,7 +319,7 @@ class Value:
                 continue
             if isinstance(part, Span):
                 offset, length, step = offset.plus(part.start.times(stride)), part.length, part.step
-                texts.append(":" if part == (Place(), size, 1) else str(part))
+                texts.append(":" if part == (_START, size, 1) else str(part))
             else:
                 first, stop, step = part.indices(size)
                 length = len(range(first, stop, step))
@@ -445,13 +457,14 @@ def merged(shape: Ints, *strides: Ints) -> list[Ints]:
         ([(24, 1)], [(2, 3, 1), (3, 1, 2)])
     """
     found: list[Ints] = []
-    for size, *steps in zip(shape, *strides, strict=True):
+    for axis in zip(shape, *strides, strict=True):
+        size = axis[0]
         if size == 1:
             continue
-        if found and found[-1][1:] == tuple(size * step for step in steps):
-            found[-1] = (found[-1][0] * size, *steps)
+        if found and found[-1][1:] == tuple([size * step for step in axis[1:]]):
+            found[-1] = (found[-1][0] * size, *axis[1:])
         else:
-            found.append((size, *steps))
+            found.append(axis)
     return found
 
 
@@ -466,15 +479,15 @@ def view_strides(shape: Ints, strides: Ints, wanted: Ints) -> Ints | None:
         return None
     if 0 in shape:
         return contiguous_strides(wanted)
+    if shape == wanted and 1 not in shape:
+        return strides
     runs, found = merged(shape, strides), list[int]()  # a wanted axis is cut from one run
     left, step = runs.pop() if runs else (1, 1)
     for size in reversed(wanted):
         if left == 1 and size != 1:
-            if not runs:
-                return None
             left, step = runs.pop()
         if left % size:
             return None
         found.append(step)
         left, step = left // size, step * size
-    return None if left != 1 or runs else tuple(reversed(found))
+    return tuple(found[::-1])

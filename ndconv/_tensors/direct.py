@@ -155,7 +155,9 @@ class Direct:
         """The numbers of each row."""
         yield from rows
 
-    def unless_finite(self, watched: Sequence[Tensor], result: Tensor, otherwise: Callable[[], Tensor]) -> Tensor:
+    def unless_finite(
+        self, watched: Sequence[Tensor], result: Tensor, otherwise: Callable[..., Tensor], *operands: Tensor
+    ) -> Tensor:
         """The result; nobody may look at numbers."""
         return result
 
