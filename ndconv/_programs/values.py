@@ -53,6 +53,9 @@ class Place(NamedTuple):
         return " + ".join(terms).replace("+ -", "- ")
 
 
+_START, _ALL = Place(), slice(None)
+
+
 class Span(NamedTuple):
     """So many elements of an axis from a place on, every so many."""
 
@@ -96,9 +99,6 @@ class Variable:
     def bytes(self) -> int:
         """Their size."""
         return self.elements * ITEMSIZES[self.dtype]
-
-
-_START, _ALL = Place(), slice(None)
 
 
 def contiguous_strides(shape: Ints) -> Ints:
@@ -164,7 +164,7 @@ class Value:
     variable: Variable
     shape: Ints
     strides: Ints
-    offset: Place = Place()
+    offset: Place = _START
     chain: tuple[str, ...] = ()
     root: Ints = ()
 

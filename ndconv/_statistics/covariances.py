@@ -218,6 +218,8 @@ def _add(image: Tensor, combination: Combination, total: Tensor) -> None:
 def _place(result: Tensor, combination: Combination, total: Tensor) -> None:
     """Add segments up to the sums of each pair, and put these where the pair's two kernel elements are, both ways."""
     for axis, lag in enumerate(combination):
+        if len(lag.segments) == len(lag.pairs) == 1:
+            continue
         apart = total.unbind(axis)
         total = torch.stack([torch.stack([apart[i] for i in parts]).sum(0) for parts in lag.parts], axis)
     first, second = ([[pair[side] for pair in lag.pairs] for lag in combination] for side in (0, 1))
