@@ -137,6 +137,7 @@ UNITS |= {
     "test_programs.py",
     "test_registered.py",
     "test_rows.py",
+    "test_statistics.py",
     "test_ties.py",
     "test_windows.py",
     "test_winograd.py",

@@ -6,39 +6,34 @@ import math
 from collections.abc import Iterable, Mapping
 from functools import partial
 from statistics import median, quantiles
+from typing import Any
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
+import ndconv
 from benchmarks.machine import environment
 from benchmarks.measure import MIN_ROUNDS, check, interleave
 from benchmarks.memory import peak_bytes
 from benchmarks.names import AUTO
 from benchmarks.slots import Call, Tensors, operands
-from benchmarks.statistics.contenders import COVARIANCE, SQNORM, Way, ways
+from benchmarks.statistics.contenders import Way, ways
 from benchmarks.statistics.results import Figures, Measured, Run
 from benchmarks.workloads import Workload
-from ndconv._rules import Asked
-from ndconv._statistics import covariances, norms
-from ndconv._statistics.operands import Operands
-from ndconv._statistics.prices import Ways
 
 UNLIKELY = 8.0
 """Which of ours is expected to take so many times the least is not timed."""
 
 
-def _priced(layer: Workload, statistic: str, x: Tensor, y: Tensor) -> Ways | None:
-    """What ours expects of its ways, if it has several."""
-    stride, padding, dilation = layer.window
-    asked = Asked("benchmark", None, layer.transposed, stride, padding, dilation, layer.groups)
-    bound = Operands(asked.convolution(x.shape, layer.weight, ("input", "weight")), layer.transposed)
-    if statistic == SQNORM:
-        return norms.sqnorm_ways(bound, *bound.ordered(x, y))
-    return covariances.expand_ways(bound, x) if statistic == COVARIANCE else None
+def _priced(layer: Workload, statistic: str, x: Tensor) -> Any:
+    """Our ways with what they are expected to take, if there are several."""
+    how: Any = layer.stride, layer.padding, layer.dilation, layer.groups
+    weight = x.new_empty(()).expand(layer.weight)
+    return ndconv.plan(x, weight, *how, transposed=layer.transposed).statistics.get(statistic)
 
 
-def _unlikely(priced: Ways | None) -> dict[str, str]:
+def _unlikely(priced: Any) -> dict[str, str]:
     """Which of our ways are not timed, and why."""
     if priced is None:
         return {}
@@ -86,7 +81,7 @@ def measure(layer: Workload, statistic: str, device: str, seconds: float) -> Mea
         ValueError: If a way disagrees with ours.
     """
     tensors = operands(layer, "float32", device)
-    priced = _priced(layer, statistic, tensors[0], tensors[2])
+    priced = _priced(layer, statistic, tensors[0])
     every = ways(layer)[statistic]
     unlikely = {name: reason for name, reason in _unlikely(priced).items() if name in every}
     likely = {name: way for name, way in every.items() if name not in unlikely}
