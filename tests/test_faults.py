@@ -205,7 +205,8 @@ FAULTS: dict[str, tuple[Any, str, str, str]] = {
         "return w",
     ),
     "zeros around the output multiplied by it": (
-        columns.Columns, "input", "return b.unless_finite((w, x), x, partial(self.added, b, problem), w, y)", "return x",
+        columns.Columns, "input", "return b.unless_finite((w, x), x, partial(self.added, b, problem), w, y)",
+        "return x",
     ),
     "zeros in gaps multiplied by such weights": (
         taps.Taps, "input",
