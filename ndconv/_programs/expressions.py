@@ -71,7 +71,8 @@ def _sliced(value: Value, shape: Ints, strides: Ints, start: Place) -> str | Non
         place = Place(left.constant // step, mine)
         left = Place(left.constant % step, tuple(pair for pair in left.factors if pair[1] % step))
         by, last = has // step, place.constant + (length - 1) * (has // step)
-        if last >= size or place.constant < 0:
+        # What fills an axis cannot move along it: a place that is not known would lie on another one.
+        if last >= size or place.constant < 0 or (mine and last == size - 1):
             return None
         if (place, length, by) == (Place(), size, 1):
             continue
