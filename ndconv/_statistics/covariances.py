@@ -100,8 +100,12 @@ def _add_outer(total: Tensor, matrices: Tensor) -> None:
         total[:, some, some.start :].baddbmm_(joined[:, some], joined[:, some.start :].mH)
 
 
+def _count_parts(count: int) -> int:
+    return max(1, min(_PARTS, count // _LEAST))
+
+
 def _parts(count: int) -> list[slice]:
-    number = max(1, min(_PARTS, count // _LEAST))
+    number = _count_parts(count)
     return [slice(i * count // number, (i + 1) * count // number) for i in range(number)]
 
 
@@ -114,7 +118,7 @@ def _mirrored(upper: Tensor) -> Tensor:
 
 def _share(count: int) -> float:
     """The part of a symmetric product that is computed."""
-    number = max(1, min(_PARTS, count // _LEAST))
+    number = _count_parts(count)
     return (number + 1) / (2 * number)
 
 

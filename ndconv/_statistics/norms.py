@@ -17,7 +17,7 @@ from torch import Tensor
 from ndconv._autograd.convolution import compute_input, compute_output
 from ndconv._form.geometry import Slot
 from ndconv._planner.choice import AUTO
-from ndconv._statistics.operands import Operands, block_length, blocks, real, squares, wide
+from ndconv._statistics.operands import Operands, block_length, blocks, parts, real, squares, wide
 from ndconv._statistics.prices import Meter, Ways
 
 GRAM, GRADIENT = "gram", "gradient"
@@ -44,7 +44,7 @@ def sqnorm(operands: Operands, x: Tensor, y: Tensor, method: str = AUTO) -> Tens
 
 def _samples(operands: Operands, x: Tensor, y: Tensor, method: str) -> list[slice]:
     """The samples that are seen to at a time; none at all are seen to at once."""
-    return [*blocks(len(x), _elements(operands, x, y)[method] * wide(x[:0]).element_size())] or [slice(None)]
+    return parts(len(x), _elements(operands, x, y)[method] * wide(x[:0]).element_size())
 
 
 def _counts(operands: Operands, x: Tensor, y: Tensor) -> tuple[int, int, int]:
@@ -139,7 +139,7 @@ def dot(operands: Operands, x: Tensor, vector: Tensor, y: Tensor) -> Tensor:
     of_input = operands.transposed  # the operation that it is a gradient of, and so takes the vector for its weight
     each = sum(tensor[:1].numel() for tensor in (x, y)) * vector.element_size()
     found = []
-    for some in [*blocks(len(x), 2 * each)] or [slice(None)]:
+    for some in parts(len(x), 2 * each):
         inputs, grads = operands.framed(x[some]).conj().resolve_conj(), wide(y[some]).conj().resolve_conj()
         if of_input:
             products = compute_input(operands.convolution, AUTO, vector, grads) * inputs

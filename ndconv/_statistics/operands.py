@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property, partial
 
 from torch import Tensor
@@ -135,10 +135,6 @@ class Operands:
         shares: Tensor = columns.unflatten(1, (self.geometry.groups, -1))
         return shares
 
-    def grouped(self, groups: int) -> Operands:
-        """The same with another number of groups."""
-        return replace(self, asked=replace(self.asked, geometry=self.geometry.grouped(groups)))
-
 
 def wide(tensor: Tensor) -> Tensor:
     """A tensor in the dtype in which its sums are taken."""
@@ -166,6 +162,16 @@ def blocks(count: int, each: int, *, cached: bool = True) -> Iterator[slice]:
     number = -(-count // block_length(count, each, cached=cached)) if count else 0
     for index in range(number):
         yield slice(index * count // number, (index + 1) * count // number)
+
+
+def parts(count: int, each: int) -> list[slice]:
+    """`blocks` for results that are put together again: one of no samples if there are none."""
+    return [*blocks(count, each)] or [slice(None)]
+
+
+def position_sums(batched: Tensor) -> Tensor:
+    """A gradient ``(n, g*d, *O)`` summed over positions, in the dtype of sums."""
+    return wide(batched).reshape(*batched.shape[:2], math.prod(batched.shape[2:])).sum(2)
 
 
 def block_length(count: int, each: int, *, cached: bool = True) -> int:

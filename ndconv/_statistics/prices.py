@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -100,6 +100,3 @@ class Meter:
         """The way, which holds so many elements; the meter starts anew."""
         taken, self.nanoseconds = self.nanoseconds, 0.0
         return Way(name, int(elements) * self.itemsize, taken)
-
-
-Priced = Callable[[Meter], Way]

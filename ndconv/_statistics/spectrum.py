@@ -117,7 +117,7 @@ def bound(operands: Operands, w: Tensor) -> float:
 
     Args:
         operands: The convolution, of ``w``.
-        w: ``(g*d, c, *K)`` in double precision.
+        w: ``(g*d, c, *K)``, in the dtype of sums.
     """
     torus = _torus(operands)
     if torus is not None:

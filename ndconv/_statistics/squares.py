@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ndconv._autograd.convolution import compute_input, compute_output
 from ndconv._planner.choice import AUTO
-from ndconv._statistics.operands import Operands, blocks, squares, wide
+from ndconv._statistics.operands import Operands, blocks, parts, squares, wide
 
 
 def square(operands: Operands, x: Tensor, y: Tensor, vectors: int) -> Tensor:
@@ -64,7 +64,7 @@ def project(operands: Operands, x: Tensor, y: Tensor, left: Tensor, right: Tenso
     groups, first, second = left.shape[0], left.shape[1], right.shape[1]
     each = sum(tensor[:1].numel() for tensor in (x, y)) * left.element_size()
     found = []
-    for some in [*blocks(len(x), 2 * each)] or [slice(None)]:
+    for some in parts(len(x), 2 * each):
         inputs, grads = operands.framed(x[some]), wide(y[some])
         if operands.transposed:
             kernel = left.transpose(1, 2).flatten(0, 1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Literal
 
 import torch
@@ -12,7 +11,7 @@ from ndconv import _rules
 from ndconv._fixed import of_convolutions, over
 from ndconv._rules import Asked, IntOrInts
 from ndconv._statistics import covariances
-from ndconv._statistics.operands import Operands, wide
+from ndconv._statistics.operands import Operands, position_sums
 
 Kind = Literal["expand", "reduce"]
 KINDS = "expand", "reduce"
@@ -66,8 +65,7 @@ def outputs(batched: Tensor, groups: int, kind: Kind) -> Tensor:
     """The covariance of a gradient ``(n, g*d, *O)``."""
     if kind == "expand":
         return covariances.outputs(batched, groups)
-    sums = wide(batched).reshape(*batched.shape[:2], math.prod(batched.shape[2:])).sum(2)
-    return covariances.outer(sums.unflatten(1, (groups, -1)).unsqueeze(-1))
+    return covariances.outer(position_sums(batched).unflatten(1, (groups, -1)).unsqueeze(-1))
 
 
 @over(None, _output_covariance)

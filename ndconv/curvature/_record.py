@@ -18,7 +18,7 @@ from ndconv import _rules
 from ndconv._form.geometry import Convolution, Geometry
 from ndconv._rules import Asked
 from ndconv._statistics import norms
-from ndconv._statistics.operands import Operands, blocks, squares, wide
+from ndconv._statistics.operands import Operands, parts, position_sums, squares, wide
 from ndconv._statistics.squares import square
 from ndconv.curvature._covariance import KINDS, Kind, outputs, windows
 
@@ -199,8 +199,7 @@ class _Use:
     def bias_gradients(self) -> Tensor:
         """``(n, features)``."""
         assert self.grad is not None
-        batched = wide(self.operands.batched(self.grad))
-        return batched.reshape(*batched.shape[:2], math.prod(batched.shape[2:])).sum(2)
+        return position_sums(self.operands.batched(self.grad))
 
 
 @dataclass(eq=False)
@@ -300,7 +299,7 @@ def _summed(uses: Sequence[_Use]) -> Iterator[Tensor]:
     batch = _batch([len(first) for first, _ in pairs])
     first = uses[0].operands
     elements = first.gradient_elements(x.shape[1], y.shape[1])
-    for some in [*blocks(batch, elements * wide(x[:0]).element_size())] or [slice(None)]:
+    for some in parts(batch, elements * wide(x[:0]).element_size()):
         grads = [
             use.operands.gradients(use.operands.framed(x[some]), wide(y[some]))
             for use, (x, y) in zip(uses, pairs, strict=True)

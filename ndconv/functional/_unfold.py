@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from torch import Tensor
 
 from ndconv import _rules
 from ndconv._autograd.linear import linear
+from ndconv._form.geometry import Convolution
 from ndconv._rules import Asked, IntOrInts, Padding
 from ndconv._tensors.columns import folded, folded_transposed, unfolded, unfolded_transposed
+
+
+def _mapped(
+    there: Callable[..., Tensor], back: Callable[..., Tensor], convolution: Convolution, input: Tensor, dims: int
+) -> Tensor:
+    """A map of a convolution's with its adjoint, of an input that is batched if it has so many dimensions."""
+    maps = partial(there, convolution=convolution), partial(back, convolution=convolution)
+    return linear(*maps, input) if input.dim() == dims else linear(*maps, input.unsqueeze(0)).squeeze(0)
 
 
 def unfoldnd(
@@ -48,9 +57,7 @@ def unfoldnd(
     """
     _rules.tensor("unfoldnd", "input", input)
     convolution = _rules.unfolding("unfoldnd", input.shape, kernel_size, dilation, padding, stride)
-    batched = input.dim() == convolution.geometry.ndim + 2
-    there, back = partial(unfolded, convolution=convolution), partial(folded, convolution=convolution)
-    return linear(there, back, input) if batched else linear(there, back, input.unsqueeze(0)).squeeze(0)
+    return _mapped(unfolded, folded, convolution, input, convolution.geometry.ndim + 2)
 
 
 def unfold_transposend(
@@ -96,10 +103,7 @@ def unfold_transposend(
     channels = input.shape[input.dim() - len(kernel) - 1]
     asked = Asked(function, len(kernel), True, stride, padding, dilation, output_padding=output_padding)
     convolution = asked.convolution(input.shape, (channels, 1, *kernel), ("input", "kernel_size"))
-    maps = (partial(each, convolution=convolution) for each in (unfolded_transposed, folded_transposed))
-    there, back = maps
-    batched = input.dim() == len(kernel) + 2
-    return linear(there, back, input) if batched else linear(there, back, input.unsqueeze(0)).squeeze(0)
+    return _mapped(unfolded_transposed, folded_transposed, convolution, input, len(kernel) + 2)
 
 
 def foldnd(
@@ -139,5 +143,4 @@ def foldnd(
     _rules.tensor("foldnd", "input", input)
     arguments = kernel_size, dilation, padding, stride
     convolution = _rules.unfolding("foldnd", input.shape, *arguments, output_size=output_size)
-    there, back = partial(folded, convolution=convolution), partial(unfolded, convolution=convolution)
-    return linear(there, back, input) if input.dim() == 3 else linear(there, back, input.unsqueeze(0)).squeeze(0)
+    return _mapped(folded, unfolded, convolution, input, 3)

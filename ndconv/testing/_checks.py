@@ -24,7 +24,6 @@ from torch.autograd import gradcheck
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ndconv import get_workspace_limit, set_workspace_limit
 from ndconv._form.cache import Memory
 from ndconv._lowerings import LOWERINGS
 from ndconv._machine.budget import Budget
@@ -37,6 +36,7 @@ from ndconv.testing._compare import (
     UnmetError,
     differentiated,
     laid_out,
+    limited,
     needs_numbers,
     outer,
     same,
@@ -345,15 +345,11 @@ def _seen(*axis: Any) -> tuple[int, int, int, tuple[int, int]]:
 
 def small_workspace(subject: Subject) -> None:
     """In the smallest chunks there are, a limit of one byte, result and gradients are the same."""
-    before = get_workspace_limit()
-    set_workspace_limit(1)
-    try:
+    with limited(1):
         tensors, chosen = differentiated(subject)
         result = subject.call(*tensors, subject.bias())
         same("the result in chunks", result, subject.grown(subject.result()), subject)
         same_gradients(" in chunks", result, chosen, subject)
-    finally:
-        set_workspace_limit(before)
 
 
 def saved_tensors(subject: Subject) -> None:

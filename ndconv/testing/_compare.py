@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ndconv import get_workspace_limit, set_workspace_limit
 from ndconv._lowerings import LOWERINGS
 from ndconv._tensors.dtypes import wide_dtype
 from ndconv.testing._oracle import Array
@@ -22,6 +24,17 @@ class UnmetError(Exception):
 
 class NotApplicableError(Exception):
     """There is nothing to check here, and why."""
+
+
+@contextmanager
+def limited(limit: int) -> Iterator[None]:
+    """The workspace has a limit of so many bytes inside the block."""
+    before = get_workspace_limit()
+    set_workspace_limit(limit)
+    try:
+        yield
+    finally:
+        set_workspace_limit(before)
 
 
 def tolerance(subject: Subject, dtype: torch.dtype | None = None, norms: float | None = None) -> float:

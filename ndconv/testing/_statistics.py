@@ -16,12 +16,12 @@ import torch
 from torch import Tensor
 from torch.autograd import gradcheck
 
-from ndconv import curvature, functional, get_workspace_limit, grad, set_workspace_limit
+from ndconv import curvature, functional, grad
 from ndconv._statistics import covariances, norms
 from ndconv._statistics.prices import Ways
 from ndconv._tensors.dtypes import wide_dtype
-from ndconv.testing._cases import EXACT, Ints
-from ndconv.testing._compare import NotApplicableError, UnmetError, needs_numbers, same
+from ndconv.testing._cases import EXACT, Case, Ints
+from ndconv.testing._compare import NotApplicableError, UnmetError, limited, needs_numbers, same
 from ndconv.testing._oracle import Array, shares, windows
 from ndconv.testing._space import INTEGERS
 from ndconv.testing._subject import Subject
@@ -34,6 +34,15 @@ _MOST_ELEMENTS = 24
 _MOST_ROWS = 150
 _NORM = 2e-3
 _LARGEST = 3
+
+
+def _shared(case: Case, transposed: bool) -> tuple[str, dict[str, Any]]:
+    """How functions of a convolution, transposed or not, are named, and the arguments that all of them take."""
+    how: dict[str, Any] = {"stride": case.stride, "padding": case.padding, "dilation": case.dilation}
+    how |= {"groups": case.groups, "padding_mode": case.mode}
+    if transposed:
+        return "conv_transposend", {**how, "output_padding": case.remainder}
+    return "convnd", how
 
 
 class _Summed:
@@ -110,15 +119,10 @@ class _Summed:
         rows = columns.shape[2] * math.prod(self.case.kernel)
         return columns.reshape(*columns.shape[:2], rows, math.prod(columns.shape[3 + self.case.ndim :]))
 
-    def call(self, home: Any, name: str, *tensors: Any, groups: bool = True, **keywords: Any) -> Any:
+    def call(self, home: Any, name: str, *tensors: Any, **keywords: Any) -> Any:
         """A statistic's function on tensors."""
-        case = self.case
-        how: Any = {"stride": case.stride, "padding": case.padding, "dilation": case.dilation, **keywords}
-        how |= {"padding_mode": case.mode, "groups": case.groups}
-        if self.transposed:
-            how["output_padding"] = case.remainder
-        prefix = "conv_transposend" if self.transposed else "convnd"
-        return getattr(home, f"{prefix}_{name}")(*tensors, **how)
+        prefix, shared = _shared(self.case, self.transposed)
+        return getattr(home, f"{prefix}_{name}")(*tensors, **shared, **keywords)
 
     def same(self, what: str, got: Tensor, want: Array, *, real: bool = False, samples: bool = False) -> None:
         """Compare; ``samples`` if the first axis is that of samples, which the unbatched lack."""
@@ -145,23 +149,13 @@ def _chosen(module: Any, function: str, name: str) -> Iterator[None]:
         yield
 
 
-@contextmanager
-def _limited(limit: int) -> Iterator[None]:
-    before = get_workspace_limit()
-    set_workspace_limit(limit)
-    try:
-        yield
-    finally:
-        set_workspace_limit(before)
-
-
 def weight_norms(subject: Subject) -> None:
     """Norms, inner products and Gram matrices of gradients per sample, by each method, at once and in chunks."""
     sums = _Summed(subject)
     first, second = sums.tensors()
     size, grads = sums.case.weight_shape, sums.flat()
     for limit in (2**28, 1):
-        with _limited(limit):
+        with limited(limit):
             for method in ("auto", *norms.METHODS):
                 got = sums.call(grad, "weight_sqnorm", first, size, second, method=method)
                 sums.same(f"sqnorm by {method!r}", got, _squared(grads).sum(1), real=True, samples=True)
@@ -186,7 +180,7 @@ def weight_squares(subject: Subject) -> None:
     first, second = sums.tensors()
     want = _squared(grads).sum(0).reshape(case.weight_shape)
     for limit in (2**28, 1):
-        with _limited(limit):
+        with limited(limit):
             sums.same(
                 "square", sums.call(curvature, "weight_square", first, case.weight_shape, second), want, real=True
             )
@@ -214,7 +208,7 @@ def window_covariances(subject: Subject) -> None:
             columns = np.concatenate([columns, np.ones_like(columns[:, :, :1])], 2)
         want = np.einsum("ngap,ngbp->gab", columns, columns.conj())
         for way, limit in ((covariances.COLUMNS, 2**28), (covariances.LAGS, 2**28), (covariances.LAGS, 1)):
-            with _chosen(covariances, "expand_ways", way), _limited(limit):
+            with _chosen(covariances, "expand_ways", way), limited(limit):
                 got = sums.call(curvature, "input_covariance", first, case.kernel, bias=bias)
                 sums.same(f"input covariance by {way}", got, want)
         total = columns.sum(3)
@@ -236,11 +230,8 @@ def explicit_matrix(subject: Subject) -> None:
     trial, case, transposed = subject.trial, subject.trial.case, subject.trial.operation == "transposed"
     name = "y" if transposed else "x"
     size: Ints = subject.shapes[name] if trial.batch == "unbatched" else subject.shapes[name][1:]
-    how: Any = {"stride": case.stride, "padding": case.padding, "dilation": case.dilation}
-    how |= {"groups": case.groups, "padding_mode": case.mode}
-    if transposed:
-        how["output_padding"] = case.remainder
-    prefix, role = "conv_transposend" if transposed else "convnd", 1
+    prefix, how = _shared(case, transposed)
+    role = 1
     weight = subject.tensor(subject.numbers("w", role), "contiguous")
     matrix = getattr(functional, f"{prefix}_matrix")(weight, size, **how)
     dense = matrix.to_dense().cpu().to(torch.complex128 if trial.torch_dtype.is_complex else torch.float64).numpy()
