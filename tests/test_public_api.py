@@ -24,7 +24,7 @@ ROWS = [
     ("_rules", "_fixed"),
     ("_programs", "_lowerings"),
     ("_machine", "_planner"),
-    ("_tensors", "_autograd", "_statistics"),
+    ("_tensors", "_autograd", "_sharded", "_statistics"),
     ("_explain", "functional", "grad", "curvature"),
     ("nn", "_convert"),
     ("lowerings",),

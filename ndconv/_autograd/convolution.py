@@ -17,6 +17,7 @@ from ndconv._form.cache import cached, plain
 from ndconv._form.geometry import Convolution, Form, Slot
 from ndconv._planner.choice import FASTEST
 from ndconv._programs.windows import unflatten
+from ndconv._rules import is_shared_out
 from ndconv._tensors.borders import extend, retract
 from ndconv._tensors.execute import Program, fastest, is_simple, ready, torchs_own
 from ndconv._tensors.layout import is_channels_last
@@ -111,6 +112,10 @@ def compute_output(convolution: Convolution, lowering: str, x: Tensor, w: Tensor
     """Convolve ``(n, g*c, *I)`` or unbatched with ``(g*d, c, *K)``; add ``(g*d,)``."""
     if x.dim() < w.dim():
         return compute_output(convolution, lowering, x.unsqueeze(0), w, bias).squeeze(0)
+    if is_shared_out(x):
+        from ndconv._sharded.convolution import compute_output as shared_output
+
+        return shared_output(convolution, lowering, x, w, bias)
     if _recorded.records(convolution):
         return _recorded.output(convolution, framed(convolution, x), w, bias)
     form = _form(Slot.OUTPUT, convolution, lowering, bias is not None, _layout(convolution, x, w))
@@ -123,6 +128,10 @@ def compute_input(convolution: Convolution, lowering: str, w: Tensor, y: Tensor,
     """Gradient of the input from ``(g*d, c, *K)`` and ``(n, g*d, *O)`` or unbatched; plus ``(g*c,)``."""
     if y.dim() < w.dim():
         return compute_input(convolution, lowering, w, y.unsqueeze(0), bias).squeeze(0)
+    if is_shared_out(y):
+        from ndconv._sharded.convolution import compute_input as shared_input
+
+        return shared_input(convolution, lowering, w, y, bias)
     if _recorded.records(convolution):
         return _rounded(_unframed(convolution, _recorded.input(convolution, w, y)), bias, w.dtype)
     wide = bias is not None or convolution.mode != "zeros"
@@ -154,6 +163,10 @@ def compute_weight(
     """
     if x.dim() == convolution.geometry.ndim + 1:
         return compute_weight(convolution, lowering, x.unsqueeze(0), y.unsqueeze(0))
+    if is_shared_out(x):
+        from ndconv._sharded.convolution import compute_weight as shared_weight
+
+        return shared_weight(convolution, lowering, x, y, per_sample=per_sample)
     form = _form(Slot.WEIGHT, convolution, lowering, False, _layout(convolution, x, y))
     x = framed(convolution, x)
     if not per_sample:
@@ -166,3 +179,13 @@ def compute_weight(
     x, y = (tensor.flatten(0, 1).unsqueeze(0) for tensor in (x, y))
     gradients: Tensor = unflatten(trilinear(apart, x, y), 0, (batch, -1))
     return gradients
+
+
+def compute_bias(y: Tensor, *, per_sample: bool = False) -> Tensor:
+    """Gradient of the bias from ``(n, g*d, *O)``."""
+    if is_shared_out(y):
+        from ndconv._sharded.convolution import compute_bias as shared_bias
+
+        return shared_bias(y, per_sample=per_sample)
+    apart = y.flatten(2) if y.dim() > 2 else y.unsqueeze(-1)
+    return apart.sum(-1) if per_sample else apart.sum((0, -1))

@@ -38,6 +38,7 @@ from ndconv._rules._calls import (
     transposed,
     unfolding,
 )
+from ndconv._rules._placements import is_shared_out, placed
 
 __all__ = [
     "Asked",
@@ -50,6 +51,7 @@ __all__ = [
     "convolution",
     "divided",
     "grad_output",
+    "is_shared_out",
     "kernel",
     "mask",
     "padding_argument",
@@ -57,6 +59,7 @@ __all__ = [
     "pair",
     "per_axis",
     "per_sample",
+    "placed",
     "positive",
     "projected",
     "refuse",

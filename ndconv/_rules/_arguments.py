@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ndconv._form.geometry import Ints, Pairs
+from ndconv._rules._placements import whole
 
 IntOrInts = int | Sequence[int]
 Padding = str | int | Sequence[int] | Sequence[tuple[int, int]]
@@ -200,17 +201,22 @@ def summable(function: str, name: str, value: Tensor) -> None:
         raise NotImplementedError(f"{function}: dtype must be floating or complex, but {name} has {value.dtype}")
 
 
-def tensor(function: str, name: str, value: object) -> None:
-    """A tensor, of whatever dtype."""
+def tensor(function: str, name: str, value: object, *, shards: bool = False) -> None:
+    """A tensor, of whatever dtype; a DTensor if a function takes shards."""
     if not isinstance(value, Tensor):
         raise TypeError(f"{function}: {name} must be a Tensor, but is {type(value).__name__}")
+    if not shards:
+        whole(function, name, value)
 
 
-def tensors(function: str, *, bias: Tensor | None = None, **operands: Tensor) -> None:
-    """All operands, a bias if there is one, are tensors of one dtype that can be convolved, on one device."""
+def tensors(function: str, *, bias: Tensor | None = None, shards: bool = False, **operands: Tensor) -> None:
+    """All operands, a bias if there is one, are tensors of one dtype that can be convolved, on one device.
+
+    DTensors are so only for functions that take shards, which look at placements next: `ndconv._rules.placed`.
+    """
     given = operands if bias is None else {**operands, "bias": bias}
     for name, value in given.items():
-        tensor(function, name, value)
+        tensor(function, name, value, shards=shards)
         if value.layout is not torch.strided:
             refuse(function, f"{name} must be a dense tensor", f"has layout {value.layout}")
     (first, reference), *others = given.items()

@@ -10,15 +10,18 @@ import torch
 from torch import Tensor
 
 from ndconv._form.geometry import Pairs
+from ndconv._form.partition import Frame, Side
 
 
-def _shown(size: int, lo: int, hi: int, mode: str) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Start and length of the elements that the low and the high side of a border show."""
+def _frame(size: int, lo: int, hi: int, mode: str) -> Frame:
+    """The border of a whole axis."""
     if mode == "circular":
-        return (size - lo, lo), (0, hi)
-    if mode == "replicate":
-        return (0, 1), (size - 1, 1)
-    return (1, lo), (size - 1 - hi, hi)
+        low, high = (size - lo, lo), (0, hi)
+    elif mode == "replicate":
+        low, high = (0, 1), (size - 1, 1)
+    else:
+        low, high = (1, lo), (size - 1 - hi, hi)
+    return Frame(Side(*low, lo), range(size), Side(*high, hi))
 
 
 def extend(tensor: Tensor, border: Pairs, mode: str) -> Tensor:
@@ -38,18 +41,25 @@ def extend(tensor: Tensor, border: Pairs, mode: str) -> Tensor:
         >>> [extend(x, ((2, 1),), mode).tolist() for mode in ("reflect", "replicate", "circular")]
         [[3, 2, 1, 2, 3, 4, 3], [1, 1, 1, 2, 3, 4, 4], [3, 4, 1, 2, 3, 4, 1]]
     """
-    for axis, (lo, hi) in enumerate(border, start=tensor.dim() - len(border)):
-        if lo or hi:
-            sides = []
-            for (start, length), count in zip(_shown(tensor.shape[axis], lo, hi, mode), (lo, hi), strict=True):
-                side = tensor.narrow(axis, start, length)
-                if mode == "reflect":
-                    side = side.flip(axis)
-                elif mode == "replicate":
-                    side = side.expand([count if i == axis else -1 for i in range(tensor.dim())])
-                sides.append(side)
-            tensor = torch.cat([sides[0], tensor, sides[1]], axis)
+    for axis, sides in enumerate(border, start=tensor.dim() - len(border)):
+        tensor = extend_axis(tensor, axis, _frame(tensor.shape[axis], *sides, mode), mode)
     return tensor
+
+
+def extend_axis(tensor: Tensor, axis: int, frame: Frame, mode: str) -> Tensor:
+    """Make the rows of a frame of the rows at hand."""
+    core = tensor if len(frame.core) == tensor.shape[axis] else tensor.narrow(axis, frame.core.start, len(frame.core))
+    if not (frame.low.size or frame.high.size):
+        return core
+    sides = []
+    for start, length, count in (frame.low, frame.high):
+        side = tensor.narrow(axis, start, length if count else 0)
+        if mode == "reflect":
+            side = side.flip(axis)
+        elif mode == "replicate":
+            side = side.expand([count if i == axis else -1 for i in range(tensor.dim())]) if count else side
+        sides.append(side)
+    return torch.cat([sides[0], core, sides[1]], axis)
 
 
 def retract(tensor: Tensor, border: Pairs, mode: str) -> Tensor:
@@ -68,15 +78,23 @@ def retract(tensor: Tensor, border: Pairs, mode: str) -> Tensor:
         [1100, 101, 110]
     """
     for axis, (lo, hi) in enumerate(border, start=tensor.dim() - len(border)):
-        if lo or hi:
-            size = tensor.shape[axis] - lo - hi
-            core = tensor.narrow(axis, lo, size).clone()
-            sides = tensor.narrow(axis, 0, lo), tensor.narrow(axis, lo + size, hi)
-            for side, (start, length) in zip(sides, _shown(size, lo, hi, mode), strict=True):
-                if mode == "reflect":
-                    side = side.flip(axis)
-                elif mode == "replicate":
-                    side = side.sum(axis, keepdim=True)
-                core.narrow(axis, start, length).add_(side)
-            tensor = core
+        tensor = retract_axis(tensor, axis, _frame(tensor.shape[axis] - lo - hi, lo, hi, mode), mode)
     return tensor
+
+
+def retract_axis(tensor: Tensor, axis: int, frame: Frame, mode: str) -> Tensor:
+    """Adjoint of `extend_axis` where all rows at hand stand in the frame."""
+    low, high = frame.low.size, frame.high.size
+    if not (low or high):
+        return tensor
+    size = len(frame.core)
+    core = tensor.narrow(axis, low, size).clone()
+    sides = tensor.narrow(axis, 0, low), tensor.narrow(axis, low + size, high)
+    for side, (start, length, count) in zip(sides, (frame.low, frame.high), strict=True):
+        if mode == "reflect":
+            side = side.flip(axis)
+        elif mode == "replicate":
+            side = side.sum(axis, keepdim=True)
+        if count:
+            core.narrow(axis, start, length).add_(side)
+    return core

@@ -52,10 +52,11 @@ def _checked(
     lowering: str,
 ) -> tuple[Convolution, str]:
     """What a call asks for, if it breaks no rule."""
-    _rules.tensors(function, input=input, weight=weight, bias=bias)
+    _rules.tensors(function, input=input, weight=weight, bias=bias, shards=True)
     convolution = _rules.convolution(
         function, shape(input), shape(weight), stride, padding, dilation, groups, mode=mode, ndim=ndim
     )
+    _rules.placed(function, convolution.geometry.ndim, {"weight": weight, "bias": bias}, input=input)
     if bias is not None:
         _rules.bias(function, shape(weight)[0], shape(bias))
     return convolution, resolve(function, lowering)

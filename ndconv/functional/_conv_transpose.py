@@ -58,11 +58,12 @@ def _checked(
     lowering: str,
 ) -> tuple[Convolution, str]:
     """What a call asks for, if it breaks no rule."""
-    _rules.tensors(function, input=input, weight=weight, bias=bias)
+    _rules.tensors(function, input=input, weight=weight, bias=bias, shards=True)
     arguments = stride, padding, output_padding, groups, dilation
     convolution = _rules.transposed(
         function, shape(input), shape(weight), *arguments, output_size=output_size, mode=mode, ndim=ndim
     )
+    _rules.placed(function, convolution.geometry.ndim, {"weight": weight, "bias": bias}, input=input)
     if bias is not None:
         _rules.bias(function, convolution.geometry.groups * shape(weight)[1], shape(bias))
     return convolution, resolve(function, lowering)

@@ -70,9 +70,10 @@ def convnd_backward(
     """
     function, names = "convnd_backward", ("input", "weight")
     need_input, need_weight, need_bias = _rules.mask(function, "output_mask", output_mask)
-    _rules.tensors(function, input=input, weight=weight, grad_output=grad_output)
+    _rules.tensors(function, input=input, weight=weight, grad_output=grad_output, shards=True)
     shapes = tuple(input.shape), tuple(weight.shape)
     convolution = _rules.convolution(function, *shapes, stride, padding, dilation, groups, mode=padding_mode)
+    _rules.placed(function, weight.dim() - 2, {"weight": weight}, input=input, grad_output=grad_output)
     _rules.grad_output(function, names, shapes, convolution.output_shape(*shapes), grad_output.shape)
     _rules.per_sample(function, per_sample, *shapes)
     lowering = resolve(function, lowering)
@@ -109,11 +110,12 @@ def conv_transposend_backward(
     """
     function, names = "conv_transposend_backward", ("input", "weight")
     need_input, need_weight, need_bias = _rules.mask(function, "output_mask", output_mask)
-    _rules.tensors(function, input=input, weight=weight, grad_output=grad_output)
+    _rules.tensors(function, input=input, weight=weight, grad_output=grad_output, shards=True)
     shapes = tuple(input.shape), tuple(weight.shape)
     x_shape, w_shape = shapes
     arguments = stride, padding, output_padding, groups, dilation
     convolution = _rules.transposed(function, x_shape, w_shape, *arguments, mode=padding_mode)
+    _rules.placed(function, weight.dim() - 2, {"weight": weight}, input=input, grad_output=grad_output)
     _rules.grad_output(function, names, shapes, convolution.input_shape(*shapes), grad_output.shape)
     _rules.per_sample(function, per_sample, *shapes)
     lowering = resolve(function, lowering)

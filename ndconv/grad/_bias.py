@@ -5,15 +5,18 @@ from __future__ import annotations
 from torch import Tensor
 
 from ndconv import _rules
+from ndconv._autograd.convolution import compute_bias
 from ndconv._fixed import over
 
 
 def _bias(function: str, ndim: int | None, grad_output: Tensor, *, per_sample: bool = False) -> Tensor:
-    _rules.tensor(function, "grad_output", grad_output)
+    _rules.tensor(function, "grad_output", grad_output, shards=True)
     _rules.biased(function, tuple(grad_output.shape), ndim, per_sample)
-    batched = ndim is None or grad_output.dim() == ndim + 2
-    apart = grad_output.flatten(int(batched) + 1) if grad_output.dim() > 1 + batched else grad_output.unsqueeze(-1)
-    return apart.sum(-1) if per_sample or not batched else apart.sum((0, -1))
+    if ndim is not None and grad_output.dim() == ndim + 1:
+        _rules.placed(function, ndim, {}, grad_output=grad_output)
+        return compute_bias(grad_output.unsqueeze(0))
+    _rules.placed(function, grad_output.dim() - 2, {}, grad_output=grad_output)
+    return compute_bias(grad_output, per_sample=per_sample)
 
 
 @over(None, _bias)

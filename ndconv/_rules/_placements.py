@@ -1,0 +1,82 @@
+"""How DTensors may lie on a mesh of processes. They are known by what they have: torch may have been built without.
+
+Everything is told by whole tensors, so that every process refuses alike, before any of them waits for another.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+
+from torch import Tensor
+
+
+def is_shared_out(value: object) -> bool:
+    """Whether a tensor is a DTensor."""
+    return hasattr(value, "device_mesh")
+
+
+def whole(function: str, name: str, value: Tensor) -> None:
+    """A tensor is no DTensor.
+
+    Raises:
+        NotImplementedError: If it is.
+    """
+    if is_shared_out(value):
+        _refuse(function, f"{name} must be a plain tensor", f"is a DTensor with placements {_placements(value)}")
+
+
+def placed(function: str, ndim: int, parameters: dict[str, Tensor | None], **tensors: Tensor) -> None:
+    """Inputs and outputs are shared out alike along their batch and N axes, and everybody has the parameters.
+
+    Args:
+        function: Name of the public function, for messages.
+        ndim: N.
+        parameters: Weight and bias by name.
+        tensors: Input and output by name.
+
+    Raises:
+        NotImplementedError: If that is not so.
+    """
+    given = {**tensors, **{name: value for name, value in parameters.items() if value is not None}}
+    shared = {name: value for name, value in given.items() if is_shared_out(value)}
+    if not shared:
+        return
+    some, example = next(iter(shared.items()))
+    mesh = _mesh(example)
+    for name, value in given.items():
+        if name in shared and _mesh(value) != mesh:
+            _refuse(function, f"{some} lies on {mesh}", f"{name} on {_mesh(value)}")
+        if name in tensors and name not in shared:
+            _refuse(
+                function, f"{some} is a DTensor with placements {_placements(example)}", f"{name} is a plain tensor"
+            )
+        if name in parameters and name in shared and not all(each.is_replicate() for each in _placements(value)):
+            _refuse(function, f"{name} must be replicated", f"has placements {_placements(value)}")
+    reference, first = next(iter(tensors.items()))
+    for name, value in tensors.items():
+        if _placements(value) != _placements(first):
+            rule = f"{reference} and {name} must have the same placements"
+            _refuse(function, rule, f"have {_placements(first)} and {_placements(value)}")
+    _along_axes(function, reference, first, first.dim() - ndim - 1)
+
+
+def _along_axes(function: str, name: str, value: Tensor, channels: int) -> None:
+    placements = _placements(value)
+    # torch's own class, for others share an axis out in another order.
+    shared = [each.dim for each in placements if type(each).__name__ == "Shard"]
+    plain = len(shared) + sum(each.is_replicate() for each in placements) == len(placements)
+    if not plain or channels in shared or len(set(shared)) < len(shared):
+        rule = f"{name} may be sharded along its batch and its spatial axes, each over one dimension of the mesh"
+        _refuse(function, rule, f"has placements {placements}")
+
+
+def _mesh(value: Any) -> Any:
+    return value.device_mesh
+
+
+def _placements(value: Any) -> tuple[Any, ...]:
+    return tuple(value.placements)
+
+
+def _refuse(function: str, rule: str, found: str) -> NoReturn:
+    raise NotImplementedError(f"{function}: {rule}, but {found}")

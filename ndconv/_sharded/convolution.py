@@ -1,0 +1,88 @@
+"""The three operations on DTensors: those of `ndconv._autograd.convolution`, on every process at once."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from torch import Tensor
+from torch.distributed.tensor import DTensor
+
+from ndconv._form.geometry import Convolution, Geometry, Ints, Slot
+from ndconv._planner.choice import AUTO
+from ndconv._sharded.function import Spread, spread
+from ndconv._sharded.layout import Layout
+from ndconv._sharded.local import Share
+from ndconv._tensors.layout import is_channels_last
+
+
+def _spread(
+    slot: Slot,
+    convolution: Convolution,
+    lowering: str,
+    tensor: Tensor,
+    weight_shape: Ints,
+    *,
+    weight: Tensor | None,
+    bias: Tensor | None = None,
+    per_sample: bool = False,
+) -> Spread:
+    """The form of an operation whose input or output, which has a batch, lies as a tensor does."""
+    layout, axes = Layout.of(tensor), range(2, tensor.dim())
+    parts = tuple(layout.parts(axis) for axis in axes)
+    part = tuple(0 if layout.is_outside else layout.part(axis) for axis in axes)
+    samples, features = tensor.shape[0], weight_shape[0]
+    shapes = (
+        convolution.input_shape((samples, features, *convolution.output_size), weight_shape),
+        (samples, *weight_shape) if per_sample else weight_shape,
+        (samples, features, *convolution.output_size),
+    )
+    return Spread(
+        slot,
+        Share(convolution, parts, part, lowering, per_sample),
+        layout,
+        shapes,
+        (weight is None or isinstance(weight, DTensor), bias is None or isinstance(bias, DTensor)),
+        slot,
+        (True, bias is not None),
+        slot,
+        (is_channels_last(tensor), weight is not None and is_channels_last(weight)),
+    )
+
+
+def compute_output(convolution: Convolution, lowering: str, x: Tensor, w: Tensor, bias: Tensor | None) -> Tensor:
+    """Convolve ``(n, g*c, *I)`` with ``(g*d, c, *K)``; add ``(g*d,)``."""
+    form = _spread(Slot.OUTPUT, convolution, lowering, x, tuple(w.shape), weight=w, bias=bias)
+    result: Tensor = spread(form, x, w, bias)
+    return result
+
+
+def compute_input(convolution: Convolution, lowering: str, w: Tensor, y: Tensor, bias: Tensor | None) -> Tensor:
+    """Gradient of the input from ``(g*d, c, *K)`` and ``(n, g*d, *O)``; plus ``(g*c,)``."""
+    form = _spread(Slot.INPUT, convolution, lowering, y, tuple(w.shape), weight=w, bias=bias)
+    result: Tensor = spread(form, w, y, bias)
+    return result
+
+
+def compute_weight(
+    convolution: Convolution, lowering: str, x: Tensor, y: Tensor, *, per_sample: bool = False
+) -> Tensor:
+    """Gradient of the weight from ``(n, g*c, *I)`` and ``(n, g*d, *O)``, on every process; or one for each sample."""
+    geometry = convolution.geometry
+    shape = (y.shape[1], x.shape[1] // geometry.groups, *geometry.kernel)
+    form = _spread(Slot.WEIGHT, convolution, lowering, x, shape, weight=None, per_sample=per_sample)
+    result: Any = spread(replace(form, read=Slot.OUTPUT), x, y)
+    gradient: Tensor = result[0]
+    return gradient
+
+
+def compute_bias(y: Tensor, *, per_sample: bool = False) -> Tensor:
+    """Sums of ``(n, g*d, *O)`` by channel, and by sample if so: those of any convolution, such as one of points."""
+    axes, size = y.dim() - 2, tuple(y.shape[2:])
+    points = Geometry((1,) * axes, (1,) * axes, ((0, 0),) * axes, (1,) * axes)
+    convolution = Convolution.of(points, size, points.padding, "zeros")
+    shape = (y.shape[1], 1, *points.kernel)
+    form = _spread(Slot.OUTPUT, convolution, AUTO, y, shape, weight=None, per_sample=per_sample)
+    result: Any = spread(form.opened(Slot.WEIGHT, False, True), None, y)
+    gradient: Tensor = result[1]
+    return gradient
