@@ -32,7 +32,7 @@ def moved(source: Value, target: Value | None = None) -> Copied:
     else:
         axes = sorted(zip(source.shape, source.strides, target.strides, strict=True), key=lambda axis: -axis[2])
         runs = merged(*zip(*axes, strict=True)) if axes else []
-    *_, second, first = [(1, 1, 1)] * 2 + runs
+    *_, second, first = (1, 1, 1), (1, 1, 1), *runs
     row, step, other = first
     distinct = min(source.numel(), source.variable.elements)
     apart = max(_nearest(step for _, step, _ in runs), _nearest(step for _, _, step in runs))
@@ -80,9 +80,9 @@ def transposed(value: Value) -> Value:
     Row by row, all that a column has in a cache may have to share one place there: sizes are often powers of two.
     """
     axes = merged(value.shape, value.strides)
-    if value.variable.opaque or len(axes) != 2 or min(size for size, _ in axes) < _BLOCK:
+    if value.variable.opaque or len(axes) != 2 or min(axes)[0] < _BLOCK:
         return value
-    shape, strides = zip(*axes, strict=True)
+    shape, strides, _ = zip(*axes, strict=True)
     if strides != (1, shape[0]):
         return value
     return Value(value.builder, value.variable, shape, strides, value.offset, ("", ""))

@@ -123,7 +123,7 @@ class _Writer:
             text = name + "".join(view.chain)
         else:
             runs = merged(value.shape, value.strides)
-            view = replace(value, shape=tuple(size for size, _ in runs), strides=tuple(step for _, step in runs))
+            view = replace(value, shape=tuple(size for size, _, _ in runs), strides=tuple(step for _, step, _ in runs))
             text = self.text(replace(view, chain=("", "")))
         if view_strides(view.shape, view.strides, shape) is None:
             return f"{text}.reshape({', '.join(map(str, shape)) or '()'})"

@@ -68,6 +68,9 @@ class Span(NamedTuple):
         return text if self.step == 1 else f"{text}:{self.step}"
 
 
+_START, _ALL = Place(), slice(None)
+
+
 @dataclass(eq=False, slots=True)
 class Variable:
     """A tensor that a program has a name for.
@@ -449,22 +452,25 @@ def _slice_text(start: int, stop: int, step: int, size: int) -> str:
     return f"{first}:{last}" + (f":{step}" if step > 1 else "")
 
 
-def merged(shape: Ints, *strides: Ints) -> list[Ints]:
-    """Axes of more than one element, those as one that lie one inside the other by all of some strides.
+def merged(shape: Ints, strides: Ints, others: Ints = ()) -> list[tuple[int, int, int]]:
+    """Axes of more than one element, with both strides; those as one that lie one inside the other by both.
 
     Example:
         >>> merged((2, 1, 3, 4), (12, 9, 4, 1)), merged((2, 3), (3, 1), (1, 2))
-        ([(24, 1)], [(2, 3, 1), (3, 1, 2)])
+        ([(24, 1, 1)], [(2, 3, 1), (3, 1, 2)])
     """
-    found: list[Ints] = []
-    for axis in zip(shape, *strides, strict=True):
-        size = axis[0]
+    found: list[tuple[int, int, int]] = []
+    length = outer = beyond = 0
+    for size, step, other in zip(shape, strides, others or strides, strict=True):
         if size == 1:
             continue
-        if found and found[-1][1:] == tuple([size * step for step in axis[1:]]):
-            found[-1] = (found[-1][0] * size, *axis[1:])
+        if found and outer == size * step and beyond == size * other:
+            length *= size
+            found[-1] = (length, step, other)
         else:
-            found.append(axis)
+            length = size
+            found.append((size, step, other))
+        outer, beyond = step, other
     return found
 
 
@@ -475,17 +481,24 @@ def view_strides(shape: Ints, strides: Ints, wanted: Ints) -> Ints | None:
         >>> view_strides((4, 6), (6, 1), (2, 2, 6)), view_strides((6, 4), (1, 6), (24,))
         ((12, 6, 1), None)
     """
+    if shape == wanted and 0 not in shape and 1 not in shape:
+        return strides
     if math.prod(shape) != math.prod(wanted):
         return None
     if 0 in shape:
         return contiguous_strides(wanted)
-    if shape == wanted and 1 not in shape:
-        return strides
-    runs, found = merged(shape, strides), list[int]()  # a wanted axis is cut from one run
-    left, step = runs.pop() if runs else (1, 1)
+    found, axis, left, step = list[int](), len(shape), 1, 1
     for size in reversed(wanted):
-        if left == 1 and size != 1:
-            left, step = runs.pop()
+        if left == 1 and (size != 1 or not found):
+            # A wanted axis is cut from one run of axes that lie one inside the other.
+            while axis and shape[axis - 1] == 1:
+                axis -= 1
+            if axis:
+                axis -= 1
+                left, step = shape[axis], strides[axis]
+            while axis and (shape[axis - 1] == 1 or strides[axis - 1] == left * step):
+                axis -= 1
+                left *= shape[axis]
         if left % size:
             return None
         found.append(step)
