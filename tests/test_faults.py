@@ -227,7 +227,7 @@ FAULTS: dict[str, tuple[Any, str, str, str]] = {
         Value, "__getitem__", "offset.plus(first * stride)", "offset.plus((first + (first > 0)) * stride)",
     ),
     "an index that is off by one": (
-        Value, "__getitem__", "start = part if", "start = part.plus(len(part.factors)) if",
+        _values, "_start", "return index if", "return index.plus(len(index.factors)) if",
     ),
     "an axis that ends early": (Value, "narrow", "start + length)", "start + max(1, length - 1))"),
     "wrong strides of a view": (_values, "view_strides", "left // size, step * size", "left // size, step + size"),
@@ -252,7 +252,9 @@ FAULTS: dict[str, tuple[Any, str, str, str]] = {
     "a product written where it does not fit": (
         Builder, "_is_product_in_place", "if not whole or place != contiguous_strides(made.shape):", "if not whole:",
     ),
-    "axes merged that lie apart": (_copies, "merged", "if found and found[-1][1:] ==", "if found or found[-1:] =="),
+    "axes merged that lie apart": (
+        _copies, "merged", "if found and outer == size * step and beyond == size * other:", "if found:",
+    ),
     **{
         f"programs looked up without {what}": (_execute, "_key", old, new)
         for what, old, new in (

@@ -169,7 +169,7 @@ def test_a_traceback_shows_the_line_that_failed() -> None:
         program.run(x, w[:, :2])
     told = "".join(traceback.format_exception(caught.value))
     *_, frame = traceback.extract_tb(caught.value.__traceback__)
-    assert frame.filename.startswith("<ndconv program ")
+    assert frame.filename.startswith("ndconv program ")
     assert frame.name == "conv2d_output"
     assert frame.line
     assert frame.line in program.source
@@ -181,7 +181,7 @@ def test_a_traceback_shows_the_line_that_failed() -> None:
     del program, caught, frame, _
     cache.clear()
     gc.collect()
-    assert not [name for name in linecache.cache if str(name).startswith("<ndconv program ")]
+    assert not [name for name in linecache.cache if str(name).startswith("ndconv program ")]
 
 
 def train(sizes: range, lowering: str) -> None:
@@ -214,7 +214,7 @@ def test_programs_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert kept.bytes == sum(size for _, size in kept.answers.values())
     # The oldest have gone, with their lines.
     gc.collect()
-    lines = [name for name in linecache.cache if str(name).startswith("<ndconv program ")]
+    lines = [name for name in linecache.cache if str(name).startswith("ndconv program ")]
     assert len(lines) == len(kept.answers)
     monkeypatch.setattr(cache, "_ENTRIES", 2)
     train(range(120, 122), "taps")

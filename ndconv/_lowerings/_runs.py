@@ -58,8 +58,31 @@ def runs(geometry: Geometry, pitch: Ints) -> Runs:
                 shifts.append(shift)
             order.append(tap)
             expected = phase + 1
-    as_they_lie = order == list(range(len(order)))
-    return Runs((*starts, len(order)), tuple(phases), tuple(shifts), () if as_they_lie else tuple(order))
+    taps = () if lie_in_order(geometry) else tuple(order)
+    return Runs((*starts, len(order)), tuple(phases), tuple(shifts), taps)
+
+
+def lie_in_order(geometry: Geometry) -> bool:
+    """Whether taps in the order of their shifts go on as they lie.
+
+    Axis by axis shifts and kernel indices rise together. But where taps share a shift on one axis, a later one must not
+    have several shifts, which come first.
+
+    Example:
+        >>> lie_in_order(Geometry(kernel=(3, 3), stride=(2, 2), padding=((1, 1), (1, 1)), dilation=(1, 1)))
+        False
+        >>> lie_in_order(Geometry(kernel=(3, 3), stride=(1, 2), padding=((1, 1), (1, 1)), dilation=(1, 1)))
+        True
+    """
+    shared = False
+    for kernel, stride, dilation, (lo, _) in zip(
+        geometry.kernel, geometry.stride, geometry.dilation, geometry.padding, strict=True
+    ):
+        shifts = min(kernel, (dilation * (kernel - 1) - lo) // stride - -lo // stride + 1)
+        if shared and shifts > 1:
+            return False
+        shared = shared or shifts < kernel
+    return True
 
 
 def _flat(axes: Sequence[Ints], size: Ints) -> list[int]:

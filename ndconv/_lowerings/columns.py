@@ -58,7 +58,8 @@ class Columns(Windowed):
         input, stride = problem.slot is Slot.INPUT, problem.geometry.row_stride
         parts = not input and stride > 1 and 1 < count_residues(problem.geometry) <= _RESIDUES
         moves = problem.batch > 1 and _row(problem) < _LONG
-        options = product((False, True)[: 1 + moves], (False, True)[: 1 + parts], (False, True)[: 1 + input])
+        # What takes the longest to record comes last: there is something to give it up for.
+        options = product((False, True)[: 1 + input], (False, True)[: 1 + moves], (False, True)[: 1 + parts])
         return [_WAYS[option] for option in options]
 
     def accumulates(self, b: Steps, problem: Problem) -> bool:
@@ -154,8 +155,8 @@ def _row(problem: Problem) -> int:
     return max(1, row)
 
 
-_WAYS = {way: Columns(moves=way[0], parts=way[1], gathers=way[2]) for way in product((False, True), repeat=3)}
-COLUMNS, GATHERING = _WAYS[False, False, False], _WAYS[False, False, True]
+_WAYS = {way: Columns(gathers=way[0], moves=way[1], parts=way[2]) for way in product((False, True), repeat=3)}
+COLUMNS, GATHERING = _WAYS[False, False, False], _WAYS[True, False, False]
 
 
 def _matrices(b: Steps, views: Views, ndim: int) -> Array:

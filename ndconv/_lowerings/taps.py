@@ -26,7 +26,7 @@ from typing import NamedTuple
 from ndconv._form.cache import cached
 from ndconv._form.geometry import Geometry, Ints, Pairs, Problem, Slot
 from ndconv._lowerings._base import Lowering
-from ndconv._lowerings._runs import count_runs, ravel, runs
+from ndconv._lowerings._runs import count_runs, lie_in_order, ravel, runs
 from ndconv._lowerings.columns import COLUMNS
 from ndconv._programs.steps import Copied, Product, Work
 from ndconv._programs.values import Array, Steps
@@ -251,9 +251,7 @@ def _unpack_output(packed: Array, problem: Problem, plan: Layout) -> Array:
 
 def _order(problem: Problem, plan: Layout) -> Ints:
     """The kernel element of every tap in the order of the runs; none where they go on as they lie."""
-    if problem.geometry.stride == (1,) * problem.geometry.ndim:
-        return ()
-    return _runs(problem.geometry, plan.pitch).order
+    return () if lie_in_order(problem.geometry) else _runs(problem.geometry, plan.pitch).order
 
 
 def _pack_weight(b: Steps, w: Array, problem: Problem) -> Array:

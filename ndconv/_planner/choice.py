@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -11,7 +12,7 @@ from ndconv._form.cache import cached
 from ndconv._form.geometry import Problem, Slot
 from ndconv._lowerings import LOWERINGS, Lowering
 from ndconv._planner.computed import widened
-from ndconv._programs.builder import Builder
+from ndconv._programs.builder import Builder, TooDear
 from ndconv._programs.price import Cost, price
 from ndconv._programs.target import Target
 
@@ -97,12 +98,22 @@ def automatic(names: Iterable[str]) -> Iterator[str]:
 @cached
 def cheapest(name: str, problem: Problem, setting: Setting) -> tuple[Cost, Lowering]:
     """What a lowering would spend on a problem, and the way it would go about it."""
-    priced = ((_price(way, problem, setting), way) for way in LOWERINGS[name].ways(problem))
-    return min(priced, key=lambda pair: pair[0].nanoseconds)
+    return _cheapest([name], problem, setting)
 
 
-def _price(lowering: Lowering, problem: Problem, setting: Setting) -> Cost:
-    builder = Builder(setting.target, prices=True)
+def _cheapest(names: Iterable[str], problem: Problem, setting: Setting) -> tuple[Cost, Lowering]:
+    """The cheapest way of some lowerings; others are given up as soon as they are known not to be."""
+    found, least = [], math.inf
+    for way in (way for name in names for way in LOWERINGS[name].ways(problem)):
+        with suppress(TooDear):
+            cost = _price(way, problem, setting, least)
+            if cost.nanoseconds < least:
+                found, least = [(cost, way)], cost.nanoseconds
+    return found[0]
+
+
+def _price(lowering: Lowering, problem: Problem, setting: Setting, most: float) -> Cost:
+    builder = Builder(setting.target, prices=True, most=most)
     one, other = (
         builder.operand(NAMES[slot], problem.shape(slot), None, setting.dtype) for slot in problem.slot.operands
     )
@@ -131,7 +142,8 @@ def pick(problem: Problem, wanted: str, setting: Setting) -> Lowering:
     return least(problem, setting)[1]
 
 
+@cached
 def least(problem: Problem, setting: Setting) -> tuple[Cost, Lowering]:
     """What the cheapest of those that "auto" picks from would spend, and the way it would go about it."""
     applicable = (name for name in automatic(LOWERINGS) if refusal(name, problem, setting.exact) is None)
-    return min((cheapest(name, problem, setting) for name in applicable), key=lambda pair: pair[0].nanoseconds)
+    return _cheapest(applicable, problem, setting)

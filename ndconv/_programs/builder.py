@@ -17,6 +17,7 @@ from ndconv._programs.target import Target
 from ndconv._programs.values import (
     COMPLEX,
     REAL,
+    REMADE,
     Place,
     Span,
     Value,
@@ -34,20 +35,25 @@ _OUT = {"{0} @ {1}": "torch.mm({1}, {2}, out={0})", "torch.bmm({0}, {1})": "torc
 _EINSUM, _SELECTED = 12, 3
 
 
+class TooDear(Exception):  # noqa: N818  # nothing has gone wrong
+    """What is recorded takes longer than it may."""
+
+
 class Builder(Products):
     """Records the steps of one program.
 
     Args:
         target: What it may count on.
         prices: Whether it is only to be priced.
+        most: Nanoseconds from which on nobody wants to know its price: `TooDear` is raised.
     """
 
     symbolic = False
     """Whether sizes may be symbols, which nobody must compare."""
 
-    def __init__(self, target: Target, *, prices: bool = False) -> None:
+    def __init__(self, target: Target, *, prices: bool = False, most: float = math.inf) -> None:
         super().__init__(target.limit)
-        self.target, self.prices = target, prices
+        self.target, self.prices, self._left = target, prices, most
         self.kind, self.emulated = target.kind, target.emulated
         self._on_device = "" if target.device == "cpu" else f', device="{target.device}"'
         self.operands: list[Variable] = []
@@ -84,8 +90,16 @@ class Builder(Products):
     ) -> Value:
         shape = tuple(shape)
         variable = Variable(name, shape, contiguous_strides(shape), dtype)
-        self._open[-1].append(Make(variable, line, operands, work))
+        self._record(Make(variable, line, operands, work))
         return self._whole(variable)
+
+    def _record(self, step: Make | Change) -> None:
+        """Write a step down. Those in loops are left out of what all take at least."""
+        self._open[-1].append(step)
+        if self.prices and len(self._open) == 1:
+            self._left -= self.target.rates.taking(step.work, step.operands[0].dtype)
+            if self._left < 0:
+                raise TooDear
 
     def call(
         self, function: str, shape: Sequence[int], *arguments: Any, name: str = "result", dtype: str = "",
@@ -181,7 +195,7 @@ class Builder(Products):
             value = self._whole(made.variable).view(*value.shape)
         if value.strides == strides:
             return value
-        return Value(self, value.variable, value.shape, strides, value.offset, ("", ""), value.root)
+        return Value(self, value.variable, value.shape, strides, value.offset, REMADE, value.root)
 
     def times_zero(self, value: Value) -> Value:
         """Zeros, or NaN where a value is not finite."""
@@ -296,7 +310,7 @@ class Builder(Products):
 
     def change(self, line: str, *operands: Value, work: Work) -> None:
         """Any line of torch that writes to its first operand."""
-        self._open[-1].append(Change(line, operands, work))
+        self._record(Change(line, operands, work))
 
     def written(self, target: Value, source: Value) -> None:
         """Copy a value to where another is."""
@@ -316,9 +330,8 @@ class Builder(Products):
         whole = source.numel() == made.elements and source.is_contiguous() and target.dtype == source.dtype
         if not whole or place != contiguous_strides(made.shape):
             return False
-        steps.pop()
-        out = Value(self, target.variable, made.shape, place, target.offset, ("", ""))
-        self.change(_OUT[last.line], out, *last.operands, work=last.work)
+        out = Value(self, target.variable, made.shape, place, target.offset, REMADE)
+        steps[-1] = Change(_OUT[last.line], (out, *last.operands), last.work)
         return True
 
     def zeroed(self, target: Value) -> None:
@@ -414,7 +427,7 @@ class Total:
         if self._value is None:
             begin = self._builder.zeros(other.variable.shape, other.dtype, self._like).view(*other.variable.shape)
             self._steps.insert(self._place, self._builder._open[-1].pop())
-            self._value = Value(self._builder, begin.variable, other.shape, other.strides, other.offset, ("", ""))
+            self._value = Value(self._builder, begin.variable, other.shape, other.strides, other.offset, REMADE)
         self._builder.added(self._value, other)
 
 

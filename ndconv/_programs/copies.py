@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ndconv._programs.steps import Copied
-from ndconv._programs.values import Place, Value, contiguous_strides, merged, view_strides
+from ndconv._programs.values import REMADE, START, Value, contiguous_strides, merged, view_strides
 
 # Matrices with fewer rows or columns have no use for blocks.
 _BLOCK = 32
@@ -32,7 +32,7 @@ def moved(source: Value, target: Value | None = None) -> Copied:
     else:
         axes = sorted(zip(source.shape, source.strides, target.strides, strict=True), key=lambda axis: -axis[2])
         runs = merged(*zip(*axes, strict=True)) if axes else []
-    *_, second, first = [(1, 1, 1)] * 2 + runs
+    *_, second, first = (1, 1, 1), (1, 1, 1), *runs
     row, step, other = first
     distinct = min(source.numel(), source.variable.elements)
     apart = max(_nearest(step for _, step, _ in runs), _nearest(step for _, _, step in runs))
@@ -50,7 +50,7 @@ def bare(value: Value, lead: int) -> Value:
     kept = [(size, step) for size, step in zip(value.shape[:lead], value.strides[:lead], strict=True) if size != 1]
     kept += zip(value.shape[lead:], value.strides[lead:], strict=True)
     same = [(size, step) for size, step in zip(whole.shape, whole.strides, strict=True) if size != 1]
-    if kept == same and value.offset == Place() and not whole.malleable:
+    if kept == same and value.offset == START and not whole.malleable:
         return value.builder._whole(whole)
     for axis in reversed(range(lead)):
         value = value.squeeze(axis)
@@ -69,8 +69,8 @@ def slim(target: Value, source: Value) -> tuple[Value, Value]:
             shape, steps, others = wanted, one, other
             break
     return (
-        Value(target.builder, target.variable, shape, steps, target.offset, ("", "")),
-        Value(source.builder, source.variable, shape, others, source.offset, ("", "")),
+        Value(target.builder, target.variable, shape, steps, target.offset, REMADE),
+        Value(source.builder, source.variable, shape, others, source.offset, REMADE),
     )
 
 
@@ -80,12 +80,12 @@ def transposed(value: Value) -> Value:
     Row by row, all that a column has in a cache may have to share one place there: sizes are often powers of two.
     """
     axes = merged(value.shape, value.strides)
-    if value.variable.opaque or len(axes) != 2 or min(size for size, _ in axes) < _BLOCK:
+    if value.variable.opaque or len(axes) != 2 or min(axes)[0] < _BLOCK:
         return value
-    shape, strides = zip(*axes, strict=True)
+    shape, strides, _ = zip(*axes, strict=True)
     if strides != (1, shape[0]):
         return value
-    return Value(value.builder, value.variable, shape, strides, value.offset, ("", ""))
+    return Value(value.builder, value.variable, shape, strides, value.offset, REMADE)
 
 
 def plain(value: Value) -> Value:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from ndconv._form.geometry import Ints
 from ndconv._programs.lines import listed
-from ndconv._programs.values import Place, Span, Value, view_strides
+from ndconv._programs.values import START, Place, Span, Value, view_strides
 
 
 def expression(name: str, value: Value, shape: Ints, strides: Ints, start: Place, owned: bool) -> str:
     """A short expression for a view of what has a name, a shape and strides, and begins at some place."""
     if (value.shape, value.strides, value.offset) == (shape, strides, start):
         return name
-    if len(value.chain) == 1 and value.root == shape and start == Place():
-        return name + value.chain[0]
+    if len(value.chain) == 1 and value.root == shape and start == START:
+        return name + value.chain[0]()
     if value.offset == start:
         if (value.shape, value.strides) == (shape[::-1], strides[::-1]) and len(shape) == 2:
             return f"{name}.T"
@@ -30,7 +30,7 @@ def expression(name: str, value: Value, shape: Ints, strides: Ints, start: Place
             return part
     text = f"{name}.as_strided({listed(value.shape)}, {listed(value.strides)}"
     offset = value.offset.plus(start.times(-1))
-    if offset == Place():
+    if offset == START:
         return f"{text})"
     return f"{text}, {offset})" if owned else f"{text}, {name}.storage_offset() + {offset})"
 
@@ -74,7 +74,7 @@ def _sliced(value: Value, shape: Ints, strides: Ints, start: Place) -> str | Non
         # What fills an axis cannot move along it: a place that is not known would lie on another one.
         if last >= size or place.constant < 0 or (mine and last == size - 1):
             return None
-        if (place, length, by) == (Place(), size, 1):
+        if (place, length, by) == (START, size, 1):
             continue
         if mine:
             texts[axis] = str(Span(place, length, by))
@@ -82,7 +82,7 @@ def _sliced(value: Value, shape: Ints, strides: Ints, start: Place) -> str | Non
             stop = last + 1 if last + by < size else size
             first, end = str(place.constant) if place.constant else "", str(stop) if stop < size else ""
             texts[axis] = f"{first}:{end}" + (f":{by}" if by > 1 else "")
-    if left != Place() or "" in texts:
+    if left != START or "" in texts:
         return None
     while texts and texts[-1] == ":":
         texts.pop()

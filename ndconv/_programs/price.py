@@ -8,8 +8,7 @@ from dataclasses import dataclass
 
 from ndconv._programs.builder import Builder
 from ndconv._programs.lifetimes import last_uses, positions
-from ndconv._programs.rates import Rates
-from ndconv._programs.steps import Change, Copied, Make, Product, Repeat, Step, operands, walk
+from ndconv._programs.steps import Change, Make, Product, Repeat, Step, operands, walk
 from ndconv._programs.values import ITEMSIZES, Value, Variable
 
 
@@ -46,13 +45,12 @@ def price(builder: Builder, result: Value) -> Cost:
             continue
         work, read = step.work, operands(step)
         dtype = (read[0] if read else result).dtype
-        taken = work.calls * rates.call + sum(not each.is_whole for each in read) * rates.view
+        taken = rates.taking(work, dtype, touched.get(step, 0))
+        taken += sum(not each.is_whole for each in read) * rates.view
         calls += times * work.calls
         if work.copied:
-            taken += rates.moving(work.copied, dtype, touched.get(step, 0))
             moved += times * work.copied.elements * ITEMSIZES[dtype]
         if work.product:
-            taken += _multiplying(rates, work.product, dtype, touched.get(step, 0))
             adds += times * work.product.multiply_adds
             moved += times * work.product.elements * ITEMSIZES[dtype] * (not work.copied)
             products[work.product._replace(number=1)] += times * work.product.number
@@ -60,13 +58,6 @@ def price(builder: Builder, result: Value) -> Cost:
         taken += rates.fresh * sum(size for size in buffers if size >= rates.large)
         nanoseconds += times * taken
     return Cost(adds, moved, workspace(builder, result), _text(products), calls, nanoseconds)
-
-
-def _multiplying(rates: Rates, product: Product, dtype: str, touched: int) -> float:
-    """What products take: no less than moving all that they read and write."""
-    if product.library is None:
-        return 0.0
-    return max(rates.multiplying(product, dtype), rates.moving(Copied.plain(product.elements), dtype, touched))
 
 
 def _touched(steps: Sequence[Step], found: dict[Step, int], *, again: bool = False) -> set[Variable]:

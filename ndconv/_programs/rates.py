@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from ndconv._programs.steps import Copied, Product
+from ndconv._programs.steps import Copied, Product, Work
 from ndconv._programs.values import ITEMSIZES, REAL, wide_dtype
 
 _LINE = 64
@@ -95,6 +95,17 @@ class Rates:
             for each in (dtype, wide_dtype(dtype))
         )
         return own > wide
+
+    def taking(self, work: Work, dtype: str, touched: int = 0) -> float:
+        """What a step takes, for the first time or again; its products no less than moving all they read and write."""
+        copied, product, calls, _ = work
+        taken = calls * self.call
+        if copied:
+            taken += self.moving(copied, dtype, touched)
+        if product and product.library is not None:
+            moved = self.moving(Copied.plain(product.elements), dtype, touched)
+            taken += max(self.multiplying(product, dtype), moved)
+        return taken
 
     def multiplying(self, product: Product, dtype: str) -> float:
         """What products take; those that no library computes are passes over elements."""

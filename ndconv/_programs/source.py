@@ -11,7 +11,7 @@ from ndconv._programs.expressions import expression, view_call
 from ndconv._programs.lifetimes import last_uses, needed
 from ndconv._programs.lines import WIDTH, broken, commented, wrapped
 from ndconv._programs.steps import COPY, Change, Make, Repeat, Step, Unless
-from ndconv._programs.values import Place, Value, Variable, merged, view_strides
+from ndconv._programs.values import REMADE, START, Value, Variable, merged, view_strides
 
 _END = 10**9
 # What is larger is given back as soon as nobody needs it any more.
@@ -120,11 +120,11 @@ class _Writer:
         elif sorted(axes) == sorted(places) and len(axes) == len(places):
             order = [places[axis] for axis in axes]
             view = Value(value.builder, whole, whole.shape, whole.strides, root=whole.shape).permute(order)
-            text = name + "".join(view.chain)
+            text = name + _written(view)
         else:
             runs = merged(value.shape, value.strides)
-            view = replace(value, shape=tuple(size for size, _ in runs), strides=tuple(step for _, step in runs))
-            text = self.text(replace(view, chain=("", "")))
+            view = replace(value, shape=tuple(size for size, _, _ in runs), strides=tuple(step for _, step, _ in runs))
+            text = self.text(replace(view, chain=REMADE))
         if view_strides(view.shape, view.strides, shape) is None:
             return f"{text}.reshape({', '.join(map(str, shape)) or '()'})"
         # To torch a view would do.
@@ -134,5 +134,10 @@ class _Writer:
         """An expression for a view of a variable."""
         whole, name = value.variable, self.names[value.variable]
         if whole.opaque and value.is_view:
-            return name + "".join(value.chain)
-        return expression(name, value, whole.shape, whole.strides, Place(), whole.owned)
+            return name + _written(value)
+        return expression(name, value, whole.shape, whole.strides, START, whole.owned)
+
+
+def _written(view: Value) -> str:
+    """The calls that make a view."""
+    return "".join(call() for call in view.chain)

@@ -7,7 +7,7 @@ view would do, ask the `Builder` to record a step.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -53,9 +53,6 @@ class Place(NamedTuple):
         return " + ".join(terms).replace("+ -", "- ")
 
 
-_START, _ALL = Place(), slice(None)
-
-
 class Span(NamedTuple):
     """So many elements of an axis from a place on, every so many."""
 
@@ -66,6 +63,12 @@ class Span(NamedTuple):
     def __str__(self) -> str:
         text = f"{self.start}:{self.start.plus(self.step * (self.length - 1) + 1)}"
         return text if self.step == 1 else f"{text}:{self.step}"
+
+
+START = Place()
+REMADE = (str, str)
+"""In the place of calls that make a view: none that are known."""
+_ALL = slice(None)
 
 
 @dataclass(eq=False, slots=True)
@@ -156,7 +159,7 @@ class Value:
         shape: Of the view.
         strides: Likewise.
         offset: Elements from the variable's first to the view's.
-        chain: The calls that would make the view of the variable.
+        chain: The calls that would make the view of the variable, each written out when it is asked for.
         root: The variable's shape when they were noted down; they hold while it is that.
     """
 
@@ -164,8 +167,8 @@ class Value:
     variable: Variable
     shape: Ints
     strides: Ints
-    offset: Place = _START
-    chain: tuple[str, ...] = ()
+    offset: Place = START
+    chain: tuple[Callable[[], str], ...] = ()
     root: Ints = ()
 
     @property
@@ -182,7 +185,7 @@ class Value:
     def is_whole(self) -> bool:
         """Whether it is the variable as it stands."""
         whole = self.variable
-        return (self.shape, self.strides, self.offset) == (whole.shape, whole.strides, _START)
+        return (self.shape, self.strides, self.offset) == (whole.shape, whole.strides, START)
 
     @property
     def is_view(self) -> bool:
@@ -221,24 +224,21 @@ class Value:
 
     # Views.
 
-    def _viewed(self, shape: Sequence[int], strides: Sequence[int], call: str, offset: Place | None = None) -> Value:
+    def _viewed(
+        self, shape: Sequence[int], strides: Sequence[int], call: Callable[[], str], offset: Place | None = None
+    ) -> Value:
         shape, strides = tuple(shape), tuple(strides)
         offset = self.offset if offset is None else offset
-        if (shape, strides, offset) == (self.shape, self.strides, self.offset):
+        if shape == self.shape and strides == self.strides and offset == self.offset:
             return self
         return Value(self.builder, self.variable, shape, strides, offset, (*self.chain, call), self.root)
 
     def permute(self, *order: Any) -> Value:
         """As `torch.Tensor.permute`."""
         places: Sequence[int] = order[0] if order and not isinstance(order[0], int) else order
-        axes = [axis % self.dim() for axis in places]
-        moved = [axis for axis, source in enumerate(axes) if axis != source]
-        call = f".permute({', '.join(map(str, axes))})"
-        if len(moved) == 2:
-            first, second = (axis - self.dim() if self.dim() > 2 and axis > 1 else axis for axis in moved)
-            turned = ".T" if self.dim() == 2 else ".mT" if (first, second) == (-2, -1) else ""
-            call = turned or f".transpose({first}, {second})"
-        return self._viewed([self.shape[axis] for axis in axes], [self.strides[axis] for axis in axes], call)
+        shape, strides = self.shape, self.strides
+        axes = [axis % len(shape) for axis in places]
+        return self._viewed([shape[axis] for axis in axes], [strides[axis] for axis in axes], lambda: _turn(axes))
 
     def transpose(self, first: int, second: int) -> Value:
         """As `torch.Tensor.transpose`."""
@@ -264,14 +264,14 @@ class Value:
         shape, strides = list(self.shape), list(self.strides)
         shape.insert(axis, 1)
         strides.insert(axis, stride)
-        return self._viewed(shape, strides, f".unsqueeze({axis})")
+        return self._viewed(shape, strides, lambda: f".unsqueeze({axis})")
 
     def squeeze(self, axis: int) -> Value:
         """As `torch.Tensor.squeeze`, of one axis."""
         axis %= self.dim()
         if self.shape[axis] != 1:
             return self
-        return self._viewed(_without(self.shape, axis), _without(self.strides, axis), f".squeeze({axis})")
+        return self._viewed(_without(self.shape, axis), _without(self.strides, axis), lambda: f".squeeze({axis})")
 
     def expand(self, *shape: int) -> Value:
         """As `torch.Tensor.expand`; -1 keeps an axis."""
@@ -279,7 +279,7 @@ class Value:
         old = (*(1,) * extra, *self.shape), (*(0,) * extra, *self.strides)
         sizes = tuple(had if size == -1 else size for size, had in zip(shape, old[0], strict=True))
         strides = [0 if had == 1 != size else step for size, had, step in zip(sizes, *old, strict=True)]
-        return self._viewed(sizes, strides, f".expand({', '.join(map(str, sizes))})")
+        return self._viewed(sizes, strides, lambda: f".expand({', '.join(map(str, sizes))})")
 
     def unfold(self, axis: int, size: int, step: int) -> Value:
         """As `torch.Tensor.unfold`."""
@@ -287,8 +287,7 @@ class Value:
         shape, strides = list(self.shape), list(self.strides)
         shape[axis] = (shape[axis] - size) // step + 1
         strides[axis] *= step
-        call = f".unfold({axis}, {size}, {step})"
-        return self._viewed([*shape, size], [*strides, self.strides[axis]], call)
+        return self._viewed([*shape, size], [*strides, self.strides[axis]], lambda: f".unfold({axis}, {size}, {step})")
 
     def narrow(self, axis: int, start: int, length: int) -> Value:
         """As `torch.Tensor.narrow`."""
@@ -305,33 +304,27 @@ class Value:
         if Ellipsis in parts:
             place = parts.index(Ellipsis)
             parts[place : place + 1] = [slice(None)] * (self.dim() - len(parts) + 1)
-        shape, strides, offset, texts = [], [], self.offset, []
+        shape, strides, offset = [], [], self.offset
         for part, size, stride in zip(parts, self.shape, self.strides, strict=False):
             if part == _ALL:
                 shape.append(size)
                 strides.append(stride)
-                texts.append(":")
                 continue
             if isinstance(part, int | Place):
-                start = part if isinstance(part, Place) else Place(part % max(size, 1))
-                offset = offset.plus(start.times(stride))
-                texts.append(str(start))
+                offset = offset.plus(_start(part, size).times(stride))
                 continue
             if isinstance(part, Span):
                 offset, length, step = offset.plus(part.start.times(stride)), part.length, part.step
-                texts.append(":" if part == (_START, size, 1) else str(part))
             else:
                 first, stop, step = part.indices(size)
                 length = len(range(first, stop, step))
                 offset = offset.plus(first * stride)
-                texts.append(_slice_text(first, stop, step, size))
             shape.append(length)
             strides.append(stride * step)
-        rest = len(parts)
-        while texts and texts[-1] == ":":
-            texts.pop()
-        call = f"[{', '.join(texts)}]"
-        return self._viewed([*shape, *self.shape[rest:]], [*strides, *self.strides[rest:]], call, offset)
+        rest, whole = len(parts), self.shape
+        return self._viewed(
+            [*shape, *whole[rest:]], [*strides, *self.strides[rest:]], lambda: _index(parts, whole), offset
+        )
 
     def unbind(self, axis: int) -> list[Value]:
         """As `torch.Tensor.unbind`."""
@@ -363,7 +356,7 @@ class Value:
         strides = view_strides(self.shape, self.strides, sizes)
         if strides is None:
             return None
-        return self._viewed(sizes, strides, f".view({', '.join(map(str, sizes)) or '()'})")
+        return self._viewed(sizes, strides, lambda: f".view({', '.join(map(str, sizes)) or '()'})")
 
     def _sizes(self, shape: tuple[Any, ...]) -> Ints:
         sizes = tuple(shape[0]) if len(shape) == 1 and not isinstance(shape[0], int) else tuple(shape)
@@ -444,27 +437,60 @@ def _without(values: Ints, axis: int) -> Ints:
     return (*values[:axis], *values[axis + 1 :])
 
 
+def _start(index: int | Place, size: int) -> Place:
+    return index if isinstance(index, Place) else Place(index % max(size, 1))
+
+
+def _turn(axes: Sequence[int]) -> str:
+    """The call that brings axes into an order."""
+    count, moved = len(axes), [axis for axis, source in enumerate(axes) if axis != source]
+    if len(moved) != 2:
+        return f".permute({', '.join(map(str, axes))})"
+    first, second = (axis - count if count > 2 and axis > 1 else axis for axis in moved)
+    turned = ".T" if count == 2 else ".mT" if (first, second) == (-2, -1) else ""
+    return turned or f".transpose({first}, {second})"
+
+
+def _index(parts: Sequence[Any], shape: Ints) -> str:
+    """The brackets that take parts of axes."""
+    texts = []
+    for part, size in zip(parts, shape, strict=False):
+        if isinstance(part, int | Place):
+            texts.append(str(_start(part, size)))
+        elif isinstance(part, Span):
+            texts.append(":" if part == (START, size, 1) else str(part))
+        else:
+            first, stop, step = part.indices(size)
+            texts.append(_slice_text(first, stop, step, size))
+    while texts and texts[-1] == ":":
+        texts.pop()
+    return f"[{', '.join(texts)}]"
+
+
 def _slice_text(start: int, stop: int, step: int, size: int) -> str:
     first, last = "" if start == 0 else str(start), "" if stop == size else str(stop)
     return f"{first}:{last}" + (f":{step}" if step > 1 else "")
 
 
-def merged(shape: Ints, *strides: Ints) -> list[Ints]:
-    """Axes of more than one element, those as one that lie one inside the other by all of some strides.
+def merged(shape: Ints, strides: Ints, others: Ints = ()) -> list[tuple[int, int, int]]:
+    """Axes of more than one element, with both strides; those as one that lie one inside the other by both.
 
     Example:
         >>> merged((2, 1, 3, 4), (12, 9, 4, 1)), merged((2, 3), (3, 1), (1, 2))
-        ([(24, 1)], [(2, 3, 1), (3, 1, 2)])
+        ([(24, 1, 1)], [(2, 3, 1), (3, 1, 2)])
     """
-    found: list[Ints] = []
-    for axis in zip(shape, *strides, strict=True):
-        size = axis[0]
+    found: list[tuple[int, int, int]] = []
+    length = outer = beyond = 0
+    for size, step, other in zip(shape, strides, others or strides, strict=True):
         if size == 1:
             continue
-        if found and found[-1][1:] == tuple([size * step for step in axis[1:]]):
-            found[-1] = (found[-1][0] * size, *axis[1:])
+        if found and outer == size * step and beyond == size * other:
+            length *= size
+            found[-1] = (length, step, other)
         else:
-            found.append(axis)
+            length = size
+            found.append((size, step, other))
+        outer, beyond = step, other
     return found
 
 
@@ -475,17 +501,24 @@ def view_strides(shape: Ints, strides: Ints, wanted: Ints) -> Ints | None:
         >>> view_strides((4, 6), (6, 1), (2, 2, 6)), view_strides((6, 4), (1, 6), (24,))
         ((12, 6, 1), None)
     """
+    if shape == wanted and 0 not in shape and 1 not in shape:
+        return strides
     if math.prod(shape) != math.prod(wanted):
         return None
     if 0 in shape:
         return contiguous_strides(wanted)
-    if shape == wanted and 1 not in shape:
-        return strides
-    runs, found = merged(shape, strides), list[int]()  # a wanted axis is cut from one run
-    left, step = runs.pop() if runs else (1, 1)
+    found, axis, left, step = list[int](), len(shape), 1, 1
     for size in reversed(wanted):
-        if left == 1 and size != 1:
-            left, step = runs.pop()
+        if left == 1 and (size != 1 or not found):
+            # A wanted axis is cut from one run of axes that lie one inside the other.
+            while axis and shape[axis - 1] == 1:
+                axis -= 1
+            if axis:
+                axis -= 1
+                left, step = shape[axis], strides[axis]
+            while axis and (shape[axis - 1] == 1 or strides[axis - 1] == left * step):
+                axis -= 1
+                left *= shape[axis]
         if left % size:
             return None
         found.append(step)

@@ -256,11 +256,11 @@ def setting_of(dtype: torch.dtype, wide: bool, device: torch.device) -> Setting:
 
 def _load(text: str) -> Callable[[Tensor, Tensor], Tensor]:
     """The function that a program's text defines; a traceback shows its lines."""
-    file = f"<ndconv program {next(_counter)}>"
+    file = f"ndconv program {next(_counter)}"  # of a name in angle brackets `linecache` asks nobody for the text
     namespace: dict[str, Any] = {}
     exec(compile(text, file, "exec"), namespace)
     run: Callable[[Tensor, Tensor], Tensor] = [*namespace.values()][-1]
-    linecache.cache[file] = len(text), None, text.splitlines(keepends=True), file
+    linecache.cache[file] = (lambda: text,)
     weakref.finalize(run, linecache.cache.pop, file, None)
     return run
 
