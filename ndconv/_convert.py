@@ -26,7 +26,7 @@ _OURS = {getattr(torch.nn, name): getattr(nn, name) for name in nn.__all__ if "N
 
 @dataclass(frozen=True)
 class Change:
-    """What happened to one convolution.
+    """What happened to one module.
 
     Args:
         name: Name of the module in the model, of its first place if it has several.
@@ -45,13 +45,15 @@ class Change:
 
 @dataclass(frozen=True)
 class Conversion:
-    """What `convert` or `revert` did, one row for each convolution; ``print`` it.
+    """What `convert`, `revert` or `ndconv.distributed.parallelize` did, one row for each module; ``print`` it.
 
     Args:
         changes: The rows, in the order of ``named_modules``.
+        what: What they speak of.
     """
 
     changes: tuple[Change, ...]
+    what: str = "convolutions"
 
     def __len__(self) -> int:
         """Number of modules that changed."""
@@ -69,7 +71,7 @@ class Conversion:
         ]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-        return "\n".join([*lines, f"{len(self)} of {len(self.changes)} convolutions changed"])
+        return "\n".join([*lines, f"{len(self)} of {len(self.changes)} {self.what} changed"])
 
 
 def convert(model: Module, *, lowering: str | None = None, only: Only | Iterable[Only] | None = None) -> Conversion:
@@ -158,7 +160,9 @@ def _class(module: Module) -> type[Module]:
 
 def _label(cls: type[Module]) -> str:
     """A name that tells ndconv's classes from torch's."""
-    return f"ndconv.{cls.__name__}" if getattr(nn, cls.__name__, None) is cls else cls.__name__
+    folder, *below = cls.__module__.split(".")
+    place = "ndconv.distributed." if below[:1] == ["distributed"] else "ndconv."
+    return place + cls.__name__ if folder == "ndconv" else cls.__name__
 
 
 def _exchange(name: str, module: Module, cls: type[Module] | None, reason: str) -> Change:

@@ -144,6 +144,7 @@ class ConvPlan:
         output: The operation itself.
         grad_input: The gradient of the input.
         grad_weight: The gradient of the weight.
+        shards: What processes send one another, if the input is a DTensor. The three slots are this process's then.
     """
 
     transposed: bool
@@ -156,6 +157,7 @@ class ConvPlan:
     output: SlotPlan
     grad_input: SlotPlan
     grad_weight: SlotPlan
+    shards: Any = None
 
     @property
     def geometry(self) -> Geometry:
@@ -188,6 +190,7 @@ class ConvPlan:
             f"stride {geometry.stride}  padding {geometry.padding}{border}  dilation {geometry.dilation}  "
             f"groups {geometry.groups}",
             f"profile {self.profile}",
+            *([] if self.shards is None else [str(self.shards)]),
         ]
         return "\n".join([*header, *map(str, (self.output, self.grad_input, self.grad_weight))])
 
@@ -249,7 +252,7 @@ def plan(
     which way `ndconv.grad` and `ndconv.curvature` would come to norms and covariances.
 
     Args:
-        input: The input or its shape, batched or not.
+        input: The input or its shape, batched or not. Of a DTensor the plan also tells what processes send one another.
         weight: The weight or its shape.
         stride: As in `ndconv.functional`, like all further arguments.
         padding: Likewise.
@@ -308,19 +311,22 @@ def plan(
     else:
         convolution = _rules.convolution("plan", x_shape, w_shape, stride, padding, dilation, groups, mode=padding_mode)
     if len(x_shape) < len(w_shape):
-        x_shape = (1, *x_shape)
+        x_shape, input = (1, *x_shape), input.unsqueeze(0) if isinstance(input, Tensor) else input
+    share, shards, samples = None, None, x_shape[0]
+    if isinstance(input, Tensor) and _rules.is_shared_out(input):
+        from ndconv._sharded.convolution import traffic
+
+        _rules.placed("plan", len(w_shape) - 2, {}, input=input)
+        share, shards = traffic(convolution, wanted, input, w_shape, transposed)
+        samples = shards.input.shape[0]
     titles = ("grad input", "output") if transposed else ("output", "grad input")
     setting = setting_of(dtype, False, device)
     plans: dict[str, Any] = {}
     for title, slot in zip((*titles, "grad weight"), (Slot.OUTPUT, Slot.INPUT, Slot.WEIGHT), strict=True):
-        sizes = (
-            x_shape[0],
-            w_shape[1],
-            w_shape[0] // convolution.geometry.groups,
-            convolution.framed_size,
-            convolution.output_size,
-        )
-        problem = Problem(slot, convolution.geometry, *sizes, itemsize)
+        local = share.convolution_of(slot) if share else None
+        geometry, size = local or (convolution.geometry, convolution.framed_size)
+        sizes = samples, w_shape[1], w_shape[0] // geometry.groups, size, geometry.output_size(size)
+        problem = Problem(slot, geometry, *sizes, itemsize)
         seen = _seen(problem)
         wide = replace(seen, itemsize=wide_dtype(dtype).itemsize)
         measured, seconds = recall(seen, dtype) or recall(wide, dtype) or (seen, {})
@@ -330,13 +336,15 @@ def plan(
         if wanted == FASTEST and any(torch_takes_over(problem, Slot, dtype, kind) for kind in devices()):
             choice = replace(choice, name="native")
         name = f"conv{'_transpose' * transposed}{problem.geometry.ndim}d_{title.replace(' ', '_')}"
-        form = Form(slot, convolution.geometry, convolution.framed_size, choice.name)
+        form = Form(slot, geometry, size, choice.name)
         plans[title.replace(" ", "_")] = SlotPlan(
             title, problem, choice, form, name.removesuffix("_output"), setting.dtype, str(device)
         )
     result_shape = convolution.input_shape if transposed else convolution.output_shape
     shapes = x_shape, w_shape, result_shape(x_shape, w_shape)
-    return ConvPlan(transposed, convolution, *shapes, setting.dtype, profile_of(device.type).title, **plans)
+    return ConvPlan(
+        transposed, convolution, *shapes, setting.dtype, profile_of(device.type).title, **plans, shards=shards
+    )
 
 
 def _seen(problem: Problem) -> Problem:

@@ -38,7 +38,7 @@ from ndconv._rules._calls import (
     transposed,
     unfolding,
 )
-from ndconv._rules._placements import is_shared_out, placed
+from ndconv._rules._placements import is_shared_out, placed, shared
 
 __all__ = [
     "Asked",
@@ -64,6 +64,7 @@ __all__ = [
     "projected",
     "refuse",
     "sample",
+    "shared",
     "sizes",
     "summable",
     "tensor",

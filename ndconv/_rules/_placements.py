@@ -5,6 +5,7 @@ Everything is told by whole tensors, so that every process refuses alike, before
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from torch import Tensor
@@ -38,36 +39,46 @@ def placed(function: str, ndim: int, parameters: dict[str, Tensor | None], **ten
         NotImplementedError: If that is not so.
     """
     given = {**tensors, **{name: value for name, value in parameters.items() if value is not None}}
-    shared = {name: value for name, value in given.items() if is_shared_out(value)}
-    if not shared:
+    divided = {name: value for name, value in given.items() if is_shared_out(value)}
+    if not divided:
         return
-    some, example = next(iter(shared.items()))
+    some, example = next(iter(divided.items()))
     mesh = _mesh(example)
     for name, value in given.items():
-        if name in shared and _mesh(value) != mesh:
+        if name in divided and _mesh(value) != mesh:
             _refuse(function, f"{some} lies on {mesh}", f"{name} on {_mesh(value)}")
-        if name in tensors and name not in shared:
+        if name in tensors and name not in divided:
             _refuse(
                 function, f"{some} is a DTensor with placements {_placements(example)}", f"{name} is a plain tensor"
             )
-        if name in parameters and name in shared and not all(each.is_replicate() for each in _placements(value)):
+        if name in parameters and name in divided and not all(each.is_replicate() for each in _placements(value)):
             _refuse(function, f"{name} must be replicated", f"has placements {_placements(value)}")
     reference, first = next(iter(tensors.items()))
     for name, value in tensors.items():
         if _placements(value) != _placements(first):
             rule = f"{reference} and {name} must have the same placements"
             _refuse(function, rule, f"have {_placements(first)} and {_placements(value)}")
-    _along_axes(function, reference, first, first.dim() - ndim - 1)
+    shared(function, reference, _placements(first), first.dim() - ndim - 1)
 
 
-def _along_axes(function: str, name: str, value: Tensor, channels: int) -> None:
-    placements = _placements(value)
-    # torch's own class, for others share an axis out in another order.
-    shared = [each.dim for each in placements if type(each).__name__ == "Shard"]
-    plain = len(shared) + sum(each.is_replicate() for each in placements) == len(placements)
-    if not plain or channels in shared or len(set(shared)) < len(shared):
-        rule = f"{name} may be sharded along its batch and its spatial axes, each over one dimension of the mesh"
-        _refuse(function, rule, f"has placements {placements}")
+def shared(function: str, name: str, placements: Sequence[Any], channels: int) -> None:
+    """Placements share out the batch and the spatial axes alone, each over one dimension of the mesh.
+
+    Args:
+        function: Name of the public function, for messages.
+        name: Of what is placed.
+        placements: One per dimension of the mesh.
+        channels: The axis of the channels.
+
+    Raises:
+        NotImplementedError: If they do not.
+    """
+    # Of torch's classes this one alone shares an axis out in the order of the processes.
+    axes = [each.dim for each in placements if type(each).__name__ == "Shard"]
+    known = len(axes) + sum(each.is_replicate() for each in placements) == len(placements)
+    if not known or channels in axes or len(set(axes)) < len(axes) or any(axis < 0 for axis in axes):
+        rule = f"{name} may be sharded along batch and spatial axes, each over one dimension of the mesh"
+        _refuse(function, rule, f"has placements {tuple(placements)}")
 
 
 def _mesh(value: Any) -> Any:

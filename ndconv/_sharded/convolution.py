@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +14,16 @@ from ndconv._planner.choice import AUTO
 from ndconv._sharded.function import Spread, spread
 from ndconv._sharded.layout import Layout
 from ndconv._sharded.local import Share
+from ndconv._sharded.traffic import Shards, read
+from ndconv._tensors.dtypes import wide_dtype
 from ndconv._tensors.layout import is_channels_last
+
+
+def share_of(tensor: Tensor, convolution: Convolution, lowering: str, per_sample: bool = False) -> Share:
+    """What this process has of a convolution whose input or output, which has a batch, is a DTensor."""
+    layout, axes = Layout.of(tensor), range(2, tensor.dim())
+    part = tuple(0 if layout.is_outside else layout.part(axis) for axis in axes)
+    return Share(convolution, tuple(map(layout.parts, axes)), part, lowering, per_sample)
 
 
 def _spread(
@@ -28,9 +38,6 @@ def _spread(
     per_sample: bool = False,
 ) -> Spread:
     """The form of an operation whose input or output, which has a batch, lies as a tensor does."""
-    layout, axes = Layout.of(tensor), range(2, tensor.dim())
-    parts = tuple(layout.parts(axis) for axis in axes)
-    part = tuple(0 if layout.is_outside else layout.part(axis) for axis in axes)
     samples, features = tensor.shape[0], weight_shape[0]
     shapes = (
         convolution.input_shape((samples, features, *convolution.output_size), weight_shape),
@@ -39,14 +46,38 @@ def _spread(
     )
     return Spread(
         slot,
-        Share(convolution, parts, part, lowering, per_sample),
-        layout,
+        share_of(tensor, convolution, lowering, per_sample),
+        Layout.of(tensor),
         shapes,
         (weight is None or isinstance(weight, DTensor), bias is None or isinstance(bias, DTensor)),
         slot,
         (True, bias is not None),
         slot,
         (is_channels_last(tensor), weight is not None and is_channels_last(weight)),
+    )
+
+
+def traffic(
+    convolution: Convolution, lowering: str, tensor: Tensor, weight_shape: Ints, transposed: bool
+) -> tuple[Share, Shards]:
+    """What this process has of a convolution of a DTensor with a batch, and what it would send in a training step."""
+    layout, share = Layout.of(tensor), share_of(tensor, convolution, lowering)
+    slots = (Slot.OUTPUT, Slot.INPUT) if transposed else (Slot.INPUT, Slot.OUTPUT)
+    result = convolution.input_shape if transposed else convolution.output_shape
+    shapes = tuple(tensor.shape), result(tensor.shape, weight_shape)
+    reads = [
+        read(name, slot, share, layout, shape, tensor.itemsize)
+        for name, slot, shape in zip(("input", "grad output"), slots, shapes, strict=True)
+    ]
+    adding = [layout.mesh.size(dimension) for dimension in layout.sharing(batch=True)]
+    return share, Shards(
+        tuple(layout.mesh.shape),
+        str(layout.placements),
+        tuple(layout.mesh.get_coordinate() or ()),
+        reads[0],
+        reads[1],
+        math.prod(weight_shape) * wide_dtype(tensor.dtype).itemsize,
+        math.prod(adding),
     )
 
 

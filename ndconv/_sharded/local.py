@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from ndconv._autograd.operator import compute
 from ndconv._form.cache import cached
-from ndconv._form.geometry import Convolution, Form, Ints, Pairs, Slot, _Key
+from ndconv._form.geometry import Convolution, Form, Geometry, Ints, Pairs, Slot, _Key
 from ndconv._form.partition import Axis, Exchange, Frame, Piece, Reading, Ties, axes_of, exchange
 from ndconv._programs.windows import unflatten
 from ndconv._tensors.borders import extend_axis, retract_axis
@@ -84,6 +85,23 @@ class Share(_Key):
             return x.new_zeros(self._shape(Slot.WEIGHT, kernel, x, y), dtype=wide_dtype(x.dtype))
         return sum(parts[1:], parts[0])
 
+    def convolution_of(self, slot: Slot) -> tuple[Geometry, Ints] | None:
+        """The largest of the convolutions that compute a slot here, and its input size; None if there is none."""
+        if slot is Slot.OUTPUT:
+            geometry = self.convolution.geometry.padded(tuple(each.padding for each in self._readings))
+            size = tuple(each.frame.size for each in self._readings)
+            return (geometry, size) if all(size) and all(geometry.output_size(size)) else None
+        combined = [*product(*(tie.pieces for tie in self._ties))]
+        pieces = max(combined, key=lambda pieces: math.prod(_sizes(pieces)), default=None)
+        if pieces is None:
+            return None
+        return self.convolution.geometry.padded(tuple(each.padding for each in pieces)), _sizes(pieces)
+
+    @property
+    def _readings(self) -> tuple[Reading, ...]:
+        axes = axes_of(self.convolution, self.parts)
+        return tuple(axis.reading(part) for axis, part in zip(axes, self.part, strict=True))
+
     @property
     def _ties(self) -> tuple[Ties, ...]:
         axes = axes_of(self.convolution, self.parts)
@@ -97,7 +115,7 @@ class Share(_Key):
     def _of_inputs_read(self, slot: Slot, x: Tensor, other: Tensor, wide: bool, last: bool) -> Tensor:
         """OUTPUT or WEIGHT of the outputs that it owns."""
         axes = axes_of(self.convolution, self.parts)
-        readings: list[Reading] = [axis.reading(part) for axis, part in zip(axes, self.part, strict=True)]
+        readings = self._readings
         x = self._framed(x, [reading.frame for reading in readings])
         owned = tuple(len(axis.owned_outputs()[part]) for axis, part in zip(axes, self.part, strict=True))
         size = owned if slot is Slot.OUTPUT else self.convolution.geometry.kernel

@@ -1,0 +1,119 @@
+"""What a convolution of DTensors sends, told before anything is: the integers that the exchanges go by."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from ndconv._form.geometry import Ints, Slot
+from ndconv._sharded.layout import Layout
+from ndconv._sharded.local import Share
+
+
+class Leg(NamedTuple):
+    """One all-to-all, along one axis, as one process sees it.
+
+    Args:
+        axis: Of the tensor.
+        peers: Processes that it sends to or gets from.
+        rows_sent: To others.
+        rows_received: From others.
+        bytes_sent: To others.
+        bytes_received: From others.
+    """
+
+    axis: int
+    peers: int
+    rows_sent: int
+    rows_received: int
+    bytes_sent: int
+    bytes_received: int
+
+
+class Read(NamedTuple):
+    """What one process reads of a tensor that is sharded.
+
+    Args:
+        name: Of the tensor.
+        shape: Of what it owns.
+        legs: The exchanges, in order; axes along which nobody sends have none.
+        halo: Bytes that it gets, by those that it owns.
+    """
+
+    name: str
+    shape: Ints
+    legs: tuple[Leg, ...]
+    halo: float
+
+    def __str__(self) -> str:
+        sent = [
+            f"axis {leg.axis}: {leg.rows_sent} rows, {leg.bytes_sent} B to and {leg.rows_received} rows, "
+            f"{leg.bytes_received} B from {leg.peers} processes"
+            for leg in self.legs
+        ]
+        halo = [f"halo {self.halo:.1%} of its own"] if sent else ["nothing is sent"]
+        return f"  {self.name:<15} {self.shape}  " + "; ".join([*sent, *halo])
+
+
+@dataclass(frozen=True)
+class Shards:
+    """What the processes of a mesh send one another in a training step, as one of them sees it; ``print`` it.
+
+    Args:
+        mesh: Processes per dimension.
+        placements: Of input and output, as text.
+        process: Which one it is, by dimension.
+        input: Exchanged in the forward.
+        grad_output: Exchanged in the backward, for both gradients.
+        summed: Bytes of the weight's gradient that processes add up, in the dtype of its sums.
+        processes: Number of those that add them up.
+    """
+
+    mesh: Ints
+    placements: str
+    process: Ints
+    input: Read
+    grad_output: Read
+    summed: int
+    processes: int
+
+    @property
+    def bytes_sent(self) -> int:
+        """By this process in both exchanges."""
+        return sum(leg.bytes_sent for read in (self.input, self.grad_output) for leg in read.legs)
+
+    @property
+    def bytes_received(self) -> int:
+        """By this process in both exchanges."""
+        return sum(leg.bytes_received for read in (self.input, self.grad_output) for leg in read.legs)
+
+    def __str__(self) -> str:
+        lines = [f"shards  mesh {self.mesh}  placements {self.placements}  process {self.process}"]
+        lines += [str(self.input), str(self.grad_output)]
+        lines.append(f"  {'grad weight':<15} {self.summed} B added up by {self.processes} processes")
+        return "\n".join(lines)
+
+
+def read(name: str, slot: Slot, share: Share, layout: Layout, shape: Ints, itemsize: int) -> Read:
+    """What this process reads of the tensor of a slot.
+
+    Args:
+        name: Of the tensor.
+        slot: INPUT or OUTPUT.
+        share: Its part in the convolution.
+        layout: Where the tensor lies.
+        shape: Of the whole tensor, batch and channels first.
+        itemsize: Bytes of an element.
+    """
+    owned = layout.local_shape(shape)
+    sizes, legs = [*owned], []
+    for axis, plan in enumerate(share.exchanges(slot), start=2):
+        row = itemsize * math.prod(sizes[:axis] + sizes[axis + 1 :])
+        sent, received = (sum(len(block.rows) for block in blocks) for blocks in (plan.sent, plan.received))
+        if not plan.idle:
+            peers = {block.peer for block in (*plan.sent, *plan.received)}
+            legs.append(Leg(axis, len(peers), sent, received, row * sent, row * received))
+        sizes[axis] = received + sum(map(len, plan.kept))
+    got = sum(leg.bytes_received for leg in legs)
+    return Read(name, owned, tuple(legs), got / max(1, itemsize * math.prod(owned)))
