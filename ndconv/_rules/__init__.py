@@ -38,7 +38,7 @@ from ndconv._rules._calls import (
     transposed,
     unfolding,
 )
-from ndconv._rules._placements import is_shared_out, placed
+from ndconv._rules._placements import is_shared_out, placed, without
 
 __all__ = [
     "Asked",
@@ -70,4 +70,5 @@ __all__ = [
     "tensors",
     "transposed",
     "unfolding",
+    "without",
 ]

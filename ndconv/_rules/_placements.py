@@ -60,6 +60,15 @@ def placed(function: str, ndim: int, parameters: dict[str, Tensor | None], **ten
     _along_axes(function, reference, first, first.dim() - ndim - 1)
 
 
+def without(function: str, what: str, value: Tensor) -> NoReturn:
+    """Something is not there for DTensors.
+
+    Raises:
+        NotImplementedError: Always.
+    """
+    _refuse(function, f"{what} takes plain tensors", f"the input is a DTensor with placements {_placements(value)}")
+
+
 def _along_axes(function: str, name: str, value: Tensor, channels: int) -> None:
     placements = _placements(value)
     # torch's own class, for others share an axis out in another order.
