@@ -26,7 +26,7 @@ ROWS = [
     ("_machine", "_planner"),
     ("_tensors", "_autograd", "_sharded", "_statistics"),
     ("_explain", "functional", "grad", "curvature"),
-    ("nn", "_convert"),
+    ("nn", "_convert", "distributed"),
     ("lowerings",),
     ("", "testing"),
     ("__main__",),

@@ -38,7 +38,7 @@ from ndconv._rules._calls import (
     transposed,
     unfolding,
 )
-from ndconv._rules._placements import is_shared_out, placed, shared
+from ndconv._rules._placements import is_shared_out, placed, shared, without
 
 __all__ = [
     "Asked",
@@ -71,4 +71,5 @@ __all__ = [
     "tensors",
     "transposed",
     "unfolding",
+    "without",
 ]

@@ -81,6 +81,15 @@ def shared(function: str, name: str, placements: Sequence[Any], channels: int) -
         _refuse(function, rule, f"has placements {tuple(placements)}")
 
 
+def without(function: str, what: str, value: Tensor) -> NoReturn:
+    """Something is not there for DTensors.
+
+    Raises:
+        NotImplementedError: Always.
+    """
+    _refuse(function, f"{what} takes plain tensors", f"the input is a DTensor with placements {_placements(value)}")
+
+
 def _mesh(value: Any) -> Any:
     return value.device_mesh
 

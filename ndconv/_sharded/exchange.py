@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.distributed import _functional_collectives as collectives
 from torch.distributed.device_mesh import DeviceMesh
 
-from ndconv._form.partition import Exchange
+from ndconv._form.partition import Exchange, exchange
+from ndconv._sharded.layout import Layout
 from ndconv._tensors.layout import is_channels_last, lay_out
 
 # Neither gloo nor NCCL adds these up.
@@ -73,3 +74,20 @@ def total(tensors: Sequence[Tensor], mesh: DeviceMesh, dimensions: Iterable[int]
     whole = torch.view_as_complex(flat.view(-1, 2)) if dtype.is_complex else flat.to(dtype)
     parts = whole.split([tensor.numel() for tensor in tensors])
     return [part.view(tensor.shape) for part, tensor in zip(parts, tensors, strict=True)]
+
+
+def read(tensor: Tensor, layout: Layout, axis: int, owned: Sequence[range], wanted: Sequence[range]) -> Tensor:
+    """The rows along an axis that this process reads, from all who own them; nothing is sent if each has its own.
+
+    Args:
+        tensor: The rows that it owns.
+        layout: Where the axis lies.
+        axis: Of the tensor.
+        owned: Rows by process.
+        wanted: Rows by process.
+    """
+    dimension = layout.dimension(axis)
+    plan = exchange(owned, [[rows] for rows in wanted], layout.part(axis))
+    if dimension is None or plan.idle:
+        return take(tensor, axis, plan.kept, plan.owned.start)
+    return swap(tensor, axis, plan, layout.mesh, dimension)

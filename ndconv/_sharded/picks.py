@@ -1,0 +1,187 @@
+"""Maxima of windows of DTensors. Once they are found, pooling picks inputs, and its gradient adds to them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import prod
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import Function
+from torch.distributed.tensor import DTensor
+
+from ndconv._form.geometry import Ints
+from ndconv._form.partition import Axis
+from ndconv._sharded.exchange import read
+from ndconv._sharded.layout import Layout, local_of
+from ndconv._tensors.dtypes import wide_dtype
+from ndconv._tensors.layout import is_channels_last, lay_out
+
+_POOLS: tuple[Any, ...] = (F.max_pool1d, F.max_pool2d, F.max_pool3d)
+
+
+@dataclass(frozen=True)
+class Pooling:
+    """Windows of ``(*lead, *space)``.
+
+    Args:
+        layout: Of input and output.
+        lead: Sizes before the spatial axes.
+        axes: The spatial ones.
+        last: Whether the input is channels-last.
+        adds: Whether it maps outputs to inputs, its adjoint, and not inputs to outputs.
+    """
+
+    layout: Layout
+    lead: Ints
+    axes: tuple[Axis, ...]
+    last: bool
+    adds: bool = False
+
+    @property
+    def adjoint(self) -> Pooling:
+        """The other direction."""
+        return replace(self, adds=not self.adds)
+
+    @property
+    def _space(self) -> Ints:
+        return tuple(axis.inputs for axis in self.axes)
+
+    @property
+    def _parts(self) -> list[int]:
+        return [self.layout.part(number) for number, _ in enumerate(self.axes, len(self.lead))]
+
+    @property
+    def _read(self) -> list[tuple[range, ...]]:
+        """The inputs that each process reads, by axis."""
+        everybody = [[axis.reading(part).rows for part in range(axis.parts)] for axis in self.axes]
+        return [tuple(rows[0] if rows else range(0) for rows in axis) for axis in everybody]
+
+    def inputs(self, x: Tensor) -> Tensor:
+        """What this process reads of a local input."""
+        for number, (axis, wanted) in enumerate(zip(self.axes, self._read, strict=True), len(self.lead)):
+            x = read(x, self.layout, number, axis.owned_inputs(), wanted)
+        return x
+
+    def outputs(self, y: Tensor) -> Tensor:
+        """What this process reads of a local output."""
+        for number, axis in enumerate(self.axes, len(self.lead)):
+            tied = [axis.ties(part).rows for part in range(axis.parts)]
+            wanted = [rows[0] if rows else range(0) for rows in tied]
+            y = read(y, self.layout, number, axis.owned_outputs(), wanted)
+        return y
+
+    def maxima(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The outputs that this process owns, of the inputs that it has read, and their places in the whole input."""
+        readings = [axis.reading(part) for axis, part in zip(self.axes, self._parts, strict=True)]
+        owned = [axis.owned_outputs()[part] for axis, part in zip(self.axes, self._parts, strict=True)]
+        shape = (*x.shape[: len(self.lead)], *map(len, owned))
+        if 0 in shape:
+            return x.new_empty(shape), x.new_empty(shape, dtype=torch.int64)
+        pads = [pad for reading in reversed(readings) for pad in reading.padding]
+        if any(pads):
+            lowest = -torch.inf if x.is_floating_point() else torch.iinfo(x.dtype).min
+            x = F.pad(x, pads, value=lowest)
+        kernel, stride, dilation = (
+            [getattr(axis, name) for axis in self.axes] for name in ("kernel", "stride", "dilation")
+        )
+        found, places = _POOLS[len(self.axes) - 1](x, kernel, stride, 0, dilation, False, True)
+        coordinates = _coordinates(places, tuple(x.shape[len(self.lead) :]))
+        for number, (axis, rows) in enumerate(zip(self.axes, owned, strict=True)):
+            place = coordinates[number] + (axis.stride * rows.start - axis.lo)
+            # Padding is picked where nothing exceeds it: torch means the first input of the window then.
+            coordinates[number] = torch.where(place < 0, place % axis.dilation, place)
+        return found, _place(coordinates, self._space)
+
+    def compute(self, tensor: Tensor, places: Tensor, found: Tensor | None) -> Tensor:
+        """Pick inputs, or add to them."""
+        layout, local = self.layout, local_of(tensor).detach()
+        shape = (*self.lead, *((axis.inputs if self.adds else axis.outputs) for axis in self.axes))
+        if layout.is_outside:
+            return layout.place(local.new_empty(0), shape, self.last)
+        if found is None:
+            found = self._added(local, places) if self.adds else self._picked(local, places)
+        return layout.place(lay_out(found, self.last), shape, self.last)
+
+    def _picked(self, x: Tensor, places: Tensor) -> Tensor:
+        x = self.inputs(x)
+        starts = [rows[part].start for rows, part in zip(self._read, self._parts, strict=True)]
+        here = [place - start for place, start in zip(_coordinates(places, self._space), starts, strict=True)]
+        if not places.numel():
+            return x.new_empty(places.shape)
+        space = tuple(x.shape[len(self.lead) :])
+        flat = x.reshape(*x.shape[: len(self.lead)], prod(space))
+        return flat.gather(-1, _place(here, space).flatten(len(self.lead))).view(places.shape)
+
+    def _added(self, y: Tensor, places: Tensor) -> Tensor:
+        y, places = self.outputs(y), self.outputs(places)
+        owned = [axis.owned_inputs()[part] for axis, part in zip(self.axes, self._parts, strict=True)]
+        space, lead = tuple(map(len, owned)), tuple(y.shape[: len(self.lead)])
+        here = [place - rows.start for place, rows in zip(_coordinates(places, self._space), owned, strict=True)]
+        own = torch.ones_like(places, dtype=torch.bool)
+        for place, rows in zip(here, owned, strict=True):
+            own &= (place >= 0) & (place < len(rows))
+        # What others own goes to an element behind all rows.
+        into = torch.where(own, _place(here, space), prod(space))
+        flat = y.new_zeros((*lead, prod(space) + 1), dtype=wide_dtype(y.dtype))
+        flat.scatter_add_(-1, into.reshape(*lead, -1), y.to(flat.dtype).reshape(*lead, -1))
+        return flat[..., :-1].reshape(*lead, *space).to(y.dtype)
+
+
+def _coordinates(places: Tensor, space: Ints) -> list[Tensor]:
+    """Places along each axis, of places in all of space."""
+    found: list[Tensor] = []
+    for size in reversed(space):
+        found.append(places % size)
+        places = places.div(size, rounding_mode="floor")
+    return found[::-1]
+
+
+def _place(coordinates: list[Tensor], space: Ints) -> Tensor:
+    whole = coordinates[0]
+    for coordinate, size in zip(coordinates[1:], space[1:], strict=True):
+        whole = whole * size + coordinate
+    return whole
+
+
+def max_pool(x: DTensor, outputs: Ints, kernel: Ints, stride: Ints, padding: Ints, dilation: Ints) -> Tensor:
+    """Maxima of windows along the last axes, differentiably."""
+    layout, first = Layout.of(x), x.dim() - len(outputs)
+    sizes = zip(kernel, stride, dilation, padding, x.shape[first:], outputs, strict=True)
+    axes = tuple(
+        Axis(rows, step, apart, before, (0, 0), "zeros", inputs, found, layout.parts(number))
+        for number, (rows, step, apart, before, inputs, found) in enumerate(sizes, first)
+    )
+    form = Pooling(layout, tuple(x.shape[:first]), axes, is_channels_last(x))
+    local = local_of(x).detach()
+    if layout.is_outside:
+        return _pick(form, x, local)
+    with torch.no_grad():
+        found, places = form.maxima(form.inputs(local))
+    return _pick(form, x, places, found)
+
+
+def _pick(form: Pooling, tensor: Tensor, places: Tensor, found: Tensor | None = None) -> Tensor:
+    apply: Any = Picked.apply
+    result: Tensor = apply(form, tensor, places, found)
+    return result
+
+
+class Picked(Function):
+    """A linear map, given the places of the maxima; its derivative is its adjoint, which is one of its kind."""
+
+    @staticmethod
+    def forward(form: Pooling, tensor: Tensor, places: Tensor, found: Tensor | None) -> Tensor:
+        return form.compute(tensor, places, found)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        ctx.form, _, places, _ = inputs
+        ctx.save_for_backward(places)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> tuple[Any, ...]:
+        (places,) = ctx.saved_tensors
+        return None, _pick(ctx.form.adjoint, ctx.form.layout.aligned(grads[0]), places), None, None

@@ -1,0 +1,130 @@
+"""Between DTensors and what each process has of them, and sums over processes, all differentiable to any order.
+
+A tensor that every process has alike is one tensor: its gradient is the whole one, everywhere. `copied` hands it to
+processes that each use it for their own share, so that the gradient is the sum of what they find, and `added` makes
+such a tensor of what each process found. Each is the derivative of the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+from torch.autograd.function import Function
+from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.tensor import DTensor
+
+from ndconv._form.geometry import Ints
+from ndconv._sharded.exchange import total
+from ndconv._sharded.layout import Layout, local_of
+
+Dimensions = Sequence[Sequence[int]]
+
+
+def opened(x: Tensor, last: bool = False) -> Tensor:
+    """What this process has of a tensor."""
+    if not isinstance(x, DTensor):
+        return x
+    apply: Any = Opened.apply
+    result: Tensor = apply(Layout.of(x), tuple(x.shape), last, x)
+    return result
+
+
+def placed(layout: Layout, shape: Ints, last: bool, local: Tensor) -> Tensor:
+    """The whole tensor of what every process has."""
+    apply: Any = Placed.apply
+    result: Tensor = apply(layout, shape, last, local)
+    return result
+
+
+def copied(mesh: DeviceMesh, dimensions: Dimensions, *tensors: Tensor) -> list[Tensor]:
+    """Tensors that are the same along some dimensions of the mesh, for every process to use in its own way."""
+    if not any(dimensions):
+        return [*tensors]
+    apply: Any = Copied.apply
+    return [*apply(mesh, dimensions, *tensors)]
+
+
+def added(mesh: DeviceMesh, dimensions: Dimensions, *tensors: Tensor) -> list[Tensor]:
+    """Sums of several tensors, each over some dimensions of the mesh, which it then is the same along.
+
+    All go in one all-reduce for each dimension.
+    """
+    if not any(dimensions):
+        return [*tensors]
+    apply: Any = Added.apply
+    return [*apply(mesh, dimensions, *tensors)]
+
+
+class Opened(Function):
+    """A DTensor to its local tensor."""
+
+    @staticmethod
+    def forward(layout: Layout, shape: Ints, last: bool, x: Tensor) -> Tensor:
+        return local_of(x).detach()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        ctx.form = inputs[:3]
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> tuple[Any, ...]:
+        layout, shape, last = ctx.form
+        return None, None, None, placed(layout, shape, last, grads[0])
+
+
+class Placed(Function):
+    """Local tensors to a DTensor."""
+
+    @staticmethod
+    def forward(layout: Layout, shape: Ints, last: bool, local: Tensor) -> Tensor:
+        return layout.place(local.detach(), shape, last)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        ctx.form = inputs[:3]
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> tuple[Any, ...]:
+        layout, _, last = ctx.form
+        return None, None, None, opened(layout.aligned(grads[0]), last)
+
+
+class Copied(Function):
+    """Nothing forward, a sum back."""
+
+    @staticmethod
+    def forward(mesh: DeviceMesh, dimensions: Dimensions, *tensors: Tensor) -> tuple[Tensor, ...]:
+        return tuple(tensor.view_as(tensor) for tensor in tensors)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        ctx.form = inputs[:2]
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> tuple[Any, ...]:
+        return None, None, *added(*ctx.form, *grads)
+
+
+class Added(Function):
+    """A sum forward, nothing back."""
+
+    @staticmethod
+    def forward(mesh: DeviceMesh, dimensions: Dimensions, *tensors: Tensor) -> tuple[Tensor, ...]:
+        found = [tensor.view_as(tensor) for tensor in tensors]
+        for dimension in range(mesh.ndim):
+            chosen = [number for number, over in enumerate(dimensions) if dimension in over]
+            if chosen:
+                sums = total([found[number] for number in chosen], mesh, [dimension])
+                for number, each in zip(chosen, sums, strict=True):
+                    found[number] = each
+        return tuple(found)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        ctx.form = inputs[:2]
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> tuple[Any, ...]:
+        return None, None, *copied(*ctx.form, *grads)

@@ -1,0 +1,41 @@
+"""What the modules share: DTensors are theirs, and plain tensors torch's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import Module
+
+from ndconv import _rules
+
+
+class Layer(Module):
+    """A module of torch's, which comes behind this class, that takes DTensors too. It has no state of its own."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Apply the module to a whole tensor or to a DTensor, whose placements the output has."""
+        if _rules.is_shared_out(input):
+            return self._sharded(input)
+        result: Tensor = super().forward(input)
+        return result
+
+    def _sharded(self, input: Any) -> Tensor:
+        raise NotImplementedError
+
+    def _as_torch(self, input: Tensor) -> Tensor:
+        """What torch makes of an input of this shape, without a value."""
+        result: Tensor = super().forward(like(input))
+        return result
+
+
+def like(tensor: Tensor) -> Tensor:
+    """A plain tensor of the same shape and dtype, without a value."""
+    return torch.empty(tuple(tensor.shape), dtype=tensor.dtype, device="meta")
+
+
+def each(value: Any, axes: int) -> tuple[Any, ...]:
+    """One value for each axis, of one for all or one for each."""
+    values = tuple(value) if isinstance(value, (tuple, list)) else (value,)
+    return values * axes if len(values) == 1 else values

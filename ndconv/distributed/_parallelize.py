@@ -1,0 +1,132 @@
+"""Whole models for DTensors that are sharded in space, in place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.tensor import DTensor, Replicate, Shard, distribute_tensor
+from torch.distributed.tensor.placement_types import Placement
+from torch.nn import Module, Parameter
+from torch.nn.modules import activation, dropout
+from torch.nn.modules.conv import _ConvNd
+from torch.nn.parameter import is_lazy
+from torch.utils._pytree import tree_map
+
+from ndconv._convert import Change, Conversion, _class, _exchange, _label, convert
+from ndconv.distributed import _norm, _pool, _upsample
+from ndconv.distributed._parts import _layout, from_local, local_slices
+
+_OURS = {
+    getattr(torch.nn, name): cls
+    for module in (_norm, _pool, _upsample)
+    for name, cls in vars(module).items()
+    if isinstance(cls, type) and getattr(torch.nn, name, cls) in cls.__mro__[1:]
+}
+# What torch's own DTensor computes element by element, shard by shard.
+_POINTWISE = {
+    getattr(module, name)
+    for module in (activation, dropout)
+    for name in module.__all__
+    if name not in ("MultiheadAttention", "Softmax", "Softmin", "LogSoftmax", "Softmax2d", "GLU", "PReLU")
+} | {torch.nn.Identity}
+
+
+def parallelize(
+    model: Module, mesh: DeviceMesh, placements: Sequence[Placement], *, distribute_parameters: bool = True
+) -> Conversion:
+    """Make a model compute on tensors that are sharded along batch and space over a mesh of processes, in place.
+
+    Every process calls it with the same model. Convolutions become ndconv's, as `ndconv.convert` makes them; norms,
+    pooling and upsampling become those of `ndconv.distributed`, by their class alone, so that parameters, hooks and
+    the state dict stay what they are. Parameters become replicated DTensors with the values of the mesh's first
+    process: make the optimizer after this. Give the model a DTensor (`from_local`), or a whole tensor that every
+    process has: then each keeps its part.
+
+    With data parallelism on another dimension of the mesh, pass the dimension for space, ``mesh["space"]``; then call
+    ``fully_shard(model, mesh=mesh["data"])``, or wrap the model, with ``distribute_parameters=False``, in
+    `DistributedDataParallel` with the process group of ``mesh["data"]``.
+
+    Args:
+        model: The model.
+        mesh: The processes that share out batch and space.
+        placements: Of the inputs ``(batch, channels, *space)``: ``Shard(axis)`` or ``Replicate()`` per dimension.
+        distribute_parameters: Whether parameters become DTensors. Convolutions and norms take plain ones too, and give
+            them plain gradients, already added up; layers that only torch knows may not.
+
+    Returns:
+        A printable `ndconv.Conversion`: what changed, and what was left alone because nobody here knows what it does.
+
+    Raises:
+        NotImplementedError: If channels are sharded, or one axis over two dimensions of the mesh.
+        TypeError: If ``model`` is no module.
+        ValueError: If parameters have no shape yet, or there is not one placement per dimension of the mesh.
+
+    Example:
+        >>> from torch.distributed import device_mesh, tensor
+        >>> from ndconv.distributed import parallelize
+        >>> def on_four(model):  # called by each of four processes
+        ...     mesh = device_mesh.init_device_mesh("cpu", (2, 2))
+        ...     return parallelize(model, mesh, (tensor.Shard(2), tensor.Shard(3)))
+    """
+    if not isinstance(model, Module):
+        raise TypeError(f"parallelize: model must be a torch.nn.Module, but is {type(model).__name__}")
+    axes = [each.dim for each in placements if isinstance(each, Shard)]
+    _layout("parallelize", max([*axes, 1]) + 1, mesh, placements)
+    if lazy := [name for name, parameter in model.named_parameters() if is_lazy(parameter)]:
+        raise ValueError(f"parallelize: parameters must have shapes, but {', '.join(lazy)} have none yet")
+    rows = {change.name: change for change in convert(model)}
+    seen = set[Module]()
+    for name, module in list(model.named_modules(remove_duplicate=False)):
+        if module not in seen and not isinstance(module, _ConvNd) and (change := _changed(name, module)):
+            rows[name] = change
+        seen.add(module)
+    if distribute_parameters:
+        _distribute(model, mesh)
+    model.register_forward_pre_hook(_keeping(mesh, tuple(placements), max([*axes, 0])), with_kwargs=True)
+    order = [name for name, _ in model.named_modules(remove_duplicate=False)]
+    return Conversion(tuple(rows[name] for name in order if name in rows), "layers")
+
+
+def _changed(name: str, module: Module) -> Change | None:
+    """What becomes of a module that is no convolution; None if there is nothing to tell."""
+    cls = _class(module)
+    ours, patched = _OURS.get(cls), "forward" in vars(module)
+    if ours is not None and not patched:
+        return _exchange(name, module, ours, "")
+    if patched and (ours is not None or not any(module.children())):
+        return Change(name, _label(cls), None, module.extra_repr(), "a forward of its own")
+    if any(module.children()) or cls in _POINTWISE or cls in _OURS.values():
+        return None
+    return Change(name, _label(cls), None, module.extra_repr(), "not known here; torch's rules for DTensors hold")
+
+
+def _distribute(model: Module, mesh: DeviceMesh) -> None:
+    """Make parameters DTensors that every process has; those that modules share stay shared."""
+    made: dict[Parameter, Parameter] = {}
+    for module in model.modules():
+        for name, parameter in list(module.named_parameters(recurse=False, remove_duplicate=False)):
+            if isinstance(parameter, DTensor):
+                continue
+            if parameter not in made:
+                whole = distribute_tensor(parameter.detach(), mesh, [Replicate()] * mesh.ndim)
+                made[parameter] = Parameter(whole, parameter.requires_grad)
+            setattr(module, name, made[parameter])
+
+
+def _keeping(mesh: DeviceMesh, placements: tuple[Placement, ...], axis: int) -> Callable[..., Any]:
+    """A hook that keeps this process's part of whole inputs."""
+
+    def part(value: Any) -> Any:
+        if not isinstance(value, Tensor) or isinstance(value, DTensor) or value.dim() <= max(axis, 1):
+            return value
+        size = tuple(value.shape)
+        return from_local(value[local_slices(size, mesh, placements)], size, mesh, placements)
+
+    def keep(module: Module, inputs: tuple[Any, ...], keywords: dict[str, Any]) -> tuple[Any, Any]:
+        return tree_map(part, inputs), tree_map(part, keywords)
+
+    return keep

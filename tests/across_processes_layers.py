@@ -1,0 +1,377 @@
+"""Norms, pooling and resizing of DTensors against the single process, on 2, 3 and 2x2 processes.
+
+Slower than a test should be, so its name is not that of one: ``pytest tests/across_processes_layers.py``.
+"""
+
+from __future__ import annotations
+
+import copy
+import multiprocessing
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from itertools import permutations
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor, Replicate, Shard, distribute_tensor
+from torch.distributed.tensor.debug import CommDebugMode
+
+import ndconv.distributed
+
+# The order of sums differs. Half types are rounded once, torch's are rounded on the way.
+TOLERANCES = {
+    torch.float64: {"rtol": 1e-8, "atol": 1e-8},
+    torch.float32: {"rtol": 1e-4, "atol": 1e-4},
+    torch.bfloat16: {"rtol": 3e-2, "atol": 3e-2},
+}
+MESHES = [(2,), (3,), (2, 2)]
+SECONDS = 120
+
+
+@dataclass(frozen=True)
+class Case:
+    """A module on one input.
+
+    Args:
+        make: Torch's module.
+        shape: Of the input.
+        dtype: Of the input, and of the parameters unless it is a half type.
+        exact: Whether everything is equal; values are small integers.
+        orders: How many derivatives are compared.
+        placed: Whether parameters and buffers are DTensors.
+        last: Whether the input is channels-last.
+    """
+
+    make: Callable[[], nn.Module]
+    shape: tuple[int, ...]
+    dtype: torch.dtype = torch.float64
+    exact: bool = False
+    orders: int = 2
+    placed: bool = False
+    last: bool = False
+
+
+SPACES: dict[int, list[tuple[int, ...]]] = {
+    1: [(12,), (7,), (4,)],
+    2: [(8, 12), (7, 9), (5, 4)],
+    3: [(4, 6, 4), (5, 4, 7)],
+}
+
+
+def _pools() -> Iterator[Case]:
+    maxima: Any = (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)
+    means: Any = (nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d)
+    adaptive: Any = (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d)
+    for axes, spaces in SPACES.items():
+        for space in spaces:
+            shape = (3, 2, *space)
+            for keywords in (
+                {"kernel_size": 2},
+                {"kernel_size": 3, "stride": 1, "padding": 1},
+                {"kernel_size": 3, "stride": 2, "padding": 1, "ceil_mode": True},
+            ):
+                yield Case(lambda axes=axes, k=keywords: maxima[axes - 1](**k), shape, torch.float32, True)
+                yield Case(lambda axes=axes, k=keywords: means[axes - 1](**k), shape)
+            yield Case(lambda axes=axes: maxima[axes - 1](2, 1, dilation=3), shape, torch.float32, True)
+            yield Case(lambda axes=axes: means[axes - 1](2), shape, torch.float32, True)
+            unpadded = {"kernel_size": 4, "stride": 3, "padding": 2, "ceil_mode": True, "count_include_pad": False}
+            yield Case(lambda axes=axes, k=unpadded: means[axes - 1](**k), shape)
+            for size in (1, 3, 9):
+                yield Case(lambda axes=axes, s=size: adaptive[axes - 1](s), shape)
+    yield Case(lambda: nn.AvgPool2d(2, stride=1, divisor_override=8), (3, 2, 7, 6), torch.float32, True)
+    yield Case(lambda: nn.AvgPool2d((3, 2), (1, 2)), (3, 2, 7, 6), torch.bfloat16, orders=1)
+    yield Case(lambda: nn.MaxPool2d((3, 2), (1, 2)), (3, 2, 7, 6), torch.bfloat16, orders=1)
+    yield Case(lambda: nn.MaxPool2d(3, 1, 1), (3, 4, 7, 6), torch.float32, True, last=True)
+    yield Case(lambda: nn.AvgPool2d(2), (3, 4, 8, 6), torch.float32, True, last=True)
+
+
+def _resizings() -> Iterator[Case]:
+    names = {1: "linear", 2: "bilinear", 3: "trilinear"}
+    for axes, spaces in SPACES.items():
+        for space in spaces:
+            shape = (3, 2, *space)
+            for mode in ("nearest", "nearest-exact"):
+                yield Case(lambda mode=mode: nn.Upsample(scale_factor=2, mode=mode), shape, torch.float32, True)
+                yield Case(lambda mode=mode: nn.Upsample(scale_factor=0.7, mode=mode), shape, torch.float32, True)
+                yield Case(lambda axes=axes, mode=mode: nn.Upsample(size=(9, 5, 11)[:axes], mode=mode), shape)
+            for aligned in (False, True):
+                yield Case(
+                    lambda mode=names[axes], a=aligned: nn.Upsample(scale_factor=2, mode=mode, align_corners=a), shape
+                )
+                yield Case(
+                    lambda axes=axes, mode=names[axes], a=aligned: nn.Upsample(
+                        size=(9, 3, 11)[:axes], mode=mode, align_corners=a
+                    ),
+                    shape,
+                )
+            for recomputed in (None, True):
+                yield Case(
+                    lambda mode=names[axes], r=recomputed: nn.Upsample(
+                        scale_factor=1.6, mode=mode, recompute_scale_factor=r
+                    ),
+                    shape,
+                )
+    yield Case(lambda: nn.Upsample(scale_factor=2, mode="bilinear"), (3, 2, 7, 6), torch.float32, True)
+    yield Case(lambda: nn.Upsample(scale_factor=2, mode="bilinear"), (3, 2, 7, 6), torch.bfloat16, orders=1)
+    yield Case(lambda: nn.Upsample(scale_factor=2), (3, 4, 7, 6), torch.float32, True, last=True)
+    yield Case(lambda: nn.Upsample(size=(4, 9), mode="area"), (3, 2, 7, 6))
+
+
+def _norms() -> Iterator[Case]:
+    batch: Any = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+    instance: Any = (nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
+    for axes, spaces in SPACES.items():
+        for space in spaces:
+            shape = (3, 4, *space)
+            for dtype in (torch.float64, torch.float32):
+                for placed in (False, True):
+                    yield Case(lambda axes=axes: batch[axes - 1](4), shape, dtype, placed=placed)
+                    yield Case(lambda: nn.GroupNorm(2, 4), shape, dtype, placed=placed)
+                    yield Case(
+                        lambda axes=axes: instance[axes - 1](4, affine=True, track_running_stats=True),
+                        shape, dtype, placed=placed,
+                    )  # fmt: skip
+            yield Case(lambda axes=axes: batch[axes - 1](4, momentum=None, eps=0.1), shape)
+            yield Case(lambda axes=axes: batch[axes - 1](4, affine=False, track_running_stats=False), shape)
+            yield Case(lambda axes=axes: batch[axes - 1](4).eval(), shape)
+            yield Case(lambda: nn.GroupNorm(1, 4, affine=False), shape)
+            yield Case(lambda axes=axes: instance[axes - 1](4), shape)
+            yield Case(lambda axes=axes: instance[axes - 1](4, track_running_stats=True).eval(), shape)
+    yield Case(lambda: nn.GroupNorm(2, 4), (5, 4))
+    yield Case(lambda: nn.BatchNorm1d(4), (5, 4))
+    yield Case(lambda: nn.BatchNorm2d(4), (3, 4, 7, 6), torch.bfloat16, orders=1)
+    yield Case(lambda: nn.GroupNorm(2, 4), (3, 4, 7, 6), torch.bfloat16, orders=1)
+    yield Case(lambda: nn.BatchNorm2d(4), (3, 4, 7, 6), last=True)
+    yield Case(lambda: nn.GroupNorm(2, 4), (3, 4, 7, 6), last=True)
+
+
+CASES = [*_pools(), *_resizings(), *_norms()]
+
+
+def _whole(value: Any) -> Any:
+    return value.full_tensor() if isinstance(value, DTensor) else value
+
+
+class Checks:
+    """All that one process compares."""
+
+    def __init__(self, mesh: Any) -> None:
+        self.mesh = mesh
+        self.everywhere = [Replicate()] * mesh.ndim
+
+    def shared(self, tensor: Tensor, placements: Any) -> Tensor:
+        """A DTensor of a tensor that every process has."""
+        return distribute_tensor(tensor.detach(), self.mesh, placements, src_data_rank=None)
+
+    def module(self, case: Case) -> tuple[nn.Module, nn.Module]:
+        """Torch's and that for DTensors, with the same parameters."""
+        theirs = case.make()
+        if case.dtype is not torch.bfloat16:
+            theirs.to(case.dtype)
+        for parameter in theirs.parameters():
+            parameter.data.copy_(torch.randint(1, 4, parameter.shape))
+        for name, buffer in theirs.named_buffers():
+            if name.startswith("running"):
+                buffer.copy_(torch.randint(1, 4, buffer.shape))
+        ours = copy.deepcopy(theirs)
+        ours.__class__ = getattr(ndconv.distributed, type(ours).__name__)
+        if case.placed:
+            for name, parameter in [*ours.named_parameters()]:
+                setattr(ours, name, nn.Parameter(self.shared(parameter, self.everywhere)))
+            for name, buffer in [*ours.named_buffers()]:
+                setattr(ours, name, self.shared(buffer, self.everywhere))
+        return theirs, ours
+
+    def placements(self, case: Case) -> list[list[Any]]:
+        """Batch and space, in every order that differs."""
+        axes = [0, *range(2, len(case.shape))][: 3 if self.mesh.ndim == 1 else 2 + (len(case.shape) > 3)]
+        found = [[*map(Shard, chosen)] for chosen in permutations(axes, min(self.mesh.ndim, len(axes)))]
+        if self.mesh.ndim > 1:
+            found = [each + [Replicate()] * (self.mesh.ndim - len(each)) for each in found]
+            found.append([Replicate(), Shard(axes[-1])])
+        return found
+
+    def compare(self, case: Case, what: str, found: Any, wanted: Any) -> None:
+        """Equal, or as near as the table says."""
+        if wanted is None or found is None:
+            assert all(each is None or not _whole(each).any() for each in (wanted, found)), f"{what}: one is missing"
+            return
+        whole = _whole(found)
+        if case.exact:
+            assert torch.equal(whole, wanted), f"{what}: {whole} is not {wanted}"
+        else:
+            torch.testing.assert_close(whole, wanted, **TOLERANCES[case.dtype], msg=lambda text: f"{what}: {text}")
+
+    def check(self, case: Case, placements: list[Any]) -> None:
+        """Output, gradients, second derivatives and buffers."""
+        theirs, ours = self.module(case)
+        input = torch.randint(-9, 10, case.shape).to(case.dtype)
+        if case.last:
+            input = input.contiguous(memory_format=torch.channels_last)
+        cotangent = torch.randint(-3, 4, theirs(input).shape).to(case.dtype)
+        copy.deepcopy(theirs)(input)
+        ours(self.shared(input, placements))
+        results = []
+        for module, place in ((theirs, lambda each: each.clone()), (ours, lambda each: self.shared(each, placements))):
+            x, g = (place(each).requires_grad_() for each in (input, cotangent))
+            y = module(x)
+            variables = [x, *module.parameters()]
+            first = torch.autograd.grad(y, variables, g, create_graph=case.orders > 1)
+            second: Any = ()
+            if case.orders > 1:
+                generator = torch.Generator().manual_seed(1)
+                seeds = [torch.randint(-2, 3, each.shape, generator=generator).to(each.dtype) for each in variables]
+                if module is ours:
+                    seeds = [
+                        self.shared(seed, each.placements) if isinstance(each, DTensor) else seed
+                        for seed, each in zip(seeds, variables, strict=True)
+                    ]
+                second = torch.autograd.grad(first, [*variables, g], seeds, allow_unused=True)
+            results.append((y, first, second))
+        (wanted, wanted_first, wanted_second), (found, found_first, found_second) = results
+        assert list(found.placements) == placements == list(found_first[0].placements)
+        for whole in (found, found_first[0]):
+            assert whole.to_local().shape == self.shared(_whole(whole), placements).to_local().shape
+        if case.last:
+            for each in (found, found_first[0]):
+                assert each.is_contiguous(memory_format=torch.channels_last)
+                assert each.to_local().is_contiguous(memory_format=torch.channels_last)
+        assert all(isinstance(each, DTensor) == case.placed for each in found_first[1:])
+        self.compare(case, "output", found, wanted)
+        for number, pair in enumerate(zip(found_first, wanted_first, strict=True)):
+            self.compare(case, f"gradient {number}", *pair)
+        for number, pair in enumerate(zip(found_second, wanted_second, strict=True)):
+            self.compare(case, f"second derivative {number}", *pair)
+        for (name, buffer), other in zip(theirs.named_buffers(), ours.buffers(), strict=True):
+            self.compare(case, name, other, buffer)
+        with torch.no_grad():
+            self.compare(case, "eval", ours.eval()(self.shared(input, placements)), theirs.eval()(input))
+
+    def special(self) -> None:
+        """NaN, infinities, samples without a batch, counts of collectives, refusals."""
+        line = [Shard(2), *self.everywhere[1:]]
+        x = torch.randint(-9, 10, (2, 3, 12)).double()
+        x[0, 0, 3], x[0, 1, :4], x[1, 2, 7], x[1, 1, 5:] = torch.nan, -torch.inf, torch.inf, -torch.inf
+        for module in (nn.MaxPool1d(3, 2, 1), nn.MaxPool1d(3, 1, 1, 2), nn.AvgPool1d(2), nn.Upsample(scale_factor=2)):
+            ours = copy.deepcopy(module)
+            ours.__class__ = getattr(ndconv.distributed, type(module).__name__)
+            a, b = x.clone().requires_grad_(), self.shared(x, line).requires_grad_()
+            wanted, found = module(a), ours(b)
+            assert torch.equal(_whole(found).nan_to_num(7), wanted.nan_to_num(7)), f"special values: {module}"
+            if isinstance(module, nn.MaxPool1d):
+                wanted.backward(torch.ones_like(wanted))
+                found.backward(self.shared(torch.ones_like(wanted), line))
+                assert torch.equal(_whole(b.grad), a.grad), f"gradient with special values: {module}"
+        sample = [Shard(1), *self.everywhere[1:]]
+        single = torch.randint(-9, 10, (3, 7)).double()
+        for module in (nn.MaxPool1d(2), nn.AvgPool1d(2), nn.AdaptiveAvgPool1d(3), nn.InstanceNorm1d(3, affine=True)):
+            ours = copy.deepcopy(module).double()
+            ours.__class__ = getattr(ndconv.distributed, type(module).__name__)
+            torch.testing.assert_close(_whole(ours(self.shared(single, sample))), module.double()(single))
+        self.counts(line)
+        self.refusals()
+
+    def counts(self, line: list[Any]) -> None:
+        """One collective for each pass of a norm, none for windows that are nobody else's."""
+        size = 4 * self.mesh.size(0)
+        for module, back in (
+            (ndconv.distributed.BatchNorm1d(3), 1),
+            (ndconv.distributed.GroupNorm(3, 3), 1),
+            (ndconv.distributed.InstanceNorm1d(3, affine=True), 1),
+            (ndconv.distributed.MaxPool1d(2), 0),
+            (ndconv.distributed.AvgPool1d(2), 0),
+            (ndconv.distributed.Upsample(scale_factor=2), 0),
+        ):
+            x = self.shared(torch.rand(2, 3, size), line).requires_grad_()
+            forward, backward = CommDebugMode(), CommDebugMode()
+            with forward:
+                y = module(x)
+            gradient = self.shared(torch.rand(y.shape), line)
+            with backward:
+                y.backward(gradient)
+            counts = forward.get_total_counts(), backward.get_total_counts()
+            assert counts == (2 * back, back), f"{type(module).__name__}: {counts} collectives"
+
+    def refusals(self) -> None:
+        """What is refused is refused everywhere, with the placements in the message, and nothing is sent."""
+        x = torch.rand(2, 4, 8, 8)
+        modules = ndconv.distributed
+        channels, space = [Shard(1), *self.everywhere[1:]], [Shard(2), *self.everywhere[1:]]
+        of_weight = modules.BatchNorm2d(4)
+        of_weight.weight = nn.Parameter(self.shared(torch.rand(4), [Shard(0), *self.everywhere[1:]]))
+        cases: list[tuple[nn.Module, list[Any], str]] = [
+            *((module, channels, "input may be sharded") for module in (
+                modules.BatchNorm2d(4), modules.GroupNorm(2, 4), modules.InstanceNorm2d(4), modules.MaxPool2d(2),
+                modules.AvgPool2d(2), modules.AdaptiveAvgPool2d(2), modules.Upsample(scale_factor=2),
+            )),
+            (modules.MaxPool2d(2, return_indices=True), space, "return_indices=True"),
+            (modules.Upsample(scale_factor=2, mode="bicubic"), space, "mode='bicubic'"),
+            (of_weight, space, "weight must be replicated"),
+        ]  # fmt: skip
+        for module, placements, text in cases:
+            with CommDebugMode() as counter, pytest.raises(NotImplementedError, match=text) as error:
+                module(self.shared(x, placements))
+            assert "Shard(dim=" in str(error.value)
+            assert not counter.get_total_counts()
+        with pytest.raises(RuntimeError, match="pad should be at most half"):
+            modules.MaxPool2d(2, padding=2)(self.shared(x, space))
+        with pytest.raises(ValueError, match="more than 1 value per channel"):
+            modules.BatchNorm1d(4)(self.shared(torch.rand(1, 4, 1), space))
+
+
+def _work(rank: int, shape: tuple[int, ...], folder: str) -> None:
+    """One process: its first failure goes into a file."""
+    torch.set_num_threads(1)
+    world, where = torch.Size(shape).numel(), "start"
+    try:
+        torch.distributed.init_process_group(
+            "gloo", f"file://{folder}/meeting", rank=rank, world_size=world, timeout=timedelta(seconds=30)
+        )
+        mesh = torch.distributed.device_mesh.init_device_mesh("cpu", shape)
+        checks, done = Checks(mesh), 0
+        for number, case in enumerate(CASES):
+            for placements in checks.placements(case):
+                torch.manual_seed(number)
+                where = f"{case.make()} of {case}, {placements}"
+                checks.check(case, placements)
+                done += 1
+        where = "special"
+        checks.special()
+        Path(folder, f"done{rank}").write_text(str(done))
+        torch.distributed.barrier()
+        torch.distributed.destroy_process_group()
+    except BaseException:
+        Path(folder, f"failure{rank}").write_text(f"process {rank} at {where}\n{traceback.format_exc()}")
+        raise SystemExit(1) from None
+
+
+@pytest.mark.parametrize("shape", MESHES, ids=str)
+def test_layers_are_those_of_one_process(shape: tuple[int, ...], tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    world = torch.Size(shape).numel()
+    workers = [context.Process(target=_work, args=(rank, shape, str(tmp_path))) for rank in range(world)]
+    for worker in workers:
+        worker.start()
+    deadline = time.monotonic() + SECONDS
+    try:
+        for worker in workers:
+            while worker.is_alive() and time.monotonic() < deadline and not [*tmp_path.glob("failure*")]:
+                worker.join(0.2)
+    finally:
+        for worker in workers:
+            worker.join(2 if [*tmp_path.glob("failure*")] else 0.1)
+            if worker.is_alive():
+                worker.kill()
+                worker.join()
+    failures = [path.read_text() for path in sorted(tmp_path.glob("failure*"))]
+    assert not failures, "\n".join(failures)
+    assert all(worker.exitcode == 0 for worker in workers), f"no answer after {SECONDS} seconds"
+    done = {path.read_text() for path in tmp_path.glob("done*")}
+    assert len(done) == 1
+    print(f"\n{shape}: {done.pop()} comparisons of modules")
