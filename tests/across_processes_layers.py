@@ -215,7 +215,6 @@ class Checks:
         if case.last:
             input = input.contiguous(memory_format=torch.channels_last)
         cotangent = torch.randint(-3, 4, theirs(input).shape).to(case.dtype)
-        copy.deepcopy(theirs)(input)
         ours(self.shared(input, placements))
         results = []
         for module, place in ((theirs, lambda each: each.clone()), (ours, lambda each: self.shared(each, placements))):
@@ -369,8 +368,10 @@ def test_layers_are_those_of_one_process(shape: tuple[int, ...], tmp_path: Path)
             if worker.is_alive():
                 worker.kill()
                 worker.join()
-    failures = [path.read_text() for path in sorted(tmp_path.glob("failure*"))]
-    assert not failures, "\n".join(failures)
+    # Only the earliest tells something: it breaks the connections of the others.
+    failures = sorted(tmp_path.glob("failure*"), key=lambda path: path.stat().st_mtime_ns)
+    if failures:
+        pytest.fail(failures[0].read_text(), pytrace=False)
     assert all(worker.exitcode == 0 for worker in workers), f"no answer after {SECONDS} seconds"
     done = {path.read_text() for path in tmp_path.glob("done*")}
     assert len(done) == 1
