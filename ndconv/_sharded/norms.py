@@ -15,7 +15,7 @@ from torch.distributed.tensor import DTensor
 from ndconv._sharded.layout import Layout, local_of
 from ndconv._sharded.pieces import added, copied, opened, placed
 from ndconv._tensors.dtypes import wide_dtype
-from ndconv._tensors.layout import is_channels_last, lay_out
+from ndconv._tensors.layout import is_channels_last
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ def normalise(
         apply: Any = Normalised.apply
         found = apply(form, grouped, *affine, mean, (var + eps).rsqrt())[0]
     found = found.flatten(1, 2)
-    return placed(layout, shape, last, lay_out(found if batched else found.squeeze(0), last))
+    return placed(layout, shape, last, found if batched else found.squeeze(0))
 
 
 def _axis(layout: Layout, dimension: int) -> int:

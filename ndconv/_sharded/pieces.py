@@ -18,6 +18,7 @@ from torch.distributed.tensor import DTensor
 from ndconv._form.geometry import Ints
 from ndconv._sharded.exchange import total
 from ndconv._sharded.layout import Layout, local_of
+from ndconv._tensors.layout import lay_out
 
 Dimensions = Sequence[Sequence[int]]
 
@@ -79,7 +80,7 @@ class Placed(Function):
 
     @staticmethod
     def forward(layout: Layout, shape: Ints, last: bool, local: Tensor) -> Tensor:
-        return layout.place(local.detach(), shape, last)
+        return layout.place(lay_out(local.detach(), last), shape, last)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
