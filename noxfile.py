@@ -122,6 +122,14 @@ def isa(session: nox.Session, newest: list[str], quick: bool) -> None:
 
 
 @nox.session
+def distributed(session: nox.Session) -> None:
+    """Compare what 2, 3 and 4 processes compute over gloo with what one does."""
+    provide(session, "test")
+    files = [f"tests/across_processes{name}.py" for name in ("", "_layers", "_models")]
+    session.run("python", "-m", "pytest", *files, *session.posargs)
+
+
+@nox.session
 def oracle(session: nox.Session) -> None:
     """Check the oracle itself, the NumPy loop, against JAX."""
     provide(session, "oracle")

@@ -30,6 +30,7 @@ from torch.distributed.tensor.placement_types import Placement
 from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.nn.modules.conv import _ConvNd
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from tqdm import tqdm
 
 import ndconv.distributed
@@ -47,7 +48,7 @@ class Block(nn.Sequential):
     def __init__(self, before: int, after: int) -> None:
         layers: list[nn.Module] = []
         for channels in (before, after):
-            layers += [nn.Conv3d(channels, after, 3, padding=1), nn.GroupNorm(4, after), nn.ReLU()]
+            layers += [nn.Conv3d(channels, after, 3, padding=1, bias=False), nn.GroupNorm(4, after), nn.ReLU()]
         nn.Sequential.__init__(self, *layers)
 
 
@@ -93,18 +94,22 @@ def vessels(step: int, part: tuple[slice, ...], dtype: torch.dtype) -> tuple[Ten
 
 
 class Sent(TorchDispatchMode):
-    """Bytes that this process gives to all-to-alls, and those of sums that it takes part in."""
+    """Bytes that this process gives to all-to-alls, to sums that it takes part in, and to any collective."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self.exchanged = self.summed = 0
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.exchanged = self.summed = self.everything = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if any(issubclass(each, DTensor) for each in types):
             return NotImplemented
-        if "all_to_all" in str(func):
+        name = str(func)
+        if "c10d" in name and "wait" not in name:
+            tensors = [each for each in tree_leaves(args) if isinstance(each, Tensor)]
+            self.everything += sum(each.nbytes for each in tensors)
+        if "all_to_all" in name:
             self.exchanged += args[0].nbytes
-        elif "c10d_functional.all_reduce" in str(func):
+        elif "c10d_functional.all_reduce" in name:
             self.summed += args[0].nbytes
         return func(*args, **(kwargs or {}))
 

@@ -7,7 +7,7 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ PATIENCE = 10
 
 
 def run(function: Callable[..., None], mesh: Ints, folder: Path, *arguments: Any, seconds: float = 300) -> None:
-    """Call ``function(mesh, *arguments)`` on as many processes as the mesh has, or fail with what one of them raised."""
+    """Call ``function(mesh, *arguments)`` on each process of a mesh, or fail with what one of them raised."""
     given = (str(folder), mesh, function, arguments)
     context: Any = spawn(_worker, given, nprocs=math.prod(mesh), join=False)
     end = time.monotonic() + seconds
@@ -56,7 +56,7 @@ def _worker(rank: int, folder: str, shape: Ints, function: Callable[..., None], 
     os._exit(0)  # gloo leaves threads behind that an orderly end may trip over
 
 
-def sharded(tensor: torch.Tensor, mesh: Any, placements: list[Placement]) -> DTensor:
+def sharded(tensor: torch.Tensor, mesh: Any, placements: Sequence[Placement]) -> DTensor:
     """A whole tensor that every process has as a DTensor; nothing is sent."""
     return distribute_tensor(tensor.detach(), mesh, placements, src_data_rank=None)
 
