@@ -78,14 +78,14 @@ def judged(case: Case, mesh: DeviceMesh) -> Iterator[tuple[str, str]]:
     }
     right = []
     for library, forward in forwards.items():
-        with Sent() as sent:
-            verdict = _verdict(partial(_several, forward), [y])
+        sent = Sent()
+        verdict = _verdict(sent, partial(_several, forward), [y])
         yield f"{library}, output", verdict
         right.append(verdict == "right")
         if library == "torch" and all(right):
             yield "time", f"{_ratio(forwards):.2f}"
-        with sent:
-            yield f"{library}, gradients", _verdict(partial(_gradients, forward, operands), want)
+        sent = Sent()
+        yield f"{library}, gradients", _verdict(sent, partial(_gradients, forward, operands), want)
         yield f"{library}, B", str(sent.everything)
 
 
@@ -111,12 +111,17 @@ def _gradients(forward: Callable[[], Tensor], operands: list[Tensor]) -> tuple[T
     return torch.autograd.grad(y, operands, torch.ones_like(y))
 
 
-def _verdict(compute: Callable[[], Any], want: Sequence[Tensor]) -> str:
-    """Whether all of what is computed is right, or what is raised."""
+def _verdict(sent: Sent, compute: Callable[[], Any], want: Sequence[Tensor]) -> str:
+    """Whether all of what is computed is right, or what is raised; what is sent is counted."""
     try:
-        whole = [each.full_tensor() for each in compute()]
+        with sent:
+            computed = compute()
     except Exception as error:  # of any kind: that is what is asked
-        return f"{type(error).__name__}: {str(error).splitlines()[0][:70]}"
+        return f"{type(error).__name__}: {str(error).splitlines()[0].split('[')[0][:60]}"
+    try:
+        whole = [each.full_tensor() for each in computed]
+    except RuntimeError:
+        return "**wrong**: parts do not make the whole"
     right = all(a.shape == b.shape and torch.equal(a, b) for a, b in zip(whole, want, strict=True))
     return "right" if right else "**wrong**"
 

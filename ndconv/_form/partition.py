@@ -212,7 +212,19 @@ class Axis(_Key):
 
     def reading(self, part: int) -> Reading:
         """What the owner of some outputs reads of the input."""
-        outputs = self.owned_outputs()[part]
+        return self.read_for(self.owned_outputs()[part])
+
+    def settled(self, part: int) -> range:
+        """Those of its outputs for which the owner need not read anything of others."""
+        rows, outputs, (low, high) = self.owned_inputs()[part], self.owned_outputs()[part], self.border
+        # Beyond the ends there is nothing to read, unless a border shows rows of others there.
+        first = -(-(rows.start + low + self.lo) // self.stride) if rows.start or low else 0
+        last = (rows.stop + low + self.lo - self._extent) // self.stride
+        stop = last + 1 if rows.stop < self.inputs or high else self.outputs
+        return _common(outputs, range(first, max(first, stop))) if rows else range(0)
+
+    def read_for(self, outputs: range) -> Reading:
+        """What is read of the input for consecutive outputs."""
         whole = self._framed[2].stop
         start = min(max(0, self.stride * outputs.start - self.lo), whole)
         stop = min(whole, self.stride * (outputs.stop - 1) + self._extent - self.lo)

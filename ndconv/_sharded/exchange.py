@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -26,8 +26,27 @@ def take(tensor: Tensor, axis: int, runs: Sequence[range], first: int = 0) -> Te
     return views[0] if len(views) == 1 else torch.cat(views or [tensor.narrow(axis, 0, 0)], axis)
 
 
+def pick(tensor: Tensor, axis: int, there: Sequence[range], wanted: Sequence[range]) -> Tensor:
+    """Some rows of a tensor that has several runs of them, one behind the other."""
+    places, before = {}, 0
+    for run in there:
+        places[run] = before
+        before += len(run)
+    runs = []
+    for each in wanted:
+        home = next(run for run in there if each.start in run)
+        start = places[home] + each.start - home.start
+        runs.append(range(start, start + len(each)))
+    return take(tensor, axis, runs)
+
+
 def swap(tensor: Tensor, axis: int, plan: Exchange, mesh: DeviceMesh, dimension: int) -> Tensor:
-    """The rows that this process reads, from all who own them: one all-to-all along a dimension of the mesh.
+    """The rows that this process reads, from all who own them: `begin`, and wait for it."""
+    return begin(tensor, axis, plan, mesh, dimension)()
+
+
+def begin(tensor: Tensor, axis: int, plan: Exchange, mesh: DeviceMesh, dimension: int) -> Callable[[], Tensor]:
+    """Start to send rows to all who read them: one all-to-all along a dimension of the mesh.
 
     What is sent are bytes, so that every dtype goes, in the order of indices, so that layouts may differ.
 
@@ -39,9 +58,9 @@ def swap(tensor: Tensor, axis: int, plan: Exchange, mesh: DeviceMesh, dimension:
         dimension: That which shares the axis out.
 
     Returns:
-        The rows in order, laid out as the tensor is.
+        What waits for the rows that this process reads, and gives them in order, laid out as the tensor is.
     """
-    first, last, sizes = plan.owned.start, is_channels_last(tensor), [*tensor.shape]
+    first, sizes = plan.owned.start, [*tensor.shape]
     row = math.prod(sizes[:axis] + sizes[axis + 1 :]) * tensor.element_size()
     sent = [take(tensor, axis, [block.rows], first).reshape(-1) for block in plan.sent]
     flat = torch.cat(sent) if sent else tensor.new_empty(0)
@@ -51,7 +70,16 @@ def swap(tensor: Tensor, axis: int, plan: Exchange, mesh: DeviceMesh, dimension:
         for blocks in (plan.received, plan.sent)
     )
     arriving = collectives.all_to_all_single(flat.view(torch.uint8), taken, given, (mesh, dimension))
-    got = collectives.wait_tensor(arriving).view(tensor.dtype)
+
+    def finish() -> Tensor:
+        return _assembled(collectives.wait_tensor(arriving).view(tensor.dtype), tensor, axis, plan)
+
+    return finish
+
+
+def _assembled(got: Tensor, tensor: Tensor, axis: int, plan: Exchange) -> Tensor:
+    """What was received, between the rows that were there."""
+    first, last, sizes = plan.owned.start, is_channels_last(tensor), [*tensor.shape]
     shapes = [[*sizes[:axis], len(block.rows), *sizes[axis + 1 :]] for block in plan.received]
     blocks = got.split([math.prod(shape) for shape in shapes]) if shapes else ()
     rows = {run.start: take(tensor, axis, [run], first) for run in plan.kept}

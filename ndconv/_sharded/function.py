@@ -7,17 +7,21 @@ order come with no further code. A bias goes with the weight, so that one sum ov
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor
 from torch.autograd.function import Function
+from torch.compiler import is_compiling
 
 from ndconv._form.geometry import Ints, Slot
-from ndconv._sharded.exchange import swap, take, total
+from ndconv._form.partition import Exchange
+from ndconv._sharded.exchange import begin, take, total
 from ndconv._sharded.layout import Layout, local_of
 from ndconv._sharded.local import Share
 from ndconv._tensors.dtypes import wide_dtype
+from ndconv._tensors.layout import lay_out
 
 
 @dataclass(frozen=True)
@@ -54,25 +58,58 @@ class Spread:
         """The same with another slot open; what was open is what the processes exchange."""
         return replace(self, slot=slot, asked=(weight, bias), read=self.slot)
 
-    def fetch(self, tensor: Tensor, slot: Slot) -> Tensor:
-        """What this process reads of the tensor of a slot."""
-        local = local_of(tensor).detach()
-        if self.layout.is_outside:
-            return local
-        for axis, plan in enumerate(self.share.exchanges(slot), start=2):
+    def _meanwhile(self, x: Tensor, w: Tensor, wide: bool, settled: tuple[range, ...]) -> Tensor:
+        """The outputs that it owns: while rows are on their way, those that need none of them."""
+        share, plans = self.share, self.share.exchanges(Slot.INPUT)
+        owned, last = [[plan.owned] for plan in plans], self.last[0]
+        waiting = self._passed(x, plans)
+        next(waiting)
+        middle = share.some_outputs(settled, owned, x, w, wide, last)
+        (read,) = waiting
+        there = [reading.rows for reading in share.readings]
+        found = lay_out(middle.new_empty((*middle.shape[:2], *map(len, share.outputs))), last)
+        for outputs in (settled, *_around(share.outputs, settled)):
+            part = middle if outputs is settled else share.some_outputs(outputs, there, read, w, wide, last)
+            place = found
+            for axis, (run, whole) in enumerate(zip(outputs, share.outputs, strict=True), start=2):
+                place = place.narrow(axis, run.start - whole.start, len(run))
+            place.copy_(part)
+        return found
+
+    def _passed(self, local: Tensor, plans: Sequence[Exchange]) -> Iterator[Tensor]:
+        """Axis by axis what is read of the rows at hand: once as soon as the first rows are on their way, then all."""
+        told = False
+        for axis, plan in enumerate(plans, start=2):
             dimension = self.layout.dimension(axis)
             if dimension is None or plan.idle:
                 local = take(local, axis, plan.kept, plan.owned.start)
-            else:
-                local = swap(local, axis, plan, self.layout.mesh, dimension)
+                continue
+            finish = begin(local, axis, plan, self.layout.mesh, dimension)
+            if not told:
+                told = True
+                yield local
+            local = finish()
+        if not told:
+            yield local
+        yield local
+
+    def fetch(self, tensor: Tensor, slot: Slot) -> Tensor:
+        """What this process reads of the tensor of a slot."""
+        local = local_of(tensor).detach()
+        if not self.layout.is_outside:
+            *_, local = self._passed(local, self.share.exchanges(slot))
         return local
 
     def output(self, x: Tensor | None, w: Tensor | None, bias: Tensor | None, read: Tensor | None) -> Tensor:
         """The convolution of an input, of which a process may have read its part."""
         found = None
         if x is not None and w is not None and not self.layout.is_outside:
-            read = self.fetch(x, Slot.INPUT) if read is None else read
-            found = self.share.output(read, local_of(w), bias is not None, self.last[0])
+            settled = self.share.settled if read is None and get_overlap() and not is_compiling() else None
+            if settled is None:
+                read = self.fetch(x, Slot.INPUT) if read is None else read
+                found = self.share.output(read, local_of(w), bias is not None, self.last[0])
+            else:
+                found = self._meanwhile(local_of(x).detach(), local_of(w), bias is not None, settled)
         return self._placed(found, w, bias)
 
     def input(self, w: Tensor | None, y: Tensor | None, bias: Tensor | None, read: Tensor | None) -> Tensor:
@@ -120,6 +157,60 @@ class Spread:
                 whole = self.layout.place_weight(whole, shape, self.share.per_sample, last)
             results.append(whole)
         return tuple(results)
+
+
+def _around(whole: Sequence[range], inner: Sequence[range]) -> Iterator[tuple[range, ...]]:
+    """Boxes that fill a box around an inner one, none twice."""
+    box = [*whole]
+    for axis, (outer, kept) in enumerate(zip(whole, inner, strict=True)):
+        for side in (range(outer.start, kept.start), range(kept.stop, outer.stop)):
+            if side:
+                yield (*box[:axis], side, *box[axis + 1 :])
+        box[axis] = kept
+
+
+_overlap = False
+
+
+def set_overlap(enabled: bool) -> None:
+    """Choose whether convolutions of DTensors compute while rows are on their way, from now on and in all threads.
+
+    Outputs whose windows lie in what a process has need not wait for what it gets. They are computed meanwhile, the
+    others afterwards, in up to two pieces per axis. That pays where the exchange takes longer than these pieces cost:
+    on devices that send by themselves. Results do not depend on it, but for lowerings that round otherwise for other
+    sizes.
+
+    Args:
+        enabled: False at the start.
+
+    Raises:
+        TypeError: If it is no truth value.
+
+    Example:
+        >>> from ndconv.distributed import get_overlap, set_overlap
+        >>> set_overlap(True)
+        >>> get_overlap()
+        True
+        >>> set_overlap(False)
+    """
+    global _overlap
+    if not isinstance(enabled, bool):
+        raise TypeError(f"set_overlap: enabled must be a truth value, but is {enabled!r}")
+    _overlap = enabled
+
+
+def get_overlap() -> bool:
+    """Whether convolutions of DTensors compute while rows are on their way: see `set_overlap`.
+
+    Returns:
+        False unless it was set.
+
+    Example:
+        >>> from ndconv.distributed import get_overlap
+        >>> get_overlap()
+        False
+    """
+    return _overlap
 
 
 def spread(

@@ -14,6 +14,7 @@ from ndconv._form.cache import cached
 from ndconv._form.geometry import Convolution, Form, Geometry, Ints, Pairs, Slot, _Key
 from ndconv._form.partition import Axis, Exchange, Frame, Piece, Reading, Ties, axes_of, exchange
 from ndconv._programs.windows import unflatten
+from ndconv._sharded.exchange import pick
 from ndconv._tensors.borders import extend_axis, retract_axis
 from ndconv._tensors.dtypes import wide_dtype
 from ndconv._tensors.layout import lay_out
@@ -39,13 +40,38 @@ class Share(_Key):
 
     __hash__ = _Key._remembered
 
+    @property
+    def axes(self) -> tuple[Axis, ...]:
+        """The axes, shared out."""
+        return axes_of(self.convolution, self.parts)
+
     def exchanges(self, slot: Slot) -> tuple[Exchange, ...]:
         """Per axis, how this process comes to what it reads of the input or of the output."""
         return _exchanges(self.convolution, self.parts, self.part, slot)
 
     def output(self, x: Tensor, w: Tensor, wide: bool, last: bool) -> Tensor:
         """The outputs that it owns, of the inputs that it has read."""
-        return self._of_inputs_read(Slot.OUTPUT, x, w, wide, last)
+        return self._of_inputs_read(Slot.OUTPUT, self.readings, x, w, wide, last)
+
+    @property
+    def settled(self) -> tuple[range, ...] | None:
+        """Those of its outputs that it can compute of the inputs that it owns; None if there are none, or all are."""
+        found = tuple(axis.settled(part) for axis, part in zip(self.axes, self.part, strict=True))
+        return found if all(found) and found != self.outputs else None
+
+    @property
+    def outputs(self) -> tuple[range, ...]:
+        """Those that it owns."""
+        return tuple(axis.owned_outputs()[part] for axis, part in zip(self.axes, self.part, strict=True))
+
+    def some_outputs(
+        self, outputs: Sequence[range], there: Sequence[Sequence[range]], x: Tensor, w: Tensor, wide: bool, last: bool
+    ) -> Tensor:
+        """Consecutive outputs, of the inputs whose rows are told axis by axis."""
+        readings = tuple(axis.read_for(run) for axis, run in zip(self.axes, outputs, strict=True))
+        for axis, (runs, reading) in enumerate(zip(there, readings, strict=True), start=2):
+            x = pick(x, axis, runs, reading.rows)
+        return self._of_inputs_read(Slot.OUTPUT, readings, x, w, wide, last, tuple(map(len, outputs)))
 
     def input(self, w: Tensor, y: Tensor, wide: bool, last: bool) -> Tensor:
         """The inputs that it owns, of the outputs that it has read."""
@@ -73,7 +99,7 @@ class Share(_Key):
             read: Which of the two it has read.
         """
         if read is Slot.INPUT:
-            return self._of_inputs_read(Slot.WEIGHT, x, y, True, False)
+            return self._of_inputs_read(Slot.WEIGHT, self.readings, x, y, True, False)
         ties = self._ties
         x = self._framed(x, [tie.frame for tie in ties])
         kernel = self.convolution.geometry.kernel
@@ -88,8 +114,8 @@ class Share(_Key):
     def convolution_of(self, slot: Slot) -> tuple[Geometry, Ints] | None:
         """The largest of the convolutions that compute a slot here, and its input size; None if there is none."""
         if slot is Slot.OUTPUT:
-            geometry = self.convolution.geometry.padded(tuple(each.padding for each in self._readings))
-            size = tuple(each.frame.size for each in self._readings)
+            geometry = self.convolution.geometry.padded(tuple(each.padding for each in self.readings))
+            size = tuple(each.frame.size for each in self.readings)
             return (geometry, size) if all(size) and all(geometry.output_size(size)) else None
         combined = [*product(*(tie.pieces for tie in self._ties))]
         pieces = max(combined, key=lambda pieces: math.prod(_sizes(pieces)), default=None)
@@ -98,27 +124,27 @@ class Share(_Key):
         return self.convolution.geometry.padded(tuple(each.padding for each in pieces)), _sizes(pieces)
 
     @property
-    def _readings(self) -> tuple[Reading, ...]:
-        axes = axes_of(self.convolution, self.parts)
-        return tuple(axis.reading(part) for axis, part in zip(axes, self.part, strict=True))
+    def readings(self) -> tuple[Reading, ...]:
+        """What it reads of the input, per axis."""
+        return tuple(axis.reading(part) for axis, part in zip(self.axes, self.part, strict=True))
 
     @property
     def _ties(self) -> tuple[Ties, ...]:
-        axes = axes_of(self.convolution, self.parts)
-        return tuple(axis.ties(part) for axis, part in zip(axes, self.part, strict=True))
+        return tuple(axis.ties(part) for axis, part in zip(self.axes, self.part, strict=True))
 
     def _framed(self, x: Tensor, frames: Sequence[Frame]) -> Tensor:
         for axis, frame in enumerate(frames, start=2):
             x = extend_axis(x, axis, frame, self.convolution.mode)
         return x
 
-    def _of_inputs_read(self, slot: Slot, x: Tensor, other: Tensor, wide: bool, last: bool) -> Tensor:
-        """OUTPUT or WEIGHT of the outputs that it owns."""
-        axes = axes_of(self.convolution, self.parts)
-        readings = self._readings
+    def _of_inputs_read(
+        self, slot: Slot, readings: Sequence[Reading], x: Tensor, other: Tensor, wide: bool, last: bool,
+        outputs: Ints | None = None,
+    ) -> Tensor:  # fmt: skip
+        """OUTPUT or WEIGHT of consecutive outputs, those that it owns if not said."""
         x = self._framed(x, [reading.frame for reading in readings])
-        owned = tuple(len(axis.owned_outputs()[part]) for axis, part in zip(axes, self.part, strict=True))
-        size = owned if slot is Slot.OUTPUT else self.convolution.geometry.kernel
+        size = outputs or tuple(map(len, self.outputs))
+        size = size if slot is Slot.OUTPUT else self.convolution.geometry.kernel
         return self._solved(slot, tuple(each.padding for each in readings), x.shape[2:], size, x, other, wide, last)
 
     def _of_piece(

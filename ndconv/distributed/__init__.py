@@ -10,6 +10,7 @@ parameters and buffers plain or replicated; everything else raises `NotImplement
 any of them sends something. Knows which module of torch's is which operation.
 """
 
+from ndconv._sharded.function import get_overlap, set_overlap
 from ndconv.distributed._norm import (
     BatchNorm1d,
     BatchNorm2d,
@@ -53,6 +54,8 @@ __all__ = [
     "MaxPool3d",
     "Upsample",
     "from_local",
+    "get_overlap",
     "local_slices",
     "parallelize",
+    "set_overlap",
 ]
