@@ -12,20 +12,21 @@ import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from itertools import permutations
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.distributed.tensor import DTensor, Replicate, Shard, distribute_tensor
 from torch.distributed.tensor.debug import CommDebugMode
 
 import ndconv.distributed
 
 # The order of sums differs. Half types are rounded once, torch's are rounded on the way.
-TOLERANCES = {
+TOLERANCES: dict[torch.dtype, Any] = {
     torch.float64: {"rtol": 1e-8, "atol": 1e-8},
     torch.float32: {"rtol": 1e-4, "atol": 1e-4},
     torch.bfloat16: {"rtol": 3e-2, "atol": 3e-2},
@@ -46,6 +47,7 @@ class Case:
         orders: How many derivatives are compared.
         placed: Whether parameters and buffers are DTensors.
         last: Whether the input is channels-last.
+        training: Whether the module is.
     """
 
     make: Callable[[], nn.Module]
@@ -55,6 +57,7 @@ class Case:
     orders: int = 2
     placed: bool = False
     last: bool = False
+    training: bool = True
 
 
 SPACES: dict[int, list[tuple[int, ...]]] = {
@@ -64,90 +67,75 @@ SPACES: dict[int, list[tuple[int, ...]]] = {
 }
 
 
+def of(module: Any, *arguments: Any, **keywords: Any) -> Callable[[], nn.Module]:
+    """Makes one."""
+    return partial(module, *arguments, **keywords)
+
+
 def _pools() -> Iterator[Case]:
-    maxima: Any = (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)
-    means: Any = (nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d)
-    adaptive: Any = (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d)
     for axes, spaces in SPACES.items():
+        maximum, mean, adaptive = (getattr(nn, f"{kind}{axes}d") for kind in ("MaxPool", "AvgPool", "AdaptiveAvgPool"))
         for space in spaces:
             shape = (3, 2, *space)
-            for keywords in (
-                {"kernel_size": 2},
-                {"kernel_size": 3, "stride": 1, "padding": 1},
-                {"kernel_size": 3, "stride": 2, "padding": 1, "ceil_mode": True},
-            ):
-                yield Case(lambda axes=axes, k=keywords: maxima[axes - 1](**k), shape, torch.float32, True)
-                yield Case(lambda axes=axes, k=keywords: means[axes - 1](**k), shape)
-            yield Case(lambda axes=axes: maxima[axes - 1](2, 1, dilation=3), shape, torch.float32, True)
-            yield Case(lambda axes=axes: means[axes - 1](2), shape, torch.float32, True)
-            unpadded = {"kernel_size": 4, "stride": 3, "padding": 2, "ceil_mode": True, "count_include_pad": False}
-            yield Case(lambda axes=axes, k=unpadded: means[axes - 1](**k), shape)
+            for arguments in ((2,), (3, 1, 1)):
+                yield Case(of(maximum, *arguments), shape, torch.float32, True)
+                yield Case(of(mean, *arguments), shape)
+            yield Case(of(maximum, 3, 2, 1, ceil_mode=True), shape, torch.float32, True)
+            yield Case(of(maximum, 2, 1, dilation=3), shape, torch.float32, True)
+            yield Case(of(mean, 3, 2, 1, ceil_mode=True), shape)
+            yield Case(of(mean, 2), shape, torch.float32, True)
+            yield Case(of(mean, 4, 3, 2, ceil_mode=True, count_include_pad=False), shape)
             for size in (1, 3, 9):
-                yield Case(lambda axes=axes, s=size: adaptive[axes - 1](s), shape)
-    yield Case(lambda: nn.AvgPool2d(2, stride=1, divisor_override=8), (3, 2, 7, 6), torch.float32, True)
-    yield Case(lambda: nn.AvgPool2d((3, 2), (1, 2)), (3, 2, 7, 6), torch.bfloat16, orders=1)
-    yield Case(lambda: nn.MaxPool2d((3, 2), (1, 2)), (3, 2, 7, 6), torch.bfloat16, orders=1)
-    yield Case(lambda: nn.MaxPool2d(3, 1, 1), (3, 4, 7, 6), torch.float32, True, last=True)
-    yield Case(lambda: nn.AvgPool2d(2), (3, 4, 8, 6), torch.float32, True, last=True)
+                yield Case(of(adaptive, size), shape)
+    yield Case(of(nn.AvgPool2d, 2, stride=1, divisor_override=8), (3, 2, 7, 6), torch.float32, True)
+    yield Case(of(nn.AvgPool2d, (3, 2), (1, 2)), (3, 2, 7, 6), torch.bfloat16, orders=1)
+    yield Case(of(nn.MaxPool2d, (3, 2), (1, 2)), (3, 2, 7, 6), torch.bfloat16, orders=1)
+    yield Case(of(nn.MaxPool2d, 3, 1, 1), (3, 4, 7, 6), torch.float32, True, last=True)
+    yield Case(of(nn.AvgPool2d, 2), (3, 4, 8, 6), torch.float32, True, last=True)
 
 
 def _resizings() -> Iterator[Case]:
-    names = {1: "linear", 2: "bilinear", 3: "trilinear"}
     for axes, spaces in SPACES.items():
+        linear = ("linear", "bilinear", "trilinear")[axes - 1]
         for space in spaces:
             shape = (3, 2, *space)
             for mode in ("nearest", "nearest-exact"):
-                yield Case(lambda mode=mode: nn.Upsample(scale_factor=2, mode=mode), shape, torch.float32, True)
-                yield Case(lambda mode=mode: nn.Upsample(scale_factor=0.7, mode=mode), shape, torch.float32, True)
-                yield Case(lambda axes=axes, mode=mode: nn.Upsample(size=(9, 5, 11)[:axes], mode=mode), shape)
+                for scale in (2, 0.7):
+                    yield Case(of(nn.Upsample, scale_factor=scale, mode=mode), shape, torch.float32, True)
+                yield Case(of(nn.Upsample, (9, 5, 11)[:axes], mode=mode), shape)
             for aligned in (False, True):
-                yield Case(
-                    lambda mode=names[axes], a=aligned: nn.Upsample(scale_factor=2, mode=mode, align_corners=a), shape
-                )
-                yield Case(
-                    lambda axes=axes, mode=names[axes], a=aligned: nn.Upsample(
-                        size=(9, 3, 11)[:axes], mode=mode, align_corners=a
-                    ),
-                    shape,
-                )
+                yield Case(of(nn.Upsample, scale_factor=2, mode=linear, align_corners=aligned), shape)
+                yield Case(of(nn.Upsample, (9, 3, 11)[:axes], mode=linear, align_corners=aligned), shape)
             for recomputed in (None, True):
-                yield Case(
-                    lambda mode=names[axes], r=recomputed: nn.Upsample(
-                        scale_factor=1.6, mode=mode, recompute_scale_factor=r
-                    ),
-                    shape,
-                )
-    yield Case(lambda: nn.Upsample(scale_factor=2, mode="bilinear"), (3, 2, 7, 6), torch.float32, True)
-    yield Case(lambda: nn.Upsample(scale_factor=2, mode="bilinear"), (3, 2, 7, 6), torch.bfloat16, orders=1)
-    yield Case(lambda: nn.Upsample(scale_factor=2), (3, 4, 7, 6), torch.float32, True, last=True)
-    yield Case(lambda: nn.Upsample(size=(4, 9), mode="area"), (3, 2, 7, 6))
+                yield Case(of(nn.Upsample, scale_factor=1.6, mode=linear, recompute_scale_factor=recomputed), shape)
+    yield Case(of(nn.Upsample, scale_factor=(1.1, 1.9), mode="bilinear"), (3, 2, 7, 6))
+    yield Case(of(nn.Upsample, scale_factor=2, mode="bilinear"), (3, 2, 7, 6), torch.float32, True)
+    yield Case(of(nn.Upsample, scale_factor=2, mode="bilinear"), (3, 2, 7, 6), torch.bfloat16, orders=1)
+    yield Case(of(nn.Upsample, scale_factor=2), (3, 4, 7, 6), torch.float32, True, last=True)
+    yield Case(of(nn.Upsample, (4, 9), mode="area"), (3, 2, 7, 6))
 
 
 def _norms() -> Iterator[Case]:
-    batch: Any = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
-    instance: Any = (nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
     for axes, spaces in SPACES.items():
+        batch, instance = getattr(nn, f"BatchNorm{axes}d"), getattr(nn, f"InstanceNorm{axes}d")
         for space in spaces:
             shape = (3, 4, *space)
             for dtype, placed in ((torch.float64, False), (torch.float32, True)):
-                yield Case(lambda axes=axes: batch[axes - 1](4), shape, dtype, placed=placed)
-                yield Case(lambda: nn.GroupNorm(2, 4), shape, dtype, placed=placed)
-                yield Case(
-                    lambda axes=axes: instance[axes - 1](4, affine=True, track_running_stats=True),
-                    shape, dtype, placed=placed,
-                )  # fmt: skip
-            yield Case(lambda axes=axes: batch[axes - 1](4, momentum=None, eps=0.1), shape)
-            yield Case(lambda axes=axes: batch[axes - 1](4, affine=False, track_running_stats=False), shape)
-            yield Case(lambda axes=axes: batch[axes - 1](4).eval(), shape)
-            yield Case(lambda: nn.GroupNorm(1, 4, affine=False), shape)
-            yield Case(lambda axes=axes: instance[axes - 1](4), shape)
-            yield Case(lambda axes=axes: instance[axes - 1](4, track_running_stats=True).eval(), shape)
-    yield Case(lambda: nn.GroupNorm(2, 4), (5, 4))
-    yield Case(lambda: nn.BatchNorm1d(4), (5, 4))
-    yield Case(lambda: nn.BatchNorm2d(4), (3, 4, 7, 6), torch.bfloat16, orders=1)
-    yield Case(lambda: nn.GroupNorm(2, 4), (3, 4, 7, 6), torch.bfloat16, orders=1)
-    yield Case(lambda: nn.BatchNorm2d(4), (3, 4, 7, 6), last=True)
-    yield Case(lambda: nn.GroupNorm(2, 4), (3, 4, 7, 6), last=True)
+                yield Case(of(batch, 4), shape, dtype, placed=placed)
+                yield Case(of(nn.GroupNorm, 2, 4), shape, dtype, placed=placed)
+                yield Case(of(instance, 4, affine=True, track_running_stats=True), shape, dtype, placed=placed)
+            yield Case(of(batch, 4, momentum=None, eps=0.1), shape)
+            yield Case(of(batch, 4, affine=False, track_running_stats=False), shape)
+            yield Case(of(batch, 4), shape, training=False)
+            yield Case(of(nn.GroupNorm, 1, 4, affine=False), shape)
+            yield Case(of(instance, 4), shape)
+            yield Case(of(instance, 4, track_running_stats=True), shape, training=False)
+    yield Case(of(nn.GroupNorm, 2, 4), (5, 4))
+    yield Case(of(nn.BatchNorm1d, 4), (5, 4))
+    yield Case(of(nn.BatchNorm2d, 4), (3, 4, 7, 6), torch.bfloat16, orders=1)
+    yield Case(of(nn.GroupNorm, 2, 4), (3, 4, 7, 6), torch.bfloat16, orders=1)
+    yield Case(of(nn.BatchNorm2d, 4), (3, 4, 7, 6), last=True)
+    yield Case(of(nn.GroupNorm, 2, 4), (3, 4, 7, 6), last=True)
 
 
 CASES = [*_pools(), *_resizings(), *_norms()]
@@ -169,15 +157,15 @@ class Checks:
 
     def __init__(self, mesh: Any) -> None:
         self.mesh = mesh
-        self.everywhere = [Replicate()] * mesh.ndim
+        self.everywhere: list[Any] = [Replicate()] * mesh.ndim
 
-    def shared(self, tensor: Tensor, placements: Any) -> Tensor:
+    def shared(self, tensor: Any, placements: Any) -> Any:
         """A DTensor of a tensor that every process has."""
         return distribute_tensor(tensor.detach(), self.mesh, placements, src_data_rank=None)
 
-    def module(self, case: Case) -> tuple[nn.Module, nn.Module]:
+    def module(self, case: Case) -> tuple[Any, Any]:
         """Torch's and that for DTensors, with the same parameters."""
-        theirs = case.make()
+        theirs = case.make().train(case.training)
         if case.dtype is not torch.bfloat16:
             theirs.to(case.dtype)
         for parameter in theirs.parameters():
@@ -196,7 +184,9 @@ class Checks:
     def placements(self, case: Case, number: int) -> list[list[Any]]:
         """Two ways to share out batch and space, others for the next case."""
         axes = [0, *range(2, len(case.shape))][: 3 if self.mesh.ndim == 1 else 2 + (len(case.shape) > 3)]
-        found = [[*map(Shard, chosen)] for chosen in permutations(axes, min(self.mesh.ndim, len(axes)))]
+        found: list[list[Any]] = [
+            [*map(Shard, chosen)] for chosen in permutations(axes, min(self.mesh.ndim, len(axes)))
+        ]
         if self.mesh.ndim > 1:
             found = [each + [Replicate()] * (self.mesh.ndim - len(each)) for each in found]
             found.append([Replicate(), Shard(axes[-1])])
@@ -224,12 +214,13 @@ class Checks:
             input = input.contiguous(memory_format=torch.channels_last)
         cotangent = torch.randint(-3, 4, theirs(input).shape).to(case.dtype)
         ours(self.shared(input, placements))
-        results = []
+        results: list[Any] = []
         for module, place in ((theirs, lambda each: each.clone()), (ours, lambda each: self.shared(each, placements))):
             x, g = (place(each).requires_grad_() for each in (input, cotangent))
             y = module(x)
-            variables = [x, *module.parameters()]
+            variables: list[Any] = [x, *module.parameters()]
             first = torch.autograd.grad(y, variables, g, create_graph=case.orders > 1)
+            seeds: list[Any]
             second: Any = ()
             if case.orders > 1:
                 generator = torch.Generator().manual_seed(1)
@@ -263,8 +254,9 @@ class Checks:
         line = [Shard(2), *self.everywhere[1:]]
         x = torch.randint(-9, 10, (2, 3, 12)).double()
         x[0, 0, 3], x[0, 1, :4], x[1, 2, 7], x[1, 1, 5:] = torch.nan, -torch.inf, torch.inf, -torch.inf
-        equal = {"rtol": 0, "atol": 0, "equal_nan": True}
-        for module in (nn.MaxPool1d(3, 2, 1), nn.MaxPool1d(3, 1, 1, 2), nn.AvgPool1d(2), nn.Upsample(scale_factor=2)):
+        equal: Any = {"rtol": 0, "atol": 0, "equal_nan": True}
+        modules: Any = (nn.MaxPool1d(3, 2, 1), nn.MaxPool1d(3, 1, 1, 2), nn.AvgPool1d(2), nn.Upsample(scale_factor=2))
+        for module in modules:
             a, b = x.clone().requires_grad_(), self.shared(x, line).requires_grad_()
             wanted, found = module(a), _ours(module)(b)
             torch.testing.assert_close(_local(found), _local(self.shared(wanted, line)), **equal)
@@ -273,7 +265,8 @@ class Checks:
             torch.testing.assert_close(_local(b.grad), _local(self.shared(a.grad, line)), **equal)
         sample = [Shard(1), *self.everywhere[1:]]
         single = torch.randint(-9, 10, (3, 7)).double()
-        for module in (nn.MaxPool1d(2), nn.AvgPool1d(2), nn.AdaptiveAvgPool1d(3), nn.InstanceNorm1d(3, affine=True)):
+        modules = nn.MaxPool1d(2), nn.AvgPool1d(2), nn.AdaptiveAvgPool1d(3), nn.InstanceNorm1d(3, affine=True)
+        for module in modules:
             found, wanted = _ours(module).double()(self.shared(single, sample)), module.double()(single)
             torch.testing.assert_close(found.to_local(), self.shared(wanted, sample).to_local())
         self.counts(line)
@@ -323,6 +316,8 @@ class Checks:
             assert not counter.get_total_counts()
         with pytest.raises(RuntimeError, match="pad should be at most half"):
             modules.MaxPool2d(2, padding=2)(self.shared(x, space))
+        with pytest.raises(RuntimeError, match="every window must have an input"):
+            modules.MaxPool1d(2, 1, 1, 2)(self.shared(torch.rand(3, 4, 1), space))
         with pytest.raises(ValueError, match="more than 1 value per channel"):
             modules.BatchNorm1d(4)(self.shared(torch.rand(1, 4, 1), space))
 

@@ -131,6 +131,8 @@ def linear(inputs: int, outputs: int, aligned: bool, scale: float | None) -> Ban
         >>> linear(2, 4, False, None).weights
         ((1.0, 0.0), (0.75, 0.25), (0.25, 0.75), (1.0,))
     """
+    if inputs == outputs:
+        return nearest(inputs, range(inputs))  # as torch does, whatever the scale
     if aligned:
         step = (inputs - 1) / (outputs - 1) if outputs > 1 else 0.0
     else:

@@ -43,7 +43,20 @@ class _MaxPool(_Pool):
 
     def _pooled(self, input: Any, inputs: tuple[int, ...], outputs: tuple[int, ...]) -> Tensor:
         arguments = self.kernel_size, self.stride or self.kernel_size, self.padding, self.dilation
-        return max_pool(input, outputs, *(each(argument, self._axes) for argument in arguments))
+        kernel, stride, padding, dilation = (each(argument, self._axes) for argument in arguments)
+        for number, axis in enumerate(zip(inputs, outputs, stride, padding, dilation, strict=True)):
+            if not _have_inputs(*axis):
+                # torch then writes the gradient to where there is no input.
+                rule = f"every window must have an input along spatial axis {number}"
+                found = f"padding is {padding}, dilation {dilation} and the input's size {inputs}"
+                _rules.refuse(type(self).__name__, rule, found)
+        return max_pool(input, outputs, kernel, stride, padding, dilation)
+
+
+def _have_inputs(inputs: int, outputs: int, stride: int, padding: int, dilation: int) -> bool:
+    """Whether no window lies in padding alone."""
+    starts = range(-padding, outputs * stride - padding, stride)
+    return all((start if start >= 0 else start % dilation) < inputs for start in starts)
 
 
 class _AvgPool(_Pool):

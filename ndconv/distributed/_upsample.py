@@ -18,6 +18,9 @@ from ndconv.distributed._layer import Layer, each
 class Upsample(Layer, torch.nn.Upsample):
     """As `torch.nn.Upsample`, of DTensors too; these in every mode but ``"bicubic"``.
 
+    Gradients are those of the forward. Torch's own, on the CPU, are not where a nearest mode's ``scale_factor`` is no
+    integer and the output happens to be as large as the input or twice that.
+
     Example:
         >>> import torch
         >>> from ndconv.distributed import Upsample
