@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import Any
 
 import ndconv
+import ndconv.distributed
 import ndconv.testing
 
 # Title and introduction of every group, the module that its names are in, and which of that module's names they are.
@@ -32,6 +33,7 @@ GROUPS: dict[str, tuple[str, str, ModuleType, str]] = {
         ndconv,
         "convert|revert|Conversion|Change",
     ),
+    "distributed": ("Several processes", "", ndconv.distributed, ".*"),
     "planning": (
         "Plans and lowerings",
         "What a convolution will run, and what it shall run.",
@@ -52,6 +54,14 @@ SECTIONS: dict[str, tuple[tuple[str, str, str], ...]] = {
             ".*nd_weight_(sqnorm|dot|gram)",
         ),
         ("One, two and three axes", "The same, with the number of axes in the name.", ".*"),
+    ),
+    "distributed": (
+        (
+            "Models and volumes",
+            "From a model and a loader to shards.",
+            "parallelize|local_slices|from_local|.et_overlap",
+        ),
+        ("Layers", "Torch's, which take DTensors too. `parallelize` puts them in place.", ".*"),
     ),
     "curvature": (
         (

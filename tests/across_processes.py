@@ -75,12 +75,14 @@ def placements_of(trial: Trial, mesh: Ints) -> list[Placement]:
 
 def one_trial(mesh: DeviceMesh, trial: Trial, placements: list[Placement]) -> None:
     subject = Subject(trial, "cpu")
-    plain = [*subject.tensors(), subject.bias()]
-    keywords = {"per_sample": True} if trial.transform == "per_sample" and trial.slot == "weight" else {}
+    plain: list[Any] = [*subject.tensors(), subject.bias()]
+    keywords: dict[str, Any] = (
+        {"per_sample": True} if trial.transform == "per_sample" and trial.slot == "weight" else {}
+    )
     differs = trial.dtype not in INTEGERS
     draw = random.Random(zlib.crc32(trial.id.encode()) + 1)
     places = draw.random() < 0.5
-    spread = []
+    spread: list[Any] = []
     for name, tensor in zip((*subject.operands, "b"), plain, strict=True):
         if tensor is None:
             spread.append(None)
@@ -98,14 +100,14 @@ def one_trial(mesh: DeviceMesh, trial: Trial, placements: list[Placement]) -> No
         return
     cotangent = (torch.arange(want.numel()).view(want.shape) % 3 - 1).to(want.dtype)
     outer = sharded(cotangent, mesh, list(got.placements)) if isinstance(got, DTensor) else cotangent.clone()
-    firsts = [
+    firsts: list[Any] = [
         torch.autograd.grad(result, [each for each in operands if each is not None], start, create_graph=True)
         for result, operands, start in ((want, plain, cotangent), (got, spread, outer))
     ]
     for number, (expected, found) in enumerate(zip(*firsts, strict=True)):
         same(f"gradient {number}", found, expected)
     # A bias has none: its gradient does not depend on anything.
-    seconds = []
+    seconds: list[Any] = []
     for found, operands in zip(firsts, (plain, spread), strict=True):
         steps = [torch.ones_like(each) for each in found[:2]]
         seconds.append(torch.autograd.grad(found[:2], operands[:2], steps, allow_unused=True))
@@ -192,15 +194,21 @@ class Watch(TorchDispatchMode):
         return result
 
 
+def own(tensor: Any) -> Tensor:
+    local: Tensor = tensor.to_local()
+    return local
+
+
 def sizes(mesh: DeviceMesh) -> None:
     placements = [Shard(2 + i) for i in range(mesh.ndim)]
-    for kernel, how in (
+    cases: list[tuple[int, dict[str, Any]]] = [
         (3, {"padding": 1}),
         (5, {"padding": 2}),
         (3, {"padding": 2, "dilation": 2}),
         (3, {"stride": 2, "padding": 1}),
         (3, {"padding": 1, "padding_mode": "circular"}),
-    ):
+    ]
+    for kernel, how in cases:
         x, w = integers(2, 4, 13, 11), integers(6, 4, kernel, kernel, seed=1)
         dx, dw = sharded(x, mesh, placements).requires_grad_(), replicated(w, mesh).requires_grad_()
         shards = ndconv.plan(dx, dw, **how).shards
@@ -215,9 +223,9 @@ def sizes(mesh: DeviceMesh) -> None:
         assert backward.collectives["all_reduce"] == mesh.ndim
         assert forward.sent + backward.sent == shards.bytes_sent, (kernel, how)
         for watch, of_read, local in ((forward, shards.input, dx), (backward, shards.grad_output, y)):
-            owned = local.to_local().numel()
+            owned = own(local).numel()
             halo = sum(leg.bytes_received for leg in of_read.legs) // 4
-            others = max(dx.to_local().numel(), y.to_local().numel(), w.numel())
+            others = max(own(dx).numel(), own(y).numel(), w.numel())
             border = 0 if "padding_mode" not in how else 4 * 2 * 2 * (13 + 11 + 4)
             assert watch.largest <= max(owned + halo + border, others), (kernel, how, watch.largest, owned, halo)
 
