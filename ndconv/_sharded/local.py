@@ -101,7 +101,15 @@ class Share(_Key):
         x = self._framed(x, [reading.frame for reading in readings])
         owned = tuple(len(axis.owned_outputs()[part]) for axis, part in zip(axes, self.part, strict=True))
         size = owned if slot is Slot.OUTPUT else self.convolution.geometry.kernel
-        return self._solved(slot, tuple(each.padding for each in readings), x.shape[2:], size, x, other, wide, last)
+        padding = [each.padding for each in readings]
+        for axis, own in enumerate(owned):
+            if (
+                own and not x.shape[axis + 2]
+            ):  # windows that lie in the padding: its zeros count, times what is not finite
+                (lo, hi), shape = padding[axis], list(x.shape)
+                shape[axis + 2], padding[axis] = 1, (lo, hi - 1)
+                x = x.new_zeros(shape)
+        return self._solved(slot, tuple(padding), tuple(x.shape[2:]), size, x, other, wide, last)
 
     def _of_piece(
         self, slot: Slot, pieces: tuple[Piece, ...], size: Ints, first: Tensor, y: Tensor, wide: bool, last: bool
