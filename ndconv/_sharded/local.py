@@ -103,9 +103,8 @@ class Share(_Key):
         size = owned if slot is Slot.OUTPUT else self.convolution.geometry.kernel
         padding = [each.padding for each in readings]
         for axis, own in enumerate(owned):
-            if (
-                own and not x.shape[axis + 2]
-            ):  # windows that lie in the padding: its zeros count, times what is not finite
+            # Windows that lie in the padding altogether: of its zeros one stands for all, times what is not finite.
+            if own and not x.shape[axis + 2]:
                 (lo, hi), shape = padding[axis], list(x.shape)
                 shape[axis + 2], padding[axis] = 1, (lo, hi - 1)
                 x = x.new_zeros(shape)
