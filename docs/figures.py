@@ -204,8 +204,10 @@ def autograd_graph(ax: Axes, output: torch.Tensor, names: Mapping[int, str]) -> 
 class Order:
     """The order of the gallery: from one axis to four, then training, then what is behind it."""
 
-    scripts = ("denoising", "edges", "volume", "volume_in_parts", "light_field", "lenet", "gradient_step", "hessian")
-    scripts += ("lowerings_compared",)
+    scripts = (
+        *("denoising", "edges", "volume", "volume_in_parts", "light_field"),
+        *("lenet", "gradient_step", "hessian", "lowerings_compared"),
+    )
 
     def __init__(self, folder: str) -> None:
         pass

@@ -25,7 +25,9 @@ from ndconv._autograd import convolution as _convolution
 from ndconv._autograd import function as _function
 from ndconv._form import cache
 from ndconv._form import lags as _lags
+from ndconv._form import partition as _partition
 from ndconv._form.geometry import Form, Geometry
+from ndconv._form.partition import Axis
 from ndconv._lowerings import LOWERINGS, Lowering, _runs, _windowed, columns, fourier, reshape, taps, window
 from ndconv._machine import target as _target
 from ndconv._planner import choice as _choice
@@ -40,6 +42,8 @@ from ndconv._programs.chunks import Chunks
 from ndconv._programs.source import _Writer
 from ndconv._programs.values import Value
 from ndconv._rules import _arguments, _calls
+from ndconv._sharded import local as _local
+from ndconv._sharded.local import Share
 from ndconv._statistics import covariances as _covariances
 from ndconv._statistics import norms as _norms
 from ndconv._statistics import spectrum as _spectrum
@@ -277,6 +281,35 @@ FAULTS: dict[str, tuple[Any, str, str, str]] = {
     "lag 0 left out": (_covariances, "_combinations", "distances >=", "distances >"),
     "a covariance that is not mirrored": (_covariances, "_place", "if mirrored:", "if False:"),
     "ends that a window does not reach": (_lags, "tied", "max(0, -(-start // stride))", "max(0, start // stride)"),
+    # Of shards.
+    "a shard that is padded as the whole": (
+        Axis, "_padding", "self.lo + inputs.start - self.stride * outputs.start", "self.lo",
+    ),
+    "a shard shifted": (Axis, "_padding", "lo = self.lo +", "lo = self.lo + 1 +"),
+    "a halo that lacks a row": (
+        Axis, "reading", "self._extent - self.lo)\n", "self._extent - self.lo - 1)\n",
+    ),
+    "the last tied output not read": (Axis, "_tied", "self.lo) // self.stride + 1)", "self.lo) // self.stride)"),
+    "the first tied output not read": (Axis, "_tied", "self._extent - 1 - positions", "self._extent - 2 - positions"),
+    "a border shown by all": (Axis, "_showing", "[side] in rows else", "[side] + 1 else"),
+    "a border mirrored beside its axis": (Axis, "_mirror", "low + 2 * self.inputs - 2)", "low + 2 * self.inputs - 1)"),
+    "rows of a border looked for at the start": (_partition, "_place", "before += len(run)", "before += 0"),
+    "rows kept that nobody asked for": (_local, "exchange", "tuple(given(part, part))", "(owned[part],)"),
+    "rows sent that others own": (_local, "exchange", "for rows in given(part, peer)", "for rows in given(peer, part)"),
+    "a part of a weight rounded before the sum, by inputs read": (
+        Share, "weight", "x, y, True, False)\n    ties", "x, y, False, False)\n    ties",
+    ),
+    "a part of a weight rounded before the sum, by outputs read": (
+        Share, "weight", "_inputs(x, pieces), y, True", "_inputs(x, pieces), y, False",
+    ),
+    "pieces of a weight skipped": (Share, "weight", "return sum(parts[1:], parts[0])", "return parts[0]"),
+    "pieces of an input skipped": (Share, "input", "in combined:", "in combined[:1]:"),
+    "zeros that one process alone sees taken for nothing": (
+        Share, "_of_inputs_read", "if own and not x.shape[axis + 2]:", "if False:",
+    ),
+    "samples of their own that are groups of one": (
+        Share, "_solved", "geometry.grouped(samples * geometry.groups)", "geometry.grouped(geometry.groups)",
+    ),
 }  # fmt: skip
 
 

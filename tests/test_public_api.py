@@ -129,6 +129,7 @@ UNITS = {
     "test_inexact.py",
     "test_matmul.py",
     "test_matrix.py",
+    "test_partition.py",
 }
 UNITS |= {
     "test_phases.py",

@@ -39,6 +39,7 @@ def _spread(
 ) -> Spread:
     """The form of an operation whose input or output, which has a batch, lies as a tensor does."""
     samples, features = tensor.shape[0], weight_shape[0]
+    last = weight is not None and is_channels_last(weight)
     shapes = (
         convolution.input_shape((samples, features, *convolution.output_size), weight_shape),
         (samples, *weight_shape) if per_sample else weight_shape,
@@ -53,7 +54,7 @@ def _spread(
         slot,
         (True, bias is not None),
         slot,
-        (is_channels_last(tensor), weight is not None and is_channels_last(weight)),
+        (is_channels_last(tensor) or last, last),
     )
 
 

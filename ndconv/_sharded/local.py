@@ -143,9 +143,16 @@ class Share(_Key):
     ) -> Tensor:  # fmt: skip
         """OUTPUT or WEIGHT of consecutive outputs, those that it owns if not said."""
         x = self._framed(x, [reading.frame for reading in readings])
-        size = outputs or tuple(map(len, self.outputs))
-        size = size if slot is Slot.OUTPUT else self.convolution.geometry.kernel
-        return self._solved(slot, tuple(each.padding for each in readings), x.shape[2:], size, x, other, wide, last)
+        owned = outputs or tuple(map(len, self.outputs))
+        size = owned if slot is Slot.OUTPUT else self.convolution.geometry.kernel
+        padding = [each.padding for each in readings]
+        for axis, own in enumerate(owned):
+            # Windows that lie in the padding altogether: of its zeros one stands for all, times what is not finite.
+            if own and not x.shape[axis + 2]:
+                (lo, hi), shape = padding[axis], list(x.shape)
+                shape[axis + 2], padding[axis] = 1, (lo, hi - 1)
+                x = x.new_zeros(shape)
+        return self._solved(slot, tuple(padding), tuple(x.shape[2:]), size, x, other, wide, last)
 
     def _of_piece(
         self, slot: Slot, pieces: tuple[Piece, ...], size: Ints, first: Tensor, y: Tensor, wide: bool, last: bool

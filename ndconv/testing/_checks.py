@@ -9,7 +9,7 @@ from __future__ import annotations
 import builtins
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
@@ -45,6 +45,7 @@ from ndconv.testing._compare import (
     tolerance,
     unequal,
 )
+from ndconv.testing._oracle import Array
 from ndconv.testing._space import INTEGERS, is_exact
 from ndconv.testing._subject import Subject
 
@@ -532,8 +533,8 @@ def differentiable(subject: Subject) -> tuple[Callable[..., Tensor], tuple[Tenso
     return functions[trial.needs], tuple(chosen)
 
 
-def one_rounding(subject: Subject) -> None:
-    """Half types: sums far beyond what the dtype holds are rounded once, bias included, by every exact lowering."""
+def large_numbers(subject: Subject, names: Iterable[str]) -> tuple[dict[str, Array], int]:
+    """Numbers whose sums a half type cannot hold, by name, and the largest that there may be."""
     needs_numbers(subject)
     dtype = subject.trial.dtype
     if dtype not in _LARGEST_SUM:
@@ -542,7 +543,12 @@ def one_rounding(subject: Subject) -> None:
         raise NotApplicableError(f"{subject.trial.lowering} rounds its sums before that")
     most = min(256, math.isqrt(_LARGEST_SUM[dtype] // (2 * subject.trial.case.longest_sum)))
     # All of one sign, so that no sum stays small.
-    values = {name: np.abs(subject.numbers(name, bound=most)) for name in subject.operands}
+    return {name: np.abs(subject.numbers(name, bound=most)) for name in names}, most
+
+
+def one_rounding(subject: Subject) -> None:
+    """Half types: sums far beyond what the dtype holds are rounded once, bias included, by every exact lowering."""
+    values, most = large_numbers(subject, subject.operands)
     want = subject.grown(subject.expected(subject.open, values), most)
     for name, refusal in {subject.trial.lowering: None, **subject.refusals()}.items():
         if refusal is None and is_exact(name):

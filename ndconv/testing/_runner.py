@@ -17,6 +17,7 @@ from ndconv import get_exact, set_exact
 from ndconv._planner.choice import FASTEST
 from ndconv.testing._checks import ALWAYS
 from ndconv.testing._compare import NotApplicableError, UnmetError
+from ndconv.testing._shards import shards
 from ndconv.testing._space import Row
 from ndconv.testing._statistics import STATISTICS
 from ndconv.testing._subject import Subject
@@ -80,7 +81,7 @@ def examine(trial: Trial, device: str = "cpu") -> list[Outcome]:
         >>> sorted({outcome.status for outcome in outcomes})
         ['not applicable', 'passed']
     """
-    checks = {**ALWAYS, **STATISTICS}
+    checks = {**ALWAYS, **STATISTICS, "shards": shards}
     if trial.transform in TRANSFORMS:
         checks[trial.transform] = TRANSFORMS[trial.transform]
     if trial.values != "usual":

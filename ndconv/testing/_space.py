@@ -23,6 +23,8 @@ Parameters = Mapping[str, Sequence[str]]
 FLOATS = ("float64", "float32", "float16", "bfloat16", "complex128", "complex64")
 INTEGERS = ("int64", "int8")
 VALUES = ("usual", "nan", "inf")
+# Processes by axis, the axes after these are whole.
+MESHES = {"alone": (), "two": (2,), "three": (3,), "grid": (2, 2)}
 
 
 def parameters(dtypes: Sequence[str] = (), lowerings: Sequence[str] = ()) -> dict[str, tuple[str, ...]]:
@@ -52,6 +54,8 @@ def parameters(dtypes: Sequence[str] = (), lowerings: Sequence[str] = ()) -> dic
     needs         which operands need a gradient
     transform     what is done to the function besides calling it and taking its gradient
     values        small integers; those, and the same with one NaN, or one infinity, in each tensor in turn
+    mesh          processes that share out the first axis: one, two or three; or two by two for the first two axes
+    cut           how their windows are shared out: equally; not so; or so that somebody has no input or no output
     ============  ====================================================================================================
     """
     return {
@@ -74,6 +78,8 @@ def parameters(dtypes: Sequence[str] = (), lowerings: Sequence[str] = ()) -> dic
         "needs": ("frozen", "first", "second", "both"),
         "transform": ("eager", "compile", "export", "vmap", "jvp", "double_backward", "per_sample"),
         "values": VALUES,
+        "mesh": tuple(MESHES),
+        "cut": ("even", "uneven", "empty"),
     }
 
 
@@ -205,6 +211,29 @@ CONSTRAINTS = (
         ("padding", "mode", "operation"),
         lambda padding, mode, operation: (
             padding != "causal" or mode == "zeros" or (mode == "replicate" and operation == "conv")
+        ),
+    ),
+    Constraint("a grid has two axes", ("mesh", "ndim"), lambda mesh, ndim: mesh != "grid" or ndim != "1"),
+    Constraint(
+        "one process has everything",
+        ("mesh", "cut"),
+        lambda mesh, cut: mesh != "alone" or cut == "even",
+    ),
+    Constraint(
+        "of one window several processes do not all have some",
+        ("windows", "mesh", "cut"),
+        lambda windows, mesh, cut: windows != "one" or mesh == "alone" or cut == "empty",
+    ),
+    Constraint(
+        "two who share several windows both have some, and of a single input there is little to see",
+        ("ndim", "windows", "mesh", "cut"),
+        lambda ndim, windows, mesh, cut: ndim != "1" or windows == "one" or mesh != "two" or cut != "empty",
+    ),
+    Constraint(
+        "of hundreds of windows everybody has some, and of the input unless it is short between far paddings",
+        ("windows", "cut", "dilation", "padding"),
+        lambda windows, cut, dilation, padding: (
+            windows != "many" or cut != "empty" or (dilation == "far" and padding not in ("same", "causal"))
         ),
     ),
 )

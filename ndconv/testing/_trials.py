@@ -9,9 +9,10 @@ from dataclasses import dataclass, fields
 
 import torch
 
+from ndconv._form.partition import chunks
 from ndconv._planner.choice import names
 from ndconv.testing._cases import EXACT, Case, Ints, Pairs
-from ndconv.testing._space import FLOATS, INTEGERS, VALUES, Row
+from ndconv.testing._space import FLOATS, INTEGERS, MESHES, VALUES, Row
 
 # What a trial may say of itself, lowerings as they are known by now. No word stands for two things: an id is words in a
 # row.
@@ -27,6 +28,7 @@ _WORDS: dict[str, tuple[str, ...]] = {
     "needs": ("both", "first", "second", "frozen"),
     "transform": ("eager", "compile", "export", "vmap", "jvp", "double_backward", "per_sample"),
     "values": VALUES,
+    "mesh": tuple(MESHES),
 }
 _FIELD = {word: field for field, words in _WORDS.items() for word in words}
 
@@ -41,10 +43,10 @@ def _fields() -> dict[str, str]:
 
 # The loop of the oracle and the sums of half types bound what a trial may be: products of windows and kernel elements.
 _MOST_PRODUCTS = {"one": 400, "several": 400, "many": 2400}
-_MANY = {1: tuple(range(256, 271)), 2: (16, 17)}
-_MOST_DRAWS = 50_000
+_MANY = {1: tuple(range(256, 271)), 2: (16, 17, 18)}
+_MOST_DRAWS = 200_000
 # An input that is fitted between far paddings has at most so many elements per axis; and what all windows span.
-_FITTED, _MOST_SPANNED = 4, 50_000
+_FITTED, _MOST_SPANNED = 7, 50_000
 _SELDOM = 0.9
 
 
@@ -67,6 +69,8 @@ class Trial:
         needs: Which operands need a gradient: ``"both"``, ``"first"``, ``"second"`` or none (``"frozen"``).
         transform: What is done to the function besides calling it and taking its gradient.
         values: Whether one element of each tensor in turn is to be a ``"nan"`` or an infinity (``"inf"``) besides.
+        mesh: Processes that share out the first axis: one (``"alone"``), ``"two"`` or ``"three"``; or two by two the
+            first two axes (``"grid"``).
 
     Example:
         >>> trial = Trial.parse("n2g1c3d4-k3x2-s2x1-p1.1x0.0-d1x2-i8x5-transposed-float32-taps-jvp")
@@ -86,6 +90,7 @@ class Trial:
     needs: str = "both"
     transform: str = "eager"
     values: str = "usual"
+    mesh: str = "alone"
 
     @classmethod
     def parse(cls, id: str) -> Trial:
@@ -118,6 +123,20 @@ class Trial:
         """What the trial says of itself, by parameter; sizes are not among it."""
         said = {field: getattr(self, field) for field in _WORDS}
         return {"ndim": str(self.case.ndim), **said, "mode": self.case.mode}
+
+    @property
+    def parts(self) -> Ints:
+        """Processes that each axis is shared out among."""
+        shared = MESHES[self.mesh]
+        return shared + (1,) * (self.case.ndim - len(shared))
+
+    @property
+    def cut(self) -> str:
+        """How they share windows: ``"even"``, ``"uneven"``, or ``"empty"`` if somebody has no input or no output."""
+        sizes = self.case.input_size, self.case.output_size
+        if any(not rows for size in sizes for axis in map(chunks, size, self.parts) for rows in axis):
+            return "empty"
+        return "uneven" if any(o % parts for o, parts in zip(sizes[1], self.parts, strict=True)) else "even"
 
     @property
     def torch_dtype(self) -> torch.dtype:
@@ -155,7 +174,7 @@ def draw_trial(row: Row, seed: int = 0) -> Trial:
                 batch="unbatched" if row["batch"] == "unbatched" else "batched",
                 **{name: row[name] for name in _WORDS if name not in ("padding", "batch")},
             )
-            if trial.bound:
+            if trial.bound and trial.cut == row["cut"]:
                 return trial
     raise AssertionError(f"no sizes were found for {row}: a constraint is missing")
 
@@ -166,7 +185,9 @@ def _case(row: Row, draw: random.Random) -> Case | None:
     kernel = _drawn(
         draw, ndim, {"one": (1,), "even": (1, 2, 4), "odd": (1, 3, 5), "mixed": (1, 2, 3, 4)}, row["kernel"]
     )
-    windows = _drawn(draw, ndim, {"one": (1,), "several": (1, 2, 3, 4, 6), "many": _MANY.get(ndim, ())}, row["windows"])
+    windows = _drawn(
+        draw, ndim, {"one": (1,), "several": (1, 2, 3, 4, 5, 6), "many": _MANY.get(ndim, ())}, row["windows"]
+    )
     strides = {"one": (1,), "two": (2,), "mixed": (1, 2, 3, 4)}
     stride = (1,) * ndim if row["stride"] == "apart" else _drawn(draw, ndim, strides, row["stride"])
     if kernel is None or windows is None or stride is None:

@@ -7,6 +7,7 @@ from itertools import product
 
 from ndconv.testing._checks import forward, gradients, other_lowerings, small_workspace
 from ndconv.testing._compare import NotApplicableError, UnmetError, needs_numbers
+from ndconv.testing._shards import shards
 from ndconv.testing._subject import Subject
 from ndconv.testing._transforms import TRANSFORMS
 
@@ -15,7 +16,7 @@ def not_finite(subject: Subject) -> None:
     """Result and gradients are NaN or infinite where the loop's are, and equal to them elsewhere, however computed."""
     needs_numbers(subject)
     transform = TRANSFORMS.get(subject.trial.transform)
-    checks = (forward, gradients, other_lowerings, small_workspace, *([transform] if transform else []))
+    checks = (forward, gradients, other_lowerings, small_workspace, shards, *([transform] if transform else []))
     for check, name in product(checks, "xwy"):
         try:
             with suppress(NotApplicableError):
