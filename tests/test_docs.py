@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import ndconv
+import ndconv.distributed
 import ndconv.testing
 from docs import reference
 
@@ -33,7 +34,7 @@ def test_every_promise_names_its_test() -> None:
     rows = [line for line in (ROOT / "docs" / "compatibility.md").read_text().splitlines() if line.startswith("| ")]
     promises = [row for row in rows if not row.startswith(("| what", "| tool"))]
     assert len(promises) > 30
-    assert all(re.search(r"`tests/(test|against)_", row.split("|")[3]) for row in promises)
+    assert all(re.search(r"`tests/(test|against|across)_", row.split("|")[3]) for row in promises)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -51,7 +52,15 @@ def test_every_chapter_is_listed(section: str) -> None:
 
 def test_every_public_name_has_a_page() -> None:
     pages = {path for group in reference.GROUPS for path in reference.names(group)}
-    modules = (ndconv, ndconv.curvature, ndconv.functional, ndconv.grad, ndconv.lowerings, ndconv.testing)
+    modules = (
+        ndconv,
+        ndconv.curvature,
+        ndconv.distributed,
+        ndconv.functional,
+        ndconv.grad,
+        ndconv.lowerings,
+        ndconv.testing,
+    )
     names = {f"{module.__name__}.{name}" for module in modules for name in module.__all__}
     inner = "curvature", "functional", "grad", "lowerings", "nn"
     assert pages == names - {f"ndconv.{name}" for name in inner}

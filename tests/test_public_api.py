@@ -117,6 +117,7 @@ def test_a_folder_says_what_it_knows(unit: str) -> None:
 
 # What these look at has no public name.
 UNITS = {
+    "across_processes.py",
     "test_budget.py",
     "test_cache.py",
     "test_compiled.py",

@@ -31,6 +31,10 @@ class Leg(NamedTuple):
     bytes_received: int
 
 
+def _several(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 'es' if what.endswith('s') else 's'}"
+
+
 class Read(NamedTuple):
     """What one process reads of a tensor that is sharded.
 
@@ -48,8 +52,8 @@ class Read(NamedTuple):
 
     def __str__(self) -> str:
         sent = [
-            f"axis {leg.axis}: {leg.rows_sent} rows, {leg.bytes_sent} B to and {leg.rows_received} rows, "
-            f"{leg.bytes_received} B from {leg.peers} processes"
+            f"axis {leg.axis}: {_several(leg.rows_sent, 'row')}, {leg.bytes_sent} B to and "
+            f"{_several(leg.rows_received, 'row')}, {leg.bytes_received} B from {_several(leg.peers, 'process')}"
             for leg in self.legs
         ]
         halo = [f"halo {self.halo:.1%} of its own"] if sent else ["nothing is sent"]
@@ -91,7 +95,7 @@ class Shards:
     def __str__(self) -> str:
         lines = [f"shards  mesh {self.mesh}  placements {self.placements}  process {self.process}"]
         lines += [str(self.input), str(self.grad_output)]
-        lines.append(f"  {'grad weight':<15} {self.summed} B added up by {self.processes} processes")
+        lines.append(f"  {'grad weight':<15} {self.summed} B added up by {_several(self.processes, 'process')}")
         return "\n".join(lines)
 
 

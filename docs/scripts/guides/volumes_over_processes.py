@@ -61,7 +61,7 @@ def load(step, mesh):
 def network():
     torch.manual_seed(0)
     return torch.nn.Sequential(
-        torch.nn.Conv3d(1, 8, 3, padding=1),
+        torch.nn.Conv3d(1, 8, 3, padding=1, bias=False),
         torch.nn.BatchNorm3d(8),
         torch.nn.ReLU(),
         torch.nn.MaxPool3d(2),
