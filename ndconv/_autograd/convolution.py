@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -189,3 +189,46 @@ def compute_bias(y: Tensor, *, per_sample: bool = False) -> Tensor:
         return shared_bias(y, per_sample=per_sample)
     apart = y.flatten(2) if y.dim() > 2 else y.unsqueeze(-1)
     return apart.sum(-1) if per_sample else apart.sum((0, -1))
+
+
+def compute_gradients(
+    operation: Slot,
+    convolution: Convolution,
+    lowering: str,
+    source: Tensor,
+    w: Tensor,
+    grad: Tensor,
+    wanted: Sequence[bool],
+    *,
+    per_sample: bool = False,
+) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    """Gradients of what a convolution or a transposed one was computed from, and of its bias; None if not wanted.
+
+    Args:
+        operation: OUTPUT, or INPUT of the transposed convolution.
+        convolution: The convolution.
+        lowering: How to compute.
+        source: What it was computed from, besides the weight.
+        w: ``(g*d, c, *K)``.
+        grad: Of what it gave.
+        wanted: Whether the gradients of source, weight and bias are.
+        per_sample: Whether those of weight and bias are apart for each sample.
+    """
+    if grad.dim() < w.dim():
+        source, grad = source.unsqueeze(0), grad.unsqueeze(0)
+        first, of_weight, of_bias = compute_gradients(operation, convolution, lowering, source, w, grad, wanted)
+        return None if first is None else first.squeeze(0), of_weight, of_bias
+    if is_shared_out(grad):
+        from ndconv._sharded.convolution import compute_gradients as shared_gradients
+
+        return shared_gradients(operation, convolution, lowering, source, w, grad, wanted, per_sample=per_sample)
+    plain = operation is Slot.OUTPUT
+    x, y = (source, grad) if plain else (grad, source)
+    of_source = None
+    if wanted[0]:
+        of_source = compute_input(convolution, lowering, w, y) if plain else compute_output(convolution, lowering, x, w)
+    return (
+        of_source,
+        compute_weight(convolution, lowering, x, y, per_sample=per_sample) if wanted[1] else None,
+        compute_bias(grad, per_sample=per_sample) if wanted[2] else None,
+    )

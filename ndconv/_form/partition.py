@@ -217,6 +217,8 @@ class Axis(_Key):
     def settled(self, part: int) -> range:
         """Those of its outputs for which the owner need not read anything of others."""
         rows, outputs, (low, high) = self.owned_inputs()[part], self.owned_outputs()[part], self.border
+        if self.parts == 1:
+            return outputs
         # Beyond the ends there is nothing to read, unless a border shows rows of others there.
         first = -(-(rows.start + low + self.lo) // self.stride) if rows.start or low else 0
         last = (rows.stop + low + self.lo - self._extent) // self.stride

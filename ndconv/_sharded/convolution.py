@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -106,6 +107,36 @@ def compute_weight(
     result: Any = spread(replace(form, read=Slot.OUTPUT), x, y)
     gradient: Tensor = result[0]
     return gradient
+
+
+def compute_gradients(
+    operation: Slot,
+    convolution: Convolution,
+    lowering: str,
+    source: Tensor,
+    w: Tensor,
+    grad: Tensor,
+    wanted: Sequence[bool],
+    *,
+    per_sample: bool = False,
+) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    """Gradients of source, weight and bias of a batch: one exchange and one sum over processes serve them all."""
+    form = _spread(operation, convolution, lowering, grad, tuple(w.shape), weight=w, bias=w)
+    alone = Slot.INPUT if operation is Slot.OUTPUT else Slot.OUTPUT
+    read = form.fetch(grad, operation) if any(wanted[:2]) else None
+    of_source = of_weight = of_bias = None
+    if wanted[0]:
+        operands = (w, grad) if alone is Slot.INPUT else (grad, w)
+        of_source = spread(form.opened(alone, True, False), *operands, read=read)
+    if any(wanted[1:]):
+        form = replace(form.opened(Slot.WEIGHT, *wanted[1:]), share=replace(form.share, per_sample=per_sample))
+        if per_sample:
+            # Samples may be shared out, so these are DTensors whatever the weight is.
+            shapes = form.shapes[0], (grad.shape[0], *w.shape), form.shapes[2]
+            form = replace(form, shapes=shapes, placed=(True, True))
+        operands = (source, grad) if operation is Slot.OUTPUT else (grad, source)
+        of_weight, of_bias = spread(form, *operands, read=read)
+    return of_source, of_weight, of_bias
 
 
 def compute_bias(y: Tensor, *, per_sample: bool = False) -> Tensor:

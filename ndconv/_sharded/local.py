@@ -56,7 +56,7 @@ class Share(_Key):
     @property
     def settled(self) -> tuple[range, ...] | None:
         """Those of its outputs that it can compute of the inputs that it owns; None if there are none, or all are."""
-        found = tuple(axis.settled(part) for axis, part in zip(self.axes, self.part, strict=True))
+        found = _settled(self.convolution, self.parts, self.part)
         return found if all(found) and found != self.outputs else None
 
     @property
@@ -126,11 +126,11 @@ class Share(_Key):
     @property
     def readings(self) -> tuple[Reading, ...]:
         """What it reads of the input, per axis."""
-        return tuple(axis.reading(part) for axis, part in zip(self.axes, self.part, strict=True))
+        return _readings(self.convolution, self.parts, self.part)
 
     @property
     def _ties(self) -> tuple[Ties, ...]:
-        return tuple(axis.ties(part) for axis, part in zip(self.axes, self.part, strict=True))
+        return _ties(self.convolution, self.parts, self.part)
 
     def _framed(self, x: Tensor, frames: Sequence[Frame]) -> Tensor:
         for axis, frame in enumerate(frames, start=2):
@@ -205,6 +205,21 @@ def _cut(tensor: Tensor, runs: Sequence[range]) -> Tensor:
     for axis, run in enumerate(runs, start=2):
         tensor = tensor.narrow(axis, run.start, len(run))
     return tensor
+
+
+@cached
+def _readings(convolution: Convolution, parts: Ints, part: Ints) -> tuple[Reading, ...]:
+    return tuple(axis.reading(each) for axis, each in zip(axes_of(convolution, parts), part, strict=True))
+
+
+@cached
+def _ties(convolution: Convolution, parts: Ints, part: Ints) -> tuple[Ties, ...]:
+    return tuple(axis.ties(each) for axis, each in zip(axes_of(convolution, parts), part, strict=True))
+
+
+@cached
+def _settled(convolution: Convolution, parts: Ints, part: Ints) -> tuple[range, ...]:
+    return tuple(axis.settled(each) for axis, each in zip(axes_of(convolution, parts), part, strict=True))
 
 
 @cached

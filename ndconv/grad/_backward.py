@@ -7,10 +7,10 @@ from typing import NamedTuple
 from torch import Tensor
 
 from ndconv import _rules
-from ndconv._autograd.convolution import compute_input, compute_output, compute_weight
+from ndconv._autograd.convolution import compute_gradients
+from ndconv._form.geometry import Slot
 from ndconv._planner.selection import resolve
 from ndconv._rules import IntOrInts, Padding
-from ndconv.grad._bias import _bias
 
 
 class Gradients(NamedTuple):
@@ -69,19 +69,15 @@ def convnd_backward(
         [torch.Size([2, 3, 9, 9]), torch.Size([4, 3, 3, 3]), torch.Size([4])]
     """
     function, names = "convnd_backward", ("input", "weight")
-    need_input, need_weight, need_bias = _rules.mask(function, "output_mask", output_mask)
+    output_mask = _rules.mask(function, "output_mask", output_mask)
     _rules.tensors(function, input=input, weight=weight, grad_output=grad_output, shards=True)
     shapes = tuple(input.shape), tuple(weight.shape)
     convolution = _rules.convolution(function, *shapes, stride, padding, dilation, groups, mode=padding_mode)
     _rules.placed(function, weight.dim() - 2, {"weight": weight}, input=input, grad_output=grad_output)
     _rules.grad_output(function, names, shapes, convolution.output_shape(*shapes), grad_output.shape)
     _rules.per_sample(function, per_sample, *shapes)
-    lowering = resolve(function, lowering)
-    return Gradients(
-        compute_input(convolution, lowering, weight, grad_output) if need_input else None,
-        compute_weight(convolution, lowering, input, grad_output, per_sample=per_sample) if need_weight else None,
-        _bias(function, weight.dim() - 2, grad_output, per_sample=per_sample) if need_bias else None,
-    )
+    given = convolution, resolve(function, lowering), input, weight, grad_output, output_mask
+    return Gradients(*compute_gradients(Slot.OUTPUT, *given, per_sample=per_sample))
 
 
 def conv_transposend_backward(
@@ -109,7 +105,7 @@ def conv_transposend_backward(
         [torch.Size([2, 4, 7, 7]), torch.Size([4, 3, 3, 3]), torch.Size([3])]
     """
     function, names = "conv_transposend_backward", ("input", "weight")
-    need_input, need_weight, need_bias = _rules.mask(function, "output_mask", output_mask)
+    output_mask = _rules.mask(function, "output_mask", output_mask)
     _rules.tensors(function, input=input, weight=weight, grad_output=grad_output, shards=True)
     shapes = tuple(input.shape), tuple(weight.shape)
     x_shape, w_shape = shapes
@@ -118,9 +114,5 @@ def conv_transposend_backward(
     _rules.placed(function, weight.dim() - 2, {"weight": weight}, input=input, grad_output=grad_output)
     _rules.grad_output(function, names, shapes, convolution.input_shape(*shapes), grad_output.shape)
     _rules.per_sample(function, per_sample, *shapes)
-    lowering = resolve(function, lowering)
-    return Gradients(
-        compute_output(convolution, lowering, grad_output, weight) if need_input else None,
-        compute_weight(convolution, lowering, grad_output, input, per_sample=per_sample) if need_weight else None,
-        _bias(function, weight.dim() - 2, grad_output, per_sample=per_sample) if need_bias else None,
-    )
+    given = convolution, resolve(function, lowering), input, weight, grad_output, output_mask
+    return Gradients(*compute_gradients(Slot.INPUT, *given, per_sample=per_sample))
