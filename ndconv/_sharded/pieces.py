@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.autograd.function import Function
 from torch.distributed.device_mesh import DeviceMesh
@@ -41,10 +42,7 @@ def placed(layout: Layout, shape: Ints, last: bool, local: Tensor) -> Tensor:
 
 def copied(mesh: DeviceMesh, dimensions: Dimensions, *tensors: Tensor) -> list[Tensor]:
     """Tensors that are the same along some dimensions of the mesh, for every process to use in its own way."""
-    if not any(dimensions):
-        return [*tensors]
-    apply: Any = Copied.apply
-    return [*apply(mesh, dimensions, *tensors)]
+    return _together(Copied, mesh, dimensions, tensors)
 
 
 def added(mesh: DeviceMesh, dimensions: Dimensions, *tensors: Tensor) -> list[Tensor]:
@@ -52,10 +50,20 @@ def added(mesh: DeviceMesh, dimensions: Dimensions, *tensors: Tensor) -> list[Te
 
     All go in one all-reduce for each dimension.
     """
-    if not any(dimensions):
-        return [*tensors]
-    apply: Any = Added.apply
-    return [*apply(mesh, dimensions, *tensors)]
+    return _together(Added, mesh, dimensions, tensors)
+
+
+def _together(function: Any, mesh: DeviceMesh, dimensions: Dimensions, tensors: Sequence[Tensor]) -> list[Tensor]:
+    """A function of one tensor and one dimension of the mesh, of several tensors as one."""
+    found = [*tensors]
+    for dimension in range(mesh.ndim):
+        chosen = [number for number, over in enumerate(dimensions) if dimension in over]
+        if chosen:
+            flat = torch.cat([found[number].reshape(-1) for number in chosen])
+            parts = function.apply(mesh, dimension, flat).split([found[number].numel() for number in chosen])
+            for number, part in zip(chosen, parts, strict=True):
+                found[number] = part.view(found[number].shape)
+    return found
 
 
 class Opened(Function):
@@ -96,8 +104,8 @@ class Copied(Function):
     """Nothing forward, a sum back."""
 
     @staticmethod
-    def forward(mesh: DeviceMesh, dimensions: Dimensions, *tensors: Tensor) -> tuple[Tensor, ...]:
-        return tuple(tensor.view_as(tensor) for tensor in tensors)
+    def forward(mesh: DeviceMesh, dimension: int, tensor: Tensor) -> Tensor:
+        return tensor.view_as(tensor)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
@@ -105,22 +113,17 @@ class Copied(Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> tuple[Any, ...]:
-        return None, None, *added(*ctx.form, *grads)
+        apply: Any = Added.apply
+        return None, None, apply(*ctx.form, grads[0])
 
 
 class Added(Function):
     """A sum forward, nothing back."""
 
     @staticmethod
-    def forward(mesh: DeviceMesh, dimensions: Dimensions, *tensors: Tensor) -> tuple[Tensor, ...]:
-        found = [tensor.view_as(tensor) for tensor in tensors]
-        for dimension in range(mesh.ndim):
-            chosen = [number for number, over in enumerate(dimensions) if dimension in over]
-            if chosen:
-                sums = total([found[number] for number in chosen], mesh, [dimension])
-                for number, each in zip(chosen, sums, strict=True):
-                    found[number] = each
-        return tuple(found)
+    def forward(mesh: DeviceMesh, dimension: int, tensor: Tensor) -> Tensor:
+        (found,) = total([tensor], mesh, [dimension])
+        return found.view_as(found)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
@@ -128,4 +131,5 @@ class Added(Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> tuple[Any, ...]:
-        return None, None, *copied(*ctx.form, *grads)
+        apply: Any = Copied.apply
+        return None, None, apply(*ctx.form, grads[0])

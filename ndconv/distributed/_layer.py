@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -17,7 +18,9 @@ class Layer(Module):
     def forward(self, input: Tensor) -> Tensor:
         """Apply the module to a whole tensor or to a DTensor, whose placements the output has."""
         if _rules.is_shared_out(input):
-            return self._sharded(input)
+            # A compiler goes around: it cannot trace what sizes decide here.
+            sharded: Callable[[Any], Tensor] = torch.compiler.disable(self._sharded)
+            return sharded(input)
         result: Tensor = super().forward(input)
         return result
 
