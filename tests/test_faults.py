@@ -165,9 +165,9 @@ FAULTS: dict[str, tuple[Any, str, str, str]] = {
     ),
     "no gap between rows": (taps, "layout", "size + zeros for", "size for"),
     "a border reflected with its outermost element": (
-        _borders, "_shown", "(1, lo), (size - 1 - hi, hi)", "(0, lo), (size - hi, hi)",
+        _borders, "_frame", "(1, lo), (size - 1 - hi, hi)", "(0, lo), (size - hi, hi)",
     ),
-    "a border not added back": (_convolution, "retract", "core.narrow(axis, start, length).add_(side)", "pass"),
+    "a border not added back": (_borders, "retract_axis", "core.narrow(axis, start, length).add_(side)", "pass"),
     "unbatched taken for one channel": (grad_conv, "compute_weight", "geometry.ndim + 1", "geometry.ndim"),
     "columns in another order": (
         columns.Columns, "product_weight", "y.movedim(0, 2)", "y.flip([y.dim() - 1]).movedim(0, 2)",
@@ -287,7 +287,7 @@ FAULTS: dict[str, tuple[Any, str, str, str]] = {
     ),
     "a shard shifted": (Axis, "_padding", "lo = self.lo +", "lo = self.lo + 1 +"),
     "a halo that lacks a row": (
-        Axis, "reading", "self._extent - self.lo)\n", "self._extent - self.lo - 1)\n",
+        Axis, "read_for", "self._extent - self.lo)\n", "self._extent - self.lo - 1)\n",
     ),
     "the last tied output not read": (Axis, "_tied", "self.lo) // self.stride + 1)", "self.lo) // self.stride)"),
     "the first tied output not read": (Axis, "_tied", "self._extent - 1 - positions", "self._extent - 2 - positions"),

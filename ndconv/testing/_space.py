@@ -17,6 +17,8 @@ from covertable import make
 
 from ndconv._lowerings import LOWERINGS
 
+SHARDS = ("mesh", "cut")
+
 Row = Mapping[str, str]
 Parameters = Mapping[str, Sequence[str]]
 
@@ -261,6 +263,31 @@ def covering_array(parameters: Parameters, strength: int, seed: int = 0) -> list
     rows: list[Row] = make(levels, strength=strength, constraints=constraints, salt=str(seed))
     # In the order of the parameters, whichever the generator filled first.
     return [{name: row[name] for name in parameters} for row in rows]
+
+
+def share_out(parameters: Parameters, rows: Sequence[Row]) -> list[Row]:
+    """Rows of the other parameters with a mesh and a cut each, which meet as many other levels as they can.
+
+    Shards are another way to compute what a row says, so any two parameters, these among them, are enough at every
+    strength: an array of three with them would take a quarter of an hour to find.
+    """
+    seen: set[tuple[str, str, str, str]] = set()
+    found: list[Row] = []
+    for row in rows:
+        options = [
+            option
+            for mesh, cut in product(parameters["mesh"], parameters["cut"])
+            if all(constraint.holds(option := {**row, "mesh": mesh, "cut": cut}) for constraint in CONSTRAINTS)
+        ]
+        best = max(options, key=lambda option: len(_met(option) - seen))
+        seen |= _met(best)
+        found.append({name: best[name] for name in parameters})
+    return found
+
+
+def _met(row: Row) -> set[tuple[str, str, str, str]]:
+    """Pairs of levels that have to do with shards."""
+    return {(one, row[one], other, row[other]) for one in SHARDS for other in row if other != one}
 
 
 @dataclass(frozen=True)
