@@ -132,7 +132,7 @@ else:
 #
 # .. code-block:: python
 #
-#    mesh = init_device_mesh("cuda", (2, 4), mesh_dim_names=("data", "space"))
+#    mesh = init_device_mesh("cpu", (2, 4), mesh_dim_names=("data", "space"))
 #    parallelize(model, mesh["space"], [Shard(2)])
 #    torch.distributed.fsdp.fully_shard(model, mesh=mesh["data"])
 #
