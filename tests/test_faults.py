@@ -26,7 +26,7 @@ from ndconv._autograd import function as _function
 from ndconv._form import cache
 from ndconv._form import lags as _lags
 from ndconv._form import partition as _partition
-from ndconv._form.geometry import Form, Geometry
+from ndconv._form.geometry import Convolution, Form, Geometry
 from ndconv._form.partition import Axis
 from ndconv._lowerings import LOWERINGS, Lowering, _runs, _windowed, columns, fourier, reshape, taps, window
 from ndconv._machine import target as _target
@@ -304,9 +304,6 @@ FAULTS: dict[str, tuple[Any, str, str, str]] = {
     ),
     "pieces of a weight skipped": (Share, "weight", "return sum(parts[1:], parts[0])", "return parts[0]"),
     "pieces of an input skipped": (Share, "input", "in combined:", "in combined[:1]:"),
-    "zeros that one process alone sees taken for nothing": (
-        Share, "_of_inputs_read", "if own and not x.shape[axis + 2]:", "if False:",
-    ),
     "samples of their own that are groups of one": (
         Share, "_solved", "geometry.grouped(samples * geometry.groups)", "geometry.grouped(geometry.groups)",
     ),
@@ -369,6 +366,14 @@ def _large_covariance() -> bool:
     return torch.allclose(covariance, x[..., 0].T @ x[..., 0], atol=1e-5)
 
 
+def _nothing_but_padding() -> bool:
+    """Whether a process whose windows see zeros alone multiplies them, as one process does."""
+    geometry = Geometry((1,), (1,), ((4, 0),), (1,))
+    share = Share(Convolution.of(geometry, (4,), ((0, 0),), "zeros"), (2,), (0,), "columns")
+    infinite = torch.full((1, 1, 1), torch.inf)
+    return bool(share.output(torch.ones(1, 1, 0), infinite, False, False).isnan().all())
+
+
 # What takes a problem that is not in the matrix, or another processor, and whether it is solved.
 RARE: dict[str, tuple[tuple[Any, str, str, str], Callable[[], bool]]] = {
     "a covariance of several parts that is not mirrored": (
@@ -382,6 +387,9 @@ RARE: dict[str, tuple[tuple[Any, str, str, str], Callable[[], bool]]] = {
     "constants of one name taken for one": (
         (Builder, "constant", 'name + "_" * sum(each.rstrip("_") == name for each in self.constants)', "name"),
         _two_constants,
+    ),
+    "zeros that one process alone sees taken for nothing": (
+        (Share, "_of_inputs_read", "if own and not x.shape[axis + 2]:", "if False:"), _nothing_but_padding,
     ),
     "programs looked up without the settings": (
         (_execute, "_key", "get_exact(), get_workspace_limit(), torch._C._get_mkldnn_enabled(),", ""), _settings_count,
