@@ -151,7 +151,6 @@ def bits(mesh: DeviceMesh) -> None:
             ):
                 one.requires_grad_()
                 other.requires_grad_()
-                set_overlap(step is None)
                 result = functional.conv3d(one, other, padding=1, lowering=lowering)
                 step = sharded(y.to(dtype), mesh, placements) if step is None else step
                 results.append((result, *torch.autograd.grad(result, (one, other), step)))
@@ -163,6 +162,21 @@ def bits(mesh: DeviceMesh) -> None:
                 else:  # sums in float32 of another order, which may lie on two sides of where a bfloat16 rounds
                     torch.testing.assert_close(whole(got), want, rtol=2**-7, atol=0)
                     assert (whole(got) != want).float().mean() < 1e-3
+
+
+def overlapped(mesh: DeviceMesh) -> None:
+    """Thin pieces are other products, whose sums have another order."""
+    torch.manual_seed(0)
+    x, w = torch.randn(1, 16, 16, 16, 16), torch.randn(16, 16, 3, 3, 3)
+    want = functional.conv3d(x, w, padding=1)
+    set_overlap(True)
+    got = functional.conv3d(sharded(x, mesh, [Shard(2 + i) for i in range(mesh.ndim)]), w, padding=1)
+    torch.testing.assert_close(whole(got), want, rtol=1e-5, atol=1e-4)
+
+
+@named
+def test_overlap_rounds_otherwise_at_most(mesh: Ints, tmp_path: Path) -> None:
+    run(overlapped, mesh, tmp_path)
 
 
 @named

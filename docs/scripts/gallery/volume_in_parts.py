@@ -73,7 +73,7 @@ if dist.is_torchelastic_launched():
 # Started by itself, this file starts three of itself, and puts the parts together again.
 
 with tempfile.TemporaryDirectory() as folder:
-    launch = ["torch.distributed.run", "--nproc-per-node", str(PROCESSES), __file__]
+    launch = ["torch.distributed.run", "--nproc-per-node", str(PROCESSES), sys.argv[0]]
     run = subprocess.run(
         [sys.executable, "-m", *launch, folder], capture_output=True, text=True
     )

@@ -118,7 +118,7 @@ def main():
 if dist.is_torchelastic_launched():
     main()
 else:
-    launch = ["-m", "torch.distributed.run", "--nproc-per-node", "2", __file__]
+    launch = ["-m", "torch.distributed.run", "--nproc-per-node", "2", sys.argv[0]]
     run = subprocess.run([sys.executable, *launch], capture_output=True, text=True)
     if run.returncode:
         raise RuntimeError(run.stderr)
