@@ -177,8 +177,8 @@ def set_overlap(enabled: bool) -> None:
 
     Outputs whose windows lie in what a process has need not wait for what it gets. They are computed meanwhile, the
     others afterwards, in up to two pieces per axis. That pays where the exchange takes longer than these pieces cost:
-    on devices that send by themselves. Sums that are exact do not depend on it; others may differ in their last place, for
-    thin pieces make other matrix products.
+    on devices that send by themselves. Exact sums do not depend on it; others may differ in their last place, for thin
+    pieces make other matrix products.
 
     Args:
         enabled: False at the start.
