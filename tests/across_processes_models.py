@@ -94,6 +94,25 @@ def test_a_network_trains_as_on_one_process(mesh: Ints, tmp_path: Path) -> None:
     run(trains, mesh, tmp_path)
 
 
+def with_few_samples(mesh: DeviceMesh) -> None:
+    """Some processes have no sample."""
+    model, alone = network().eval(), network().eval()
+    parallelize(model, mesh, [Shard(0)])
+    x = volumes(0)[0][:2]
+    for each, volume in (
+        (model, from_local(x[local_slices(x.shape, mesh, [Shard(0)])], x.shape, mesh, [Shard(0)])),
+        (alone, x),
+    ):
+        each(volume).square().sum().backward()
+    for (name, found), expected in zip(model.named_parameters(), alone.parameters(), strict=True):
+        assert found.grad is not None
+        torch.testing.assert_close(whole(found.grad), expected.grad, rtol=1e-8, atol=1e-9, msg=name)
+
+
+def test_fewer_samples_than_processes(tmp_path: Path) -> None:
+    run(with_few_samples, (3,), tmp_path)
+
+
 class Plain(nn.Module):
     """Without batch norm, whose statistics data parallelism keeps apart."""
 
@@ -176,6 +195,10 @@ def left_alone(mesh: DeviceMesh) -> None:
     ):
         with pytest.raises(error, match=message):
             parallelize(nn.Conv2d(1, 1, 1), mesh, wrong)
+    with pytest.raises(TypeError, match="parallelize: placements must be one per dimension of the mesh, but are Shard"):
+        parallelize(nn.Conv2d(1, 1, 1), mesh, Shard(2))  # type: ignore[arg-type]
+    with pytest.raises(NotImplementedError, match="local_slices: placements must count axes from the front"):
+        local_slices((2, 3, 5, 4), mesh, [Shard(-1)])
     with pytest.raises(ValueError, match="parameters must have shapes, but weight, bias have none yet"):
         parallelize(ndconv.LazyConv2d(4, 3), mesh, [Shard(2)])
     with pytest.raises(TypeError, match="model must be a"):

@@ -72,11 +72,16 @@ def shared(function: str, name: str, placements: Sequence[Any], channels: int) -
 
     Raises:
         NotImplementedError: If they do not.
+        TypeError: If there are not several.
     """
+    if not isinstance(placements, Sequence):
+        raise TypeError(f"{function}: placements must be one per dimension of the mesh, but are {placements!r}")
     # Of torch's classes this one alone shares an axis out in the order of the processes.
     axes = [each.dim for each in placements if type(each).__name__ == "Shard"]
+    if any(axis < 0 for axis in axes):
+        _refuse(function, f"{name} must count axes from the front", f"has placements {tuple(placements)}")
     known = len(axes) + sum(each.is_replicate() for each in placements) == len(placements)
-    if not known or channels in axes or len(set(axes)) < len(axes) or any(axis < 0 for axis in axes):
+    if not known or channels in axes or len(set(axes)) < len(axes):
         rule = f"{name} may be sharded along batch and spatial axes, each over one dimension of the mesh"
         _refuse(function, rule, f"has placements {tuple(placements)}")
 

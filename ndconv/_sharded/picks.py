@@ -126,7 +126,7 @@ class Pooling:
         # What others own goes to an element behind all rows.
         into = torch.where(own, _place(here, space), prod(space))
         flat = y.new_zeros((*lead, prod(space) + 1), dtype=wide_dtype(y.dtype))
-        flat.scatter_add_(-1, into.reshape(*lead, -1), y.to(flat.dtype).reshape(*lead, -1))
+        flat.scatter_add_(-1, into.flatten(len(lead)), y.to(flat.dtype).flatten(len(lead)))
         return flat[..., :-1].reshape(*lead, *space).to(y.dtype)
 
 

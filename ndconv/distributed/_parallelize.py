@@ -16,6 +16,7 @@ from torch.nn.modules.conv import _ConvNd
 from torch.nn.parameter import is_lazy
 from torch.utils._pytree import tree_map
 
+from ndconv import _rules
 from ndconv._convert import Change, Conversion, _class, _exchange, _label, convert
 from ndconv.distributed import _norm, _pool, _upsample
 from ndconv.distributed._parts import _layout, from_local, local_slices
@@ -74,6 +75,7 @@ def parallelize(
     """
     if not isinstance(model, Module):
         raise TypeError(f"parallelize: model must be a torch.nn.Module, but is {type(model).__name__}")
+    _rules.shared("parallelize", "placements", placements, 1)
     axes = [each.dim for each in placements if isinstance(each, Shard)]
     _layout("parallelize", max([*axes, 1]) + 1, mesh, placements)
     if lazy := [name for name, parameter in model.named_parameters() if is_lazy(parameter)]:

@@ -18,10 +18,10 @@ from ndconv._tensors.layout import is_channels_last
 
 
 def _layout(function: str, ndim: int, mesh: DeviceMesh, placements: Sequence[Placement]) -> Layout:
+    _rules.shared(function, "placements", placements, 1)
     if len(placements) != mesh.ndim:
         given = f"{len(placements)}: {tuple(placements)}"
         raise ValueError(f"{function}: placements must be one per dimension of the mesh, {mesh.ndim}, but are {given}")
-    _rules.shared(function, "placements", placements, 1)
     if any(each.is_shard() and not each.is_replicate() and each.dim >= ndim for each in placements):  # type: ignore[attr-defined]
         raise ValueError(f"{function}: placements must shard axes below {ndim}, but are {tuple(placements)}")
     return Layout(mesh, tuple(placements))
