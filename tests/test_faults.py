@@ -165,7 +165,7 @@ FAULTS: dict[str, tuple[Any, str, str, str]] = {
     ),
     "no gap between rows": (taps, "layout", "size + zeros for", "size for"),
     "a border reflected with its outermost element": (
-        _borders, "_frame", "(1, lo), (size - 1 - hi, hi)", "(0, lo), (size - hi, hi)",
+        _borders, "_sides", "(1, lo), (size - 1 - hi, hi)", "(0, lo), (size - hi, hi)",
     ),
     "a border not added back": (_borders, "retract_axis", "core.narrow(axis, start, length).add_(side)", "pass"),
     "unbatched taken for one channel": (grad_conv, "compute_weight", "geometry.ndim + 1", "geometry.ndim"),

@@ -87,7 +87,7 @@ class Share(_Key):
                 solved = self._of_piece(Slot.INPUT, pieces, _sizes(pieces), w, y, wide, last)
                 _inputs(found, pieces).copy_(solved)
         for axis, tie in enumerate(ties, start=2):
-            found = retract_axis(found, axis, tie.frame, self.convolution.mode)
+            found = retract_axis(found, axis, (tie.frame.low, tie.frame.high), self.convolution.mode)
         return found
 
     def weight(self, x: Tensor, y: Tensor, read: Slot) -> Tensor:
@@ -134,7 +134,8 @@ class Share(_Key):
 
     def _framed(self, x: Tensor, frames: Sequence[Frame]) -> Tensor:
         for axis, frame in enumerate(frames, start=2):
-            x = extend_axis(x, axis, frame, self.convolution.mode)
+            kept = None if len(frame.core) == x.shape[axis] else frame.core
+            x = extend_axis(x, axis, (frame.low, frame.high), self.convolution.mode, kept)
         return x
 
     def _of_inputs_read(

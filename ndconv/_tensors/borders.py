@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from ndconv._form.geometry import Pairs
-from ndconv._form.partition import Frame, Side
+from ndconv._form.partition import Side
 
 
-def _frame(size: int, lo: int, hi: int, mode: str) -> Frame:
+def _sides(size: int, lo: int, hi: int, mode: str) -> tuple[Side, Side]:
     """The border of a whole axis."""
     if mode == "circular":
         low, high = (size - lo, lo), (0, hi)
@@ -21,7 +21,7 @@ def _frame(size: int, lo: int, hi: int, mode: str) -> Frame:
         low, high = (0, 1), (size - 1, 1)
     else:
         low, high = (1, lo), (size - 1 - hi, hi)
-    return Frame(Side(*low, lo), range(size), Side(*high, hi))
+    return Side(*low, lo), Side(*high, hi)
 
 
 def extend(tensor: Tensor, border: Pairs, mode: str) -> Tensor:
@@ -42,17 +42,17 @@ def extend(tensor: Tensor, border: Pairs, mode: str) -> Tensor:
         [[3, 2, 1, 2, 3, 4, 3], [1, 1, 1, 2, 3, 4, 4], [3, 4, 1, 2, 3, 4, 1]]
     """
     for axis, sides in enumerate(border, start=tensor.dim() - len(border)):
-        tensor = extend_axis(tensor, axis, _frame(tensor.shape[axis], *sides, mode), mode)
+        tensor = extend_axis(tensor, axis, _sides(tensor.shape[axis], *sides, mode), mode)
     return tensor
 
 
-def extend_axis(tensor: Tensor, axis: int, frame: Frame, mode: str) -> Tensor:
-    """Make the rows of a frame of the rows at hand."""
-    core = tensor if len(frame.core) == tensor.shape[axis] else tensor.narrow(axis, frame.core.start, len(frame.core))
-    if not (frame.low.size or frame.high.size):
+def extend_axis(tensor: Tensor, axis: int, border: tuple[Side, Side], mode: str, kept: range | None = None) -> Tensor:
+    """Put a border that shows some rows around the rows at hand, or around those of them that are kept."""
+    core = tensor if kept is None else tensor.narrow(axis, kept.start, len(kept))
+    if not any(side.size for side in border):
         return core
     sides = []
-    for start, length, count in (frame.low, frame.high):
+    for start, length, count in border:
         side = tensor.narrow(axis, start, length if count else 0)
         if mode == "reflect":
             side = side.flip(axis)
@@ -78,19 +78,19 @@ def retract(tensor: Tensor, border: Pairs, mode: str) -> Tensor:
         [1100, 101, 110]
     """
     for axis, (lo, hi) in enumerate(border, start=tensor.dim() - len(border)):
-        tensor = retract_axis(tensor, axis, _frame(tensor.shape[axis] - lo - hi, lo, hi, mode), mode)
+        tensor = retract_axis(tensor, axis, _sides(tensor.shape[axis] - lo - hi, lo, hi, mode), mode)
     return tensor
 
 
-def retract_axis(tensor: Tensor, axis: int, frame: Frame, mode: str) -> Tensor:
-    """Adjoint of `extend_axis` where all rows at hand stand in the frame."""
-    low, high = frame.low.size, frame.high.size
+def retract_axis(tensor: Tensor, axis: int, border: tuple[Side, Side], mode: str) -> Tensor:
+    """Adjoint of `extend_axis` where all rows at hand are kept."""
+    low, high = (side.size for side in border)
     if not (low or high):
         return tensor
-    size = len(frame.core)
+    size = tensor.shape[axis] - low - high
     core = tensor.narrow(axis, low, size).clone()
     sides = tensor.narrow(axis, 0, low), tensor.narrow(axis, low + size, high)
-    for side, (start, length, count) in zip(sides, (frame.low, frame.high), strict=True):
+    for side, (start, length, count) in zip(sides, border, strict=True):
         if mode == "reflect":
             side = side.flip(axis)
         elif mode == "replicate":
