@@ -6,12 +6,8 @@ Slower than a test should be, so its name is not that of one: ``pytest tests/acr
 from __future__ import annotations
 
 import copy
-import multiprocessing
-import time
-import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import timedelta
 from functools import partial
 from itertools import permutations
 from pathlib import Path
@@ -24,6 +20,7 @@ from torch.distributed.tensor import DTensor, Replicate, Shard, distribute_tenso
 from torch.distributed.tensor.debug import CommDebugMode
 
 import ndconv.distributed
+from tests.processes import run
 
 # The order of sums differs. Half types are rounded once, torch's are rounded on the way.
 TOLERANCES: dict[torch.dtype, Any] = {
@@ -322,16 +319,10 @@ class Checks:
             modules.BatchNorm1d(4)(self.shared(torch.rand(1, 4, 1), space))
 
 
-def _work(rank: int, shape: tuple[int, ...], folder: str) -> None:
-    """One process: its first failure goes into a file."""
-    torch.set_num_threads(1)
-    world, where = torch.Size(shape).numel(), "start"
+def _work(mesh: Any, folder: str) -> None:
+    """One process: it names the case that fails."""
+    checks, done, where = Checks(mesh), 0, "start"
     try:
-        torch.distributed.init_process_group(
-            "gloo", f"file://{folder}/meeting", rank=rank, world_size=world, timeout=timedelta(seconds=30)
-        )
-        mesh = torch.distributed.device_mesh.init_device_mesh("cpu", shape)
-        checks, done = Checks(mesh), 0
         for number, case in enumerate(CASES):
             for placements in checks.placements(case, number):
                 torch.manual_seed(number)
@@ -340,37 +331,14 @@ def _work(rank: int, shape: tuple[int, ...], folder: str) -> None:
                 done += 1
         where = "special"
         checks.special()
-        Path(folder, f"done{rank}").write_text(str(done))
-        torch.distributed.barrier()
-        torch.distributed.destroy_process_group()
-    except BaseException:
-        Path(folder, f"failure{rank}").write_text(f"process {rank} at {where}\n{traceback.format_exc()}")
-        raise SystemExit(1) from None
+    except Exception as error:
+        raise AssertionError(f"process {torch.distributed.get_rank()} at {where}") from error
+    Path(folder, f"done{torch.distributed.get_rank()}").write_text(str(done))
 
 
 @pytest.mark.parametrize("shape", MESHES, ids=str)
 def test_layers_are_those_of_one_process(shape: tuple[int, ...], tmp_path: Path) -> None:
-    context = multiprocessing.get_context("spawn")
-    world = torch.Size(shape).numel()
-    workers = [context.Process(target=_work, args=(rank, shape, str(tmp_path))) for rank in range(world)]
-    for worker in workers:
-        worker.start()
-    deadline = time.monotonic() + SECONDS
-    try:
-        for worker in workers:
-            while worker.is_alive() and time.monotonic() < deadline and not [*tmp_path.glob("failure*")]:
-                worker.join(0.2)
-    finally:
-        for worker in workers:
-            worker.join(2 if [*tmp_path.glob("failure*")] else 0.1)
-            if worker.is_alive():
-                worker.kill()
-                worker.join()
-    # Only the earliest tells something: it breaks the connections of the others.
-    failures = sorted(tmp_path.glob("failure*"), key=lambda path: path.stat().st_mtime_ns)
-    if failures:
-        pytest.fail(failures[0].read_text(), pytrace=False)
-    assert all(worker.exitcode == 0 for worker in workers), f"no answer after {SECONDS} seconds"
+    run(_work, shape, tmp_path, str(tmp_path), seconds=SECONDS)
     done = {path.read_text() for path in tmp_path.glob("done*")}
     assert len(done) == 1
     print(f"\n{shape}: {done.pop()} comparisons of modules")

@@ -293,7 +293,7 @@ FAULTS: dict[str, tuple[Any, str, str, str]] = {
     "the first tied output not read": (Axis, "_tied", "self._extent - 1 - positions", "self._extent - 2 - positions"),
     "a border shown by all": (Axis, "_showing", "[side] in rows else", "[side] + 1 else"),
     "a border mirrored beside its axis": (Axis, "_mirror", "low + 2 * self.inputs - 2)", "low + 2 * self.inputs - 1)"),
-    "rows of a border looked for at the start": (_partition, "_place", "before += len(run)", "before += 0"),
+    "rows of a border looked for at the start": (_partition, "place", "before += len(run)", "before += 0"),
     "rows kept that nobody asked for": (_local, "exchange", "tuple(given(part, part))", "(owned[part],)"),
     "rows sent that others own": (_local, "exchange", "for rows in given(part, peer)", "for rows in given(peer, part)"),
     "a part of a weight rounded before the sum, by inputs read": (

@@ -43,7 +43,7 @@ def _merged(runs: Sequence[range]) -> tuple[range, ...]:
     return tuple(merged)
 
 
-def _place(row: int, runs: Sequence[range]) -> int:
+def place(row: int, runs: Sequence[range]) -> int:
     """Where a row stands in a tensor of these runs, one behind the other."""
     before = 0
     for run in runs:
@@ -236,10 +236,10 @@ class Axis(_Key):
         shown = self._shown(0, low), self._shown(1, high)
         rows = _merged((shown[0], kept, shown[1]))
         first, last = (
-            Side(_place(each.start, rows), len(each), len(side)) for each, side in zip(shown, (low, high), strict=True)
+            Side(place(each.start, rows), len(each), len(side)) for each, side in zip(shown, (low, high), strict=True)
         )
-        place = _place(kept.start, rows)
-        return Reading(rows, Frame(first, range(place, place + len(kept)), last), self._padding(positions, outputs))
+        start = place(kept.start, rows)
+        return Reading(rows, Frame(first, range(start, start + len(kept)), last), self._padding(positions, outputs))
 
     def ties(self, part: int) -> Ties:
         """What the owner of some inputs reads of the output."""
@@ -252,20 +252,15 @@ class Axis(_Key):
             range(len(rows)),
             Side(shown[1].start - rows.start, len(shown[1]), len(high)) if high else Side(0, 0, 0),
         )
-        runs: list[range] = []  # of positions, those that follow on one another together
-        for run in filter(None, (low, own, high)):
-            if runs and runs[-1].stop == run.start:
-                runs[-1] = range(runs[-1].start, run.stop)
-            else:
-                runs.append(run)
+        runs = _merged((low, own, high))  # of positions, those that follow on one another together
         tied = [self._tied(run) for run in runs]
-        read, pieces, place = _merged(tied), [], 0
+        read, pieces, before = _merged(tied), [], 0
         for run, outputs in zip(runs, tied, strict=True):
             if outputs:
-                start = _place(outputs.start, read)
-                places = range(place, place + len(run)), range(start, start + len(outputs))
+                start = place(outputs.start, read)
+                places = range(before, before + len(run)), range(start, start + len(outputs))
                 pieces.append(Piece(*places, self._padding(run, outputs)))
-            place += len(run)
+            before += len(run)
         return Ties(read, frame, tuple(pieces))
 
     def _tied(self, positions: range) -> range:

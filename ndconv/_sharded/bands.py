@@ -65,7 +65,7 @@ class Resizing:
             parts = layout.parts(axis)
             outputs = chunks(bands.outputs, parts)
             wanted = [bands.read(each) for each in outputs]
-            local = read(local, layout, axis, chunks(bands.inputs, parts), wanted)
+            local = read(local, layout, axis, chunks(bands.inputs, parts), [[rows] for rows in wanted])
             part = layout.part(axis)
             local = _mapped(local, axis, bands, outputs[part], wanted[part].start, wide)
         return layout.place(lay_out(local.to(x.dtype), self.last), shape, self.last)

@@ -71,7 +71,7 @@ def traffic(
         read(name, slot, share, layout, shape, tensor.itemsize)
         for name, slot, shape in zip(("input", "grad output"), slots, shapes, strict=True)
     ]
-    adding = [layout.mesh.size(dimension) for dimension in layout.sharing(batch=True)]
+    adding = [layout.mesh.size(dimension) for dimension in layout.sharing(0)]
     return share, Shards(
         tuple(layout.mesh.shape),
         str(layout.placements),

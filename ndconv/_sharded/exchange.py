@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
 from torch.distributed import _functional_collectives as collectives
 from torch.distributed.device_mesh import DeviceMesh
 
-from ndconv._form.partition import Exchange, exchange
+from ndconv._form.partition import Exchange, exchange, place
 from ndconv._sharded.layout import Layout
 from ndconv._tensors.layout import is_channels_last, lay_out
 
@@ -28,48 +29,36 @@ def take(tensor: Tensor, axis: int, runs: Sequence[range], first: int = 0) -> Te
 
 def pick(tensor: Tensor, axis: int, there: Sequence[range], wanted: Sequence[range]) -> Tensor:
     """Some rows of a tensor that has several runs of them, one behind the other."""
-    places, before = {}, 0
-    for run in there:
-        places[run] = before
-        before += len(run)
-    runs = []
-    for each in wanted:
-        home = next(run for run in there if each.start in run)
-        start = places[home] + each.start - home.start
-        runs.append(range(start, start + len(each)))
-    return take(tensor, axis, runs)
+    return take(tensor, axis, [range(start := place(run.start, there), start + len(run)) for run in wanted])
 
 
-def swap(tensor: Tensor, axis: int, plan: Exchange, mesh: DeviceMesh, dimension: int) -> Tensor:
-    """The rows that this process reads, from all who own them: `begin`, and wait for it."""
-    return begin(tensor, axis, plan, mesh, dimension)()
-
-
-def begin(tensor: Tensor, axis: int, plan: Exchange, mesh: DeviceMesh, dimension: int) -> Callable[[], Tensor]:
-    """Start to send rows to all who read them: one all-to-all along a dimension of the mesh.
+def begin(tensor: Tensor, layout: Layout, axis: int, plan: Exchange) -> Callable[[], Tensor]:
+    """Start to send rows to all who read them: one all-to-all along a dimension of the mesh, or none if nobody does.
 
     What is sent are bytes, so that every dtype goes, in the order of indices, so that layouts may differ.
 
     Args:
         tensor: The rows that it owns.
+        layout: Where the axis lies.
         axis: Of the tensor.
         plan: Who gives whom what.
-        mesh: The processes.
-        dimension: That which shares the axis out.
 
     Returns:
         What waits for the rows that this process reads, and gives them in order, laid out as the tensor is.
     """
     first, sizes = plan.owned.start, [*tensor.shape]
+    dimension = layout.dimension(axis)
+    if dimension is None or plan.idle:
+        return partial(take, tensor, axis, plan.kept, first)
     row = math.prod(sizes[:axis] + sizes[axis + 1 :]) * tensor.element_size()
     sent = [take(tensor, axis, [block.rows], first).reshape(-1) for block in plan.sent]
     flat = torch.cat(sent) if sent else tensor.new_empty(0)
-    peers = range(mesh.size(dimension))
+    peers = range(layout.mesh.size(dimension))
     taken, given = (
         [row * sum(len(block.rows) for block in blocks if block.peer == peer) for peer in peers]
         for blocks in (plan.received, plan.sent)
     )
-    arriving = collectives.all_to_all_single(flat.view(torch.uint8), taken, given, (mesh, dimension))
+    arriving = collectives.all_to_all_single(flat.view(torch.uint8), taken, given, (layout.mesh, dimension))
 
     def finish() -> Tensor:
         return _assembled(collectives.wait_tensor(arriving).view(tensor.dtype), tensor, axis, plan)
@@ -104,18 +93,16 @@ def total(tensors: Sequence[Tensor], mesh: DeviceMesh, dimensions: Iterable[int]
     return [part.view(tensor.shape) for part, tensor in zip(parts, tensors, strict=True)]
 
 
-def read(tensor: Tensor, layout: Layout, axis: int, owned: Sequence[range], wanted: Sequence[range]) -> Tensor:
-    """The rows along an axis that this process reads, from all who own them; nothing is sent if each has its own.
+def read(
+    tensor: Tensor, layout: Layout, axis: int, owned: Sequence[range], wanted: Sequence[Sequence[range]]
+) -> Tensor:
+    """The rows along an axis that this process reads, from all who own them.
 
     Args:
         tensor: The rows that it owns.
         layout: Where the axis lies.
         axis: Of the tensor.
         owned: Rows by process.
-        wanted: Rows by process.
+        wanted: Runs of rows by process.
     """
-    dimension = layout.dimension(axis)
-    plan = exchange(owned, [[rows] for rows in wanted], layout.part(axis))
-    if dimension is None or plan.idle:
-        return take(tensor, axis, plan.kept, plan.owned.start)
-    return swap(tensor, axis, plan, layout.mesh, dimension)
+    return begin(tensor, layout, axis, exchange(owned, wanted, layout.part(axis)))()

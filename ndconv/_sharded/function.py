@@ -16,8 +16,7 @@ from torch.autograd.function import Function
 from torch.compiler import is_compiling
 
 from ndconv._form.geometry import Ints, Slot
-from ndconv._form.partition import Exchange
-from ndconv._sharded.exchange import begin, take, total
+from ndconv._sharded.exchange import begin, total
 from ndconv._sharded.layout import Layout, local_of
 from ndconv._sharded.local import Share
 from ndconv._tensors.dtypes import wide_dtype
@@ -60,12 +59,14 @@ class Spread:
 
     def _meanwhile(self, x: Tensor, w: Tensor, wide: bool, settled: tuple[range, ...]) -> Tensor:
         """The outputs that it owns: while rows are on their way, those that need none of them."""
-        share, plans = self.share, self.share.exchanges(Slot.INPUT)
-        owned, last = [[plan.owned] for plan in plans], self.last[0]
-        waiting = self._passed(x, plans)
-        next(waiting)
-        middle = share.some_outputs(settled, owned, x, w, wide, last)
-        (read,) = waiting
+        share, last = self.share, self.last[0]
+        plans, read, middle = share.exchanges(Slot.INPUT), x, None
+        for axis, plan in enumerate(plans, start=2):
+            finish = begin(read, self.layout, axis, plan)
+            if middle is None and not plan.idle:
+                middle = share.some_outputs(settled, [[plan.owned] for plan in plans], x, w, wide, last)
+            read = finish()
+        assert middle is not None
         there = [reading.rows for reading in share.readings]
         found = lay_out(middle.new_empty((*middle.shape[:2], *map(len, share.outputs))), last)
         for outputs in (settled, *_around(share.outputs, settled)):
@@ -76,28 +77,12 @@ class Spread:
             place.copy_(part)
         return found
 
-    def _passed(self, local: Tensor, plans: Sequence[Exchange]) -> Iterator[Tensor]:
-        """Axis by axis what is read of the rows at hand: once as soon as the first rows are on their way, then all."""
-        told = False
-        for axis, plan in enumerate(plans, start=2):
-            dimension = self.layout.dimension(axis)
-            if dimension is None or plan.idle:
-                local = take(local, axis, plan.kept, plan.owned.start)
-                continue
-            finish = begin(local, axis, plan, self.layout.mesh, dimension)
-            if not told:
-                told = True
-                yield local
-            local = finish()
-        if not told:
-            yield local
-        yield local
-
     def fetch(self, tensor: Tensor, slot: Slot) -> Tensor:
         """What this process reads of the tensor of a slot."""
         local = local_of(tensor).detach()
         if not self.layout.is_outside:
-            *_, local = self._passed(local, self.share.exchanges(slot))
+            for axis, plan in enumerate(self.share.exchanges(slot), start=2):
+                local = begin(local, self.layout, axis, plan)()
         return local
 
     def output(self, x: Tensor | None, w: Tensor | None, bias: Tensor | None, read: Tensor | None) -> Tensor:
@@ -147,7 +132,7 @@ class Spread:
             axes, wide = [axis for axis in range(local.dim()) if axis not in kept], wide_dtype(local.dtype)
             parts[1] = local.sum(axes, dtype=wide) if axes else local.to(wide)
         wanted = [part for part in parts if part is not None]
-        sums = iter(total(wanted, self.layout.mesh, self.layout.sharing(batch=not self.share.per_sample)))
+        sums = iter(total(wanted, self.layout.mesh, self.layout.sharing(2 if self.share.per_sample else 0)))
         channels = self.shape(self.biased)[0 if self.share.per_sample else 1 : 2]
         shapes, lasts = (self.shape(Slot.WEIGHT), channels), (self.last[1], False)
         results: list[Tensor | None] = []

@@ -55,9 +55,8 @@ class Layout:
         """Whether this process has no part in it."""
         return self.mesh.get_coordinate() is None
 
-    def sharing(self, batch: bool) -> list[int]:
-        """The dimensions of the mesh that share out space, and the batch if that counts."""
-        first = 0 if batch else 2
+    def sharing(self, first: int) -> list[int]:
+        """The dimensions of the mesh that share out axes, from a first one on."""
         return [i for i, each in enumerate(self.placements) if each.is_shard() and each.dim >= first]  # type: ignore[attr-defined]
 
     def local_shape(self, shape: Sequence[int]) -> Ints:

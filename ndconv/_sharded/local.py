@@ -55,9 +55,13 @@ class Share(_Key):
 
     @property
     def settled(self) -> tuple[range, ...] | None:
-        """Those of its outputs that it can compute of the inputs that it owns; None if there are none, or all are."""
+        """Those of its outputs that it can compute of the inputs that it owns; None if there is nothing to wait for.
+
+        Or if there are none, or all are.
+        """
         found = _settled(self.convolution, self.parts, self.part)
-        return found if all(found) and found != self.outputs else None
+        waits = not all(plan.idle for plan in self.exchanges(Slot.INPUT))
+        return found if waits and all(found) and found != self.outputs else None
 
     @property
     def outputs(self) -> tuple[range, ...]:

@@ -109,8 +109,7 @@ def normalise(
     local = local if batched else local.unsqueeze(0)
     grouped = local.unflatten(1, (groups, -1))
     first = 2 if batched else 1
-    parameters = tuple(layout.sharing(batch=True))
-    space = tuple(number for number in parameters if _axis(layout, number) >= first)
+    parameters, space = tuple(layout.sharing(0)), tuple(layout.sharing(first))
     samples = shape[0] if batched else 1
     count = prod(shape[first:]) * shape[first - 1] // groups * (samples if batch else 1)
     form = Statistics(layout.mesh, parameters if batch else space, parameters, batch, count, eps)
@@ -128,10 +127,6 @@ def normalise(
         found = apply(form, grouped, *affine, mean, (var + eps).rsqrt())[0]
     found = found.flatten(1, 2)
     return placed(layout, shape, last, found if batched else found.squeeze(0))
-
-
-def _axis(layout: Layout, dimension: int) -> int:
-    return int(getattr(layout.placements[dimension], "dim"))  # noqa: B009
 
 
 def _fixed(form: Statistics, running: Running, x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:

@@ -53,23 +53,18 @@ class Pooling:
     def _parts(self) -> list[int]:
         return [self.layout.part(number) for number, _ in enumerate(self.axes, len(self.lead))]
 
-    @property
-    def _read(self) -> list[tuple[range, ...]]:
-        """The inputs that each process reads, by axis."""
-        everybody = [[axis.reading(part).rows for part in range(axis.parts)] for axis in self.axes]
-        return [tuple(rows[0] if rows else range(0) for rows in axis) for axis in everybody]
-
     def inputs(self, x: Tensor) -> Tensor:
         """What this process reads of a local input."""
-        for number, (axis, wanted) in enumerate(zip(self.axes, self._read, strict=True), len(self.lead)):
-            x = read(x, self.layout, number, axis.owned_inputs(), wanted)
+        for number, axis in enumerate(self.axes, len(self.lead)):
+            x = read(
+                x, self.layout, number, axis.owned_inputs(), [axis.reading(part).rows for part in range(axis.parts)]
+            )
         return x
 
     def outputs(self, y: Tensor) -> Tensor:
         """What this process reads of a local output."""
         for number, axis in enumerate(self.axes, len(self.lead)):
-            tied = [axis.ties(part).rows for part in range(axis.parts)]
-            wanted = [rows[0] if rows else range(0) for rows in tied]
+            wanted = [axis.ties(part).rows for part in range(axis.parts)]
             y = read(y, self.layout, number, axis.owned_outputs(), wanted)
         return y
 
@@ -107,7 +102,9 @@ class Pooling:
 
     def _picked(self, x: Tensor, places: Tensor) -> Tensor:
         x = self.inputs(x)
-        starts = [rows[part].start for rows, part in zip(self._read, self._parts, strict=True)]
+        # Without a border they are one run, or none.
+        rows = [axis.reading(part).rows for axis, part in zip(self.axes, self._parts, strict=True)]
+        starts = [runs[0].start if runs else 0 for runs in rows]
         here = [place - start for place, start in zip(_coordinates(places, self._space), starts, strict=True)]
         if not places.numel():
             return x.new_empty(places.shape)

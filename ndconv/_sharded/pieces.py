@@ -7,7 +7,8 @@ such a tensor of what each process found. Each is the derivative of the other.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from torch.autograd.function import Function
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor
 
+from ndconv._autograd.linear import Map, linear
 from ndconv._form.geometry import Ints
 from ndconv._sharded.exchange import total
 from ndconv._sharded.layout import Layout, local_of
@@ -42,7 +44,7 @@ def placed(layout: Layout, shape: Ints, last: bool, local: Tensor) -> Tensor:
 
 def copied(mesh: DeviceMesh, dimensions: Dimensions, *tensors: Tensor) -> list[Tensor]:
     """Tensors that are the same along some dimensions of the mesh, for every process to use in its own way."""
-    return _together(Copied, mesh, dimensions, tensors)
+    return _together(mesh, dimensions, tensors, lambda dimension: (_same, partial(_sum, mesh, dimension)))
 
 
 def added(mesh: DeviceMesh, dimensions: Dimensions, *tensors: Tensor) -> list[Tensor]:
@@ -50,17 +52,31 @@ def added(mesh: DeviceMesh, dimensions: Dimensions, *tensors: Tensor) -> list[Te
 
     All go in one all-reduce for each dimension.
     """
-    return _together(Added, mesh, dimensions, tensors)
+    return _together(mesh, dimensions, tensors, lambda dimension: (partial(_sum, mesh, dimension), _same))
 
 
-def _together(function: Any, mesh: DeviceMesh, dimensions: Dimensions, tensors: Sequence[Tensor]) -> list[Tensor]:
-    """A function of one tensor and one dimension of the mesh, of several tensors as one."""
+def _same(tensor: Tensor) -> Tensor:
+    return tensor
+
+
+def _sum(mesh: DeviceMesh, dimension: int, tensor: Tensor) -> Tensor:
+    (found,) = total([tensor], mesh, [dimension])
+    return found
+
+
+def _together(
+    mesh: DeviceMesh,
+    dimensions: Dimensions,
+    tensors: Sequence[Tensor],
+    maps: Callable[[int], tuple[Map, Map]],
+) -> list[Tensor]:
+    """A map and its adjoint along each dimension of the mesh, of several tensors as one."""
     found = [*tensors]
     for dimension in range(mesh.ndim):
         chosen = [number for number, over in enumerate(dimensions) if dimension in over]
         if chosen:
             flat = torch.cat([found[number].reshape(-1) for number in chosen])
-            parts = function.apply(mesh, dimension, flat).split([found[number].numel() for number in chosen])
+            parts = linear(*maps(dimension), flat).split([found[number].numel() for number in chosen])
             for number, part in zip(chosen, parts, strict=True):
                 found[number] = part.view(found[number].shape)
     return found
@@ -98,38 +114,3 @@ class Placed(Function):
     def backward(ctx: Any, *grads: Any) -> tuple[Any, ...]:
         layout, _, last = ctx.form
         return None, None, None, opened(layout.aligned(grads[0]), last)
-
-
-class Copied(Function):
-    """Nothing forward, a sum back."""
-
-    @staticmethod
-    def forward(mesh: DeviceMesh, dimension: int, tensor: Tensor) -> Tensor:
-        return tensor.view_as(tensor)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-        ctx.form = inputs[:2]
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Any) -> tuple[Any, ...]:
-        apply: Any = Added.apply
-        return None, None, apply(*ctx.form, grads[0])
-
-
-class Added(Function):
-    """A sum forward, nothing back."""
-
-    @staticmethod
-    def forward(mesh: DeviceMesh, dimension: int, tensor: Tensor) -> Tensor:
-        (found,) = total([tensor], mesh, [dimension])
-        return found.view_as(found)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-        ctx.form = inputs[:2]
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Any) -> tuple[Any, ...]:
-        apply: Any = Copied.apply
-        return None, None, apply(*ctx.form, grads[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,10 +17,10 @@ from torch.nn.modules.conv import _ConvNd
 from torch.nn.parameter import is_lazy
 from torch.utils._pytree import tree_map
 
-from ndconv import _rules
 from ndconv._convert import Change, Conversion, _class, _exchange, _label, convert
+from ndconv._sharded.layout import Layout
 from ndconv.distributed import _norm, _pool, _upsample
-from ndconv.distributed._parts import _layout, from_local, local_slices
+from ndconv.distributed._parts import from_local, layout_of, local_slices
 
 _OURS = {
     getattr(torch.nn, name): cls
@@ -75,9 +76,8 @@ def parallelize(
     """
     if not isinstance(model, Module):
         raise TypeError(f"parallelize: model must be a torch.nn.Module, but is {type(model).__name__}")
-    _rules.shared("parallelize", "placements", placements, 1)
-    axes = [each.dim for each in placements if isinstance(each, Shard)]
-    _layout("parallelize", max([*axes, 1]) + 1, mesh, placements)
+    layout = layout_of("parallelize", math.inf, mesh, placements)
+    least = max([2, *(each.dim + 1 for each in placements if isinstance(each, Shard))])
     if lazy := [name for name, parameter in model.named_parameters() if is_lazy(parameter)]:
         raise ValueError(f"parallelize: parameters must have shapes, but {', '.join(lazy)} have none yet")
     rows = {change.name: change for change in convert(model)}
@@ -88,7 +88,7 @@ def parallelize(
         seen.add(module)
     if distribute_parameters:
         _distribute(model, mesh)
-    model.register_forward_pre_hook(_keeping(mesh, tuple(placements), max([*axes, 0])), with_kwargs=True)
+    model.register_forward_pre_hook(_keeping(layout, least), with_kwargs=True)
     order = [name for name, _ in model.named_modules(remove_duplicate=False)]
     return Conversion(tuple(rows[name] for name in order if name in rows), "layers")
 
@@ -119,14 +119,15 @@ def _distribute(model: Module, mesh: DeviceMesh) -> None:
             setattr(module, name, made[parameter])
 
 
-def _keeping(mesh: DeviceMesh, placements: tuple[Placement, ...], axis: int) -> Callable[..., Any]:
-    """A hook that keeps this process's part of whole inputs."""
+def _keeping(layout: Layout, least: int) -> Callable[..., Any]:
+    """A hook that keeps this process's part of whole inputs with at least so many axes."""
+    where = layout.mesh, layout.placements
 
     def part(value: Any) -> Any:
-        if not isinstance(value, Tensor) or isinstance(value, DTensor) or value.dim() <= max(axis, 1):
+        if not isinstance(value, Tensor) or isinstance(value, DTensor) or value.dim() < least:
             return value
         size = tuple(value.shape)
-        return from_local(value[local_slices(size, mesh, placements)], size, mesh, placements)
+        return from_local(value[local_slices(size, *where)], size, *where)
 
     def keep(module: Module, inputs: tuple[Any, ...], keywords: dict[str, Any]) -> tuple[Any, Any]:
         return tree_map(part, inputs), tree_map(part, keywords)

@@ -17,7 +17,8 @@ from ndconv._sharded.layout import Layout
 from ndconv._tensors.layout import is_channels_last
 
 
-def _layout(function: str, ndim: int, mesh: DeviceMesh, placements: Sequence[Placement]) -> Layout:
+def layout_of(function: str, ndim: float, mesh: DeviceMesh, placements: Sequence[Placement]) -> Layout:
+    """Placements of tensors with so many axes, if they are allowed."""
     _rules.shared(function, "placements", placements, 1)
     if len(placements) != mesh.ndim:
         given = f"{len(placements)}: {tuple(placements)}"
@@ -51,7 +52,7 @@ def local_slices(size: Sequence[int], mesh: DeviceMesh, placements: Sequence[Pla
         >>> def load(volume, mesh):  # a memory map, or any other array that is sliced without reading it whole
         ...     return volume[local_slices(volume.shape, mesh, (tensor.Shard(2), tensor.Shard(3)))]
     """
-    layout = _layout("local_slices", len(size), mesh, placements)
+    layout = layout_of("local_slices", len(size), mesh, placements)
     runs = (chunks(length, layout.parts(axis))[layout.part(axis)] for axis, length in enumerate(size))
     return tuple(slice(run.start, run.stop) for run in runs)
 
@@ -79,7 +80,7 @@ def from_local(local: Tensor, size: Sequence[int], mesh: DeviceMesh, placements:
         ...     part = local_slices(array.shape, mesh, [tensor.Shard(2)])
         ...     return from_local(torch.from_numpy(array[part]), array.shape, mesh, [tensor.Shard(2)])
     """
-    layout = _layout("from_local", len(size), mesh, placements)
+    layout = layout_of("from_local", len(size), mesh, placements)
     expected = layout.local_shape(size)
     if tuple(local.shape) != expected:
         raise ValueError(
