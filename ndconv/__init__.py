@@ -12,37 +12,43 @@
 - `ndconv.testing`: exact checks, to be run on a device of yours.
 """
 
-from ndconv import curvature as curvature
-from ndconv import functional as functional
-from ndconv import grad as grad
-from ndconv import lowerings as lowerings
-from ndconv import nn as nn
-from ndconv._convert import Change, Conversion, convert, revert
-from ndconv._explain import ConvPlan, SlotPlan, plan
-from ndconv._machine.budget import get_measuring_budget, set_measuring_budget
-from ndconv._machine.profile import Profile, calibrate
-from ndconv._machine.timings import load_timings, save_timings
-from ndconv._planner.exact import get_exact, set_exact
-from ndconv._planner.selection import get_lowering, lowering, set_lowering
-from ndconv._planner.workspace import get_workspace_limit, set_workspace_limit
-from ndconv.nn import (
-    Conv1d,
-    Conv2d,
-    Conv3d,
-    ConvNd,
-    ConvTranspose1d,
-    ConvTranspose2d,
-    ConvTranspose3d,
-    ConvTransposeNd,
-    LazyConv1d,
-    LazyConv2d,
-    LazyConv3d,
-    LazyConvNd,
-    LazyConvTranspose1d,
-    LazyConvTranspose2d,
-    LazyConvTranspose3d,
-    LazyConvTransposeNd,
-)
+try:
+    from ndconv import curvature as curvature
+    from ndconv import functional as functional
+    from ndconv import grad as grad
+    from ndconv import lowerings as lowerings
+    from ndconv import nn as nn
+    from ndconv._convert import Change, Conversion, convert, revert
+    from ndconv._explain import ConvPlan, plan
+    from ndconv._machine.budget import get_measuring_budget, set_measuring_budget
+    from ndconv._machine.profile import Profile, calibrate
+    from ndconv._machine.timings import load_timings, save_timings
+    from ndconv._planner.exact import get_exact, set_exact
+    from ndconv._planner.plans import SlotPlan
+    from ndconv._planner.selection import get_lowering, lowering, set_lowering
+    from ndconv._planner.workspace import get_workspace_limit, set_workspace_limit
+    from ndconv.nn import (
+        Conv1d,
+        Conv2d,
+        Conv3d,
+        ConvNd,
+        ConvTranspose1d,
+        ConvTranspose2d,
+        ConvTranspose3d,
+        ConvTransposeNd,
+        LazyConv1d,
+        LazyConv2d,
+        LazyConv3d,
+        LazyConvNd,
+        LazyConvTranspose1d,
+        LazyConvTranspose2d,
+        LazyConvTranspose3d,
+        LazyConvTransposeNd,
+    )
+except ModuleNotFoundError as missing:
+    # Without torch there are the integers left: `ndconv._form` to `ndconv._planner`, which import without it.
+    if missing.name != "torch":
+        raise
 
 __version__ = "0.1.0"
 __all__ = [

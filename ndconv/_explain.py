@@ -4,127 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ndconv import _rules
-from ndconv._form.geometry import Convolution, Form, Geometry, Ints, Problem, Slot
-from ndconv._form.subscripts import equation
-from ndconv._lowerings import LOWERINGS, Lowering
+from ndconv._form.geometry import Convolution, Geometry, Ints, Problem, Slot
 from ndconv._machine.profile import profile_of
 from ndconv._machine.timings import devices, recall
-from ndconv._planner.choice import AUTO, FASTEST, Choice, choose
+from ndconv._planner.choice import FASTEST, Choice, Setting, choose
+from ndconv._planner.plans import SlotPlan, formatted, slot_plan, slots
 from ndconv._planner.selection import resolve
-from ndconv._planner.ties import ties
 from ndconv._rules import IntOrInts, Padding
 from ndconv._statistics import covariances, norms
 from ndconv._statistics.operands import Operands
 from ndconv._statistics.prices import Ways
-from ndconv._tensors.dtypes import computed_in, wide_dtype
-from ndconv._tensors.execute import compiled, setting_of, torch_takes_over
-
-
-@dataclass(frozen=True)
-class SlotPlan:
-    """What one of the three operations will run; ``print`` it, or ``print(f"{plan:source}")`` with its program below.
-
-    Args:
-        title: ``"output"``, ``"grad input"`` or ``"grad weight"``.
-        problem: Sizes of the operation.
-        choice: The lowering that runs, the cost of each that applies, and why the others do not.
-        form: What is computed.
-        function: The name of the function that computes it.
-        dtype: Element type, by name.
-        device: Where.
-    """
-
-    title: str
-    problem: Problem
-    choice: Choice
-    form: Form
-    function: str
-    dtype: str
-    device: str
-
-    @property
-    def equation(self) -> str:
-        """The einsum equation over windows of the input."""
-        return equation(self.problem.geometry.ndim, self.problem.slot)
-
-    @property
-    def lowering(self) -> str:
-        """Name of the lowering that runs."""
-        return self.choice.name
-
-    @property
-    def source(self) -> str:
-        """The program that runs, as the text of a Python function that needs torch and no ndconv.
-
-        The function is called ``conv2d``, ``conv2d_grad_input`` or ``conv2d_grad_weight``, of a transposed plan
-        ``conv_transpose2d`` and so on. Its arguments are the operands of `equation` in this order, contiguous and in
-        torch's layout, groups folded into channels. ``x``, ``w`` and ``y`` are those of the trilinear form: ``x`` is
-        the convolution's input and the transposed convolution's output. With a padding mode other than zeros the input
-        comes with its border. For operands with other strides another program runs.
-        """
-        sizes = ((shape, None) for shape in self._shapes)
-        dtype, device = getattr(torch, self.dtype), torch.device(self.device)
-        return compiled(self.form, sizes, dtype, device, self.function).source
-
-    @property
-    def _shapes(self) -> tuple[Ints, Ints]:
-        one, other = self.form.slot.operands
-        problem = replace(self.problem, geometry=self.form.geometry)
-        return problem.folded_shape(one), problem.folded_shape(other)
-
-    @property
-    def matmuls(self) -> str:
-        """Number and shape of the matrix products."""
-        return self.choice.costs[self.lowering].matmuls
-
-    @property
-    def multiply_adds(self) -> int:
-        """Multiply-adds that the lowering computes."""
-        return self.choice.costs[self.lowering].multiply_adds
-
-    @property
-    def bytes_moved(self) -> int:
-        """Bytes read and written."""
-        return self.choice.costs[self.lowering].bytes_moved
-
-    @property
-    def workspace(self) -> int:
-        """Bytes of buffers beside operands and result."""
-        return self.choice.costs[self.lowering].workspace
-
-    def __format__(self, spec: str) -> str:
-        return _formatted(self, spec, (self,))
-
-    def __str__(self) -> str:
-        wanted, seconds, relative = self.choice.wanted, self.choice.seconds, self.choice.relative
-        measured = "" if relative is None else f", as was measured for {relative.folded_shape(Slot.INPUT)}"
-        notes = {AUTO: "", self.lowering: "", FASTEST: measured if seconds else ", fastest has not measured it yet"}
-        lines = [
-            self.title,
-            f"  equation        {self.equation}",
-            f"  lowering        {self.lowering}" + notes.get(wanted, f", as {wanted} does not apply"),
-            f"  matmuls         {self.matmuls}",
-            f"  multiply-adds   {_count(self.multiply_adds)}  ({_count(self.problem.multiply_adds)} in the sum)",
-            f"  bytes moved     {_bytes(self.bytes_moved)}",
-            f"  workspace       {_bytes(self.workspace)}",
-        ]
-        estimates = self.choice.estimates
-        reasons = {
-            name: f"measured at {seconds[name] / seconds[self.lowering]:.3g} times the time"
-            if name in seconds
-            else f"estimated at {estimate / estimates[self.lowering]:.3g} times the cost"
-            + _unless_picked(LOWERINGS[name])
-            for name, estimate in estimates.items()
-            if name != self.lowering and (name in seconds or LOWERINGS[name].compared)
-        } | self.choice.refusals
-        lines += [f"  not {name:<11} {reason}" for name, reason in reasons.items()]
-        return "\n".join(lines)
+from ndconv._tensors import tensor_rules
+from ndconv._tensors.dtypes import wide_dtype
+from ndconv._tensors.execute import setting_of, torch_takes_over
 
 
 @dataclass(frozen=True)
@@ -168,7 +67,7 @@ class ConvPlan:
     def statistics(self) -> Statistics:
         """How the statistics of its gradients would be computed, and why: a mapping that prints itself."""
         operands, shape = Operands(self.convolution, self.transposed), (self.input_shape, self.output_shape)
-        element = torch.empty((), dtype=getattr(torch, self.dtype), device=self.output.device)
+        element = torch.empty((), dtype=getattr(torch, self.dtype), device=self.output.setting.target.device)
         source, grad = (element.expand(sizes) for sizes in shape)  # which have no memory
         pair = operands.ordered(source, grad)
         ways = (
@@ -179,7 +78,7 @@ class ConvPlan:
         return Statistics({each.statistic: each for each in ways})
 
     def __format__(self, spec: str) -> str:
-        return _formatted(self, spec, (self.output, self.grad_input, self.grad_weight))
+        return formatted(self, spec, (self.output, self.grad_input, self.grad_weight))
 
     def __str__(self) -> str:
         geometry, mode = self.geometry, self.convolution.mode
@@ -200,36 +99,6 @@ class Statistics(dict[str, Ways]):
 
     def __str__(self) -> str:
         return "\n".join(map(str, self.values()))
-
-
-def _formatted(plan: object, spec: str, slots: Sequence[SlotPlan]) -> str:
-    """The table, and the programs below it if the format is "source"."""
-    if spec not in ("", "source"):
-        raise ValueError(f'the format of a plan must be "" or "source", but is {spec!r}')
-    return "\n\n\n".join([str(plan), *(slot.source.rstrip() for slot in slots if spec)])
-
-
-def _unless_picked(lowering: Lowering) -> str:
-    """Why "auto" would not pick it if its price were the least."""
-    if not lowering.exact:
-        return ", and not exact"
-    return "" if lowering.automatic else ", and not automatic"
-
-
-def _scaled(number: float, base: int, units: tuple[str, ...]) -> str:
-    """``number`` in the largest unit it fills, four digits."""
-    power = 0
-    while number >= base and power < len(units) - 1:
-        number, power = number / base, power + 1
-    return f"{number:.4g} {units[power]}".rstrip()
-
-
-def _count(number: float) -> str:
-    return _scaled(number, 1000, ("", "k", "M", "G", "T"))
-
-
-def _bytes(number: float) -> str:
-    return _scaled(number, 1024, ("B", "KiB", "MiB", "GiB", "TiB"))
 
 
 def plan(
@@ -300,7 +169,6 @@ def plan(
         dtype = operand.dtype if isinstance(operand, Tensor) else dtype
     dtype = dtype or torch.get_default_dtype()
     device = next((each.device for each in (input, weight) if isinstance(each, Tensor)), torch.get_default_device())
-    itemsize = computed_in(dtype, device).itemsize
     x_shape, w_shape = (
         _rules.sizes("plan", name, tuple(operand.shape) if isinstance(operand, Tensor) else operand)
         for name, operand in (("input", input), ("weight", weight))
@@ -313,32 +181,20 @@ def plan(
     if len(x_shape) < len(w_shape):
         x_shape, input = (1, *x_shape), input.unsqueeze(0) if isinstance(input, Tensor) else input
     share, shards, samples = None, None, x_shape[0]
-    if isinstance(input, Tensor) and _rules.is_shared_out(input):
+    if isinstance(input, Tensor) and tensor_rules.is_shared_out(input):
         from ndconv._sharded.convolution import traffic
 
-        _rules.placed("plan", len(w_shape) - 2, {}, input=input)
+        tensor_rules.placed("plan", len(w_shape) - 2, {}, input=input)
         share, shards = traffic(convolution, wanted, input, w_shape, transposed)
         samples = shards.input.shape[0]
-    titles = ("grad input", "output") if transposed else ("output", "grad input")
     setting = setting_of(dtype, False, device)
     plans: dict[str, Any] = {}
-    for title, slot in zip((*titles, "grad weight"), (Slot.OUTPUT, Slot.INPUT, Slot.WEIGHT), strict=True):
+    for title, slot in slots(transposed).items():
         local = share.convolution_of(slot) if share else None
         geometry, size = local or (convolution.geometry, convolution.framed_size)
-        sizes = samples, w_shape[1], w_shape[0] // geometry.groups, size, geometry.output_size(size)
-        problem = Problem(slot, geometry, *sizes, itemsize)
-        seen = _seen(problem)
-        wide = replace(seen, itemsize=wide_dtype(dtype).itemsize)
-        measured, seconds = recall(seen, dtype) or recall(wide, dtype) or (seen, {})
-        choice = choose(seen, wanted, setting, seconds)
-        if measured not in (seen, wide):
-            choice = replace(choice, relative=measured)
-        if wanted == FASTEST and any(torch_takes_over(problem, Slot, dtype, kind) for kind in devices()):
-            choice = replace(choice, name="native")
-        name = f"conv{'_transpose' * transposed}{problem.geometry.ndim}d_{title.replace(' ', '_')}"
-        form = Form(slot, geometry, size, choice.name)
-        plans[title.replace(" ", "_")] = SlotPlan(
-            title, problem, choice, form, name.removesuffix("_output"), setting.dtype, str(device)
+        counts = samples, w_shape[1], w_shape[0] // geometry.groups
+        plans[title.replace(" ", "_")] = slot_plan(
+            title, transposed, geometry, size, counts, setting, partial(_choice, wanted, dtype, setting)
         )
     result_shape = convolution.input_shape if transposed else convolution.output_shape
     shapes = x_shape, w_shape, result_shape(x_shape, w_shape)
@@ -347,10 +203,13 @@ def plan(
     )
 
 
-def _seen(problem: Problem) -> Problem:
-    """What is computed of a problem: as much as is tied to the input, and of several parts the first."""
-    parts = ties(Form(problem.slot, problem.geometry, problem.input_size, AUTO))
-    if not parts:
-        return problem
-    geometry = parts[0].form.geometry
-    return replace(problem, geometry=geometry, output_size=geometry.output_size(problem.input_size))
+def _choice(wanted: str, dtype: torch.dtype, setting: Setting, problem: Problem, seen: Problem) -> Choice:
+    """What the planner and, under "fastest", measurements come to."""
+    wide = replace(seen, itemsize=wide_dtype(dtype).itemsize)
+    measured, seconds = recall(seen, dtype) or recall(wide, dtype) or (seen, {})
+    choice = choose(seen, wanted, setting, seconds)
+    if measured not in (seen, wide):
+        choice = replace(choice, relative=measured)
+    if wanted == FASTEST and any(torch_takes_over(problem, Slot, dtype, kind) for kind in devices()):
+        choice = replace(choice, name="native")
+    return choice

@@ -20,7 +20,8 @@ import ndconv
 from ndconv._form import cache
 from ndconv._machine import calibration as _calibration
 from ndconv._machine import profile as _profile
-from ndconv._machine.profile import BUILT_IN, built_in, profile_of
+from ndconv._machine.profile import built_in, profile_of
+from ndconv._machine.rates import BUILT_IN
 from ndconv._programs.rates import ProductRate, Rates
 from ndconv._programs.steps import Product
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import inspect
 import re
+import subprocess
+import sys
 from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
@@ -33,7 +35,7 @@ ROWS = [
 ]
 LEVELS = {unit: level for level, row in enumerate(ROWS) for unit in row}
 # These know integers, and no tensor.
-WITHOUT_TORCH = ("_form", "_programs", "_lowerings", "_planner")
+WITHOUT_TORCH = ("_form", "_rules", "_programs", "_lowerings", "_planner")
 
 
 def _module(path: Path) -> str:
@@ -113,6 +115,35 @@ def test_what_knows_integers_knows_no_tensor(name: str) -> None:
 @pytest.mark.parametrize("unit", [unit for unit in LEVELS if unit.startswith("_") and (PACKAGE / unit).is_dir()])
 def test_a_folder_says_what_it_knows(unit: str) -> None:
     assert "Knows" in (ast.get_docstring(ast.parse((PACKAGE / unit / "__init__.py").read_text())) or "")
+
+
+HIDDEN = "torch", "numpy", "platformdirs", "tqdm"
+PROGRAM = """
+from ndconv import _rules
+from ndconv._machine.rates import usual_target
+from ndconv._planner.choice import Setting, choose
+from ndconv._planner.plans import slot_plan, slots
+
+found = _rules.convolution("convnd", (2, 4, 9, 8), (6, 2, 3, 3), 2, "same", 1, 2)
+setting = Setting("float32", False, False, usual_target("avx2", 2**20))
+for title in slots(False):
+    plan = slot_plan(
+        title, False, found.geometry, found.framed_size, (2, 2, 3), setting, lambda _, seen: choose(seen, "auto", setting)
+    )
+    print(plan, plan.source, sep=chr(10))
+"""
+
+
+def test_rows_of_integers_plan_and_write_programs_where_there_is_no_torch() -> None:
+    modules = [f"ndconv.{name}" for name in MODULES if _unit(name) in WITHOUT_TORCH]
+    hide = f"import sys; sys.modules |= dict.fromkeys({HIDDEN})"
+    code = "\n".join([hide, *(f"import {name.removesuffix('.')}" for name in modules), PROGRAM])
+    outputs = [
+        subprocess.run([sys.executable, "-c", each], capture_output=True, text=True, check=True, cwd=ROOT).stdout
+        for each in (code, PROGRAM)
+    ]
+    assert outputs[0] == outputs[1]
+    assert "def conv2d_grad_weight(x, y):" in outputs[0]
 
 
 # What these look at has no public name.

@@ -17,10 +17,10 @@ from ndconv._form.cache import cached, plain
 from ndconv._form.geometry import Convolution, Form, Slot
 from ndconv._planner.choice import FASTEST
 from ndconv._programs.windows import unflatten
-from ndconv._rules import is_shared_out
 from ndconv._tensors.borders import extend, retract
 from ndconv._tensors.execute import Program, fastest, is_simple, ready, torchs_own
 from ndconv._tensors.layout import is_channels_last
+from ndconv._tensors.placements import is_shared_out
 
 
 def _border(convolution: Convolution) -> tuple[Map, Map]:

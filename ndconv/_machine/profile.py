@@ -6,7 +6,6 @@ A choice depends on the profile and on nothing else that is measured, so that pr
 from __future__ import annotations
 
 import json
-import math
 import os
 import platform
 import warnings
@@ -23,10 +22,10 @@ from tqdm import tqdm
 
 from ndconv._form import cache
 from ndconv._machine.calibration import FIELDS, measured
-from ndconv._programs.rates import ProductRate, Rates
+from ndconv._machine.rates import built_in_rates, rates_from
+from ndconv._programs.rates import Rates
 from ndconv._programs.steps import Product
 
-BUILT_IN = Path(__file__).with_name("profiles.json")
 # Shapes of products whose speed is shown, and how many of them a batch has.
 _BATCH = 64
 _SHOWN = {
@@ -114,14 +113,13 @@ def _read(stored: Mapping[str, Any], kind: str) -> Profile:
         differ = {name for name in here if stored["machine"].get(name) != here[name]}
         pairs = (f"{name} {stored['machine'].get(name)!r}, not {here[name]!r}" for name in sorted(differ))
         raise _OtherMachineError(f"is of another machine: {'; '.join(pairs)}")
-    return Profile("measured", f"on {stored['date']}, {_described(here)}", _rates(stored["rates"]))
+    return Profile("measured", f"on {stored['date']}, {_described(here)}", rates_from(stored["rates"]))
 
 
 def built_in(kind: str, name: str = "") -> Profile:
     """A built-in profile, the one that comes nearest to the device if none is named."""
     name = name or (_nearest() if kind == "cpu" else "cuda")
-    found = json.loads(BUILT_IN.read_text())[name]
-    return Profile(f"built-in ({name})", found["origin"], _rates(found["rates"]))
+    return Profile(f"built-in ({name})", *built_in_rates(name))
 
 
 def _nearest() -> str:
@@ -144,19 +142,6 @@ def _said() -> Mapping[str, Any]:
     """All that torch says of the processor; older ones say nothing."""
     said: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
     return said
-
-
-def _rates(values: Mapping[str, Any]) -> Rates:
-    products = {
-        dtype: {library: ProductRate(**rate) for library, rate in found.items()}
-        for dtype, found in values["products"].items()
-    }
-    rates = Rates(**{**values, "products": products})
-    numbers = [each for found in products.values() for rate in found.values() for each in rate]
-    numbers += [getattr(rates, name) for name in Rates.__dataclass_fields__ if name != "products"]
-    if not all(isinstance(each, int | float) and 0 <= each < math.inf for each in numbers):
-        raise ValueError("rates must be numbers that are not negative")
-    return rates
 
 
 def _path(kind: str) -> Path:

@@ -8,9 +8,9 @@ import torch
 
 from ndconv._form.cache import cached
 from ndconv._machine.profile import profile_of
+from ndconv._machine.rates import slow_dtypes
 from ndconv._planner.workspace import get_workspace_limit
 from ndconv._programs.target import Target
-from ndconv._programs.values import ITEMSIZES
 
 _ONEDNN: Any = torch.ops.mkldnn
 # How torch asks whether oneDNN multiplies a half type on this processor. A torch that does not ask: it does not.
@@ -26,7 +26,7 @@ def target_of(device: torch.device) -> Target:
 @cached
 def _target(device: torch.device, limit: int, mkldnn: bool) -> Target:
     rates = profile_of(device.type).rates
-    slow = {dtype for dtype in ITEMSIZES if rates.is_slow(dtype)}
+    slow = slow_dtypes(rates)
     if device.type != "cpu":
         return Target(str(device), limit, rates, emulated=tuple(sorted(slow)))
     # Without oneDNN's products torch rounds partial sums of half types.

@@ -16,14 +16,10 @@ from ndconv._rules._arguments import (
     mask,
     padding_argument,
     padding_mode,
-    pair,
     per_axis,
     positive,
     refuse,
     sizes,
-    summable,
-    tensor,
-    tensors,
 )
 from ndconv._rules._asked import Asked
 from ndconv._rules._calls import (
@@ -38,7 +34,6 @@ from ndconv._rules._calls import (
     transposed,
     unfolding,
 )
-from ndconv._rules._placements import is_shared_out, placed, shared, without
 
 __all__ = [
     "Asked",
@@ -51,25 +46,17 @@ __all__ = [
     "convolution",
     "divided",
     "grad_output",
-    "is_shared_out",
     "kernel",
     "mask",
     "padding_argument",
     "padding_mode",
-    "pair",
     "per_axis",
     "per_sample",
-    "placed",
     "positive",
     "projected",
     "refuse",
     "sample",
-    "shared",
     "sizes",
-    "summable",
-    "tensor",
-    "tensors",
     "transposed",
     "unfolding",
-    "without",
 ]

@@ -1,4 +1,4 @@
-"""One argument at a time: integers, one per axis, padding, sizes, tensors."""
+"""One argument at a time: integers, one per axis, padding, sizes."""
 
 from __future__ import annotations
 
@@ -6,22 +6,12 @@ from collections.abc import Iterable, Sequence
 from operator import index
 from typing import NoReturn
 
-import torch
-from torch import Tensor
-
 from ndconv._form.geometry import Ints, Pairs
-from ndconv._rules._placements import whole
 
 IntOrInts = int | Sequence[int]
 Padding = str | int | Sequence[int] | Sequence[tuple[int, int]]
 PADDING_NAMES = ("valid", "same", "causal")
 PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
-
-_DTYPES = {
-    *(torch.float64, torch.float32, torch.float16, torch.bfloat16),
-    *(torch.complex128, torch.complex64, torch.complex32),
-    *(torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8),
-}
 
 
 def refuse(function: str, rule: str, found: str) -> NoReturn:
@@ -31,9 +21,9 @@ def refuse(function: str, rule: str, found: str) -> NoReturn:
 
 def _integer(value: object) -> int | None:
     """What can be an index, a truth value excepted, as an integer; None otherwise. A compiler's symbol stays one."""
-    if isinstance(value, (int, torch.SymInt)):  # not a union, which older compilers cannot trace
+    if isinstance(value, int) or type(value).__name__ == "SymInt":  # by its name: rules need no torch
         return None if isinstance(value, bool) else value  # type: ignore[return-value]
-    if isinstance(value, Sequence) or (isinstance(value, Tensor) and (value.numel() != 1 or value.dtype == torch.bool)):
+    if isinstance(value, Sequence) or "bool" in str(getattr(value, "dtype", "")):
         return None
     try:
         return index(value)  # type: ignore[arg-type]
@@ -60,15 +50,16 @@ def _integers(value: object) -> Ints | None:
     return None if None in entries else entries  # type: ignore[return-value]
 
 
-def _shown(value: object) -> str:
-    return "a Tensor" if isinstance(value, Tensor) else repr(value)
+def shown(value: object) -> str:
+    """How a message shows a value that is of no use."""
+    return "a Tensor" if hasattr(value, "numel") else repr(value)
 
 
 def positive(function: str, name: str, value: int, *, least: int = 1) -> int:
     """One integer, not below ``least``."""
     number = _integer(value)
     if number is None:
-        raise TypeError(f"{function}: {name} must be an integer, but is {_shown(value)}")
+        raise TypeError(f"{function}: {name} must be an integer, but is {shown(value)}")
     if number < least:
         refuse(function, f"{name} must be {'positive' if least else 'non-negative'}", f"is {number}")
     return number
@@ -81,7 +72,7 @@ def channels(function: str, in_channels: int, out_channels: int, groups: int) ->
     for name, value in (("in_channels", in_channels), ("out_channels", out_channels)):
         count = _integer(value)
         if count is None:
-            raise TypeError(f"{function}: {name} must be an integer, but is {_shown(value)}")
+            raise TypeError(f"{function}: {name} must be an integer, but is {shown(value)}")
         if count % groups:
             refuse(function, f"groups must divide {name}", f"{groups} does not divide {count}")
         counts.append(count)
@@ -92,7 +83,7 @@ def integers(function: str, name: str, value: Sequence[int]) -> Ints:
     """A tuple of integers."""
     given = _integers(value)
     if given is None:
-        raise TypeError(f"{function}: {name} must be a sequence of integers, but is {_shown(value)}")
+        raise TypeError(f"{function}: {name} must be a sequence of integers, but is {shown(value)}")
     return given
 
 
@@ -123,7 +114,7 @@ def per_axis(function: str, name: str, value: IntOrInts, ndim: int, *, least: in
     elif single is not None:
         axes = (single,) * ndim
     else:
-        raise TypeError(f"{function}: {name} must be an integer or a sequence of integers, but is {_shown(value)}")
+        raise TypeError(f"{function}: {name} must be an integer or a sequence of integers, but is {shown(value)}")
     if any(size < least for size in axes):
         refuse(function, f"{name} must be {'positive' if least else 'non-negative'}", f"is {axes}")
     return axes
@@ -145,7 +136,7 @@ def padding_argument(function: str, value: Padding, ndim: int) -> str | Ints | P
         single = _integer(entry)
         pair = _integers(entry) if single is None else (single, single)
         if pair is None or len(pair) != 2:
-            raise TypeError(f"{function}: padding must hold integers or (lo, hi) pairs, but holds {_shown(entry)}")
+            raise TypeError(f"{function}: padding must hold integers or (lo, hi) pairs, but holds {shown(entry)}")
         if min(pair) < 0:
             refuse(function, "padding must be non-negative", f"is {several}")
         pairs.append(pair)
@@ -155,7 +146,7 @@ def padding_argument(function: str, value: Padding, ndim: int) -> str | Ints | P
 def mask(function: str, name: str, value: object) -> tuple[bool, bool, bool]:
     """Three truth values."""
     if not isinstance(value, Sequence) or len(value) != 3 or not all(isinstance(each, bool) for each in value):
-        raise TypeError(f"{function}: {name} must be three truth values, but is {_shown(value)}")
+        raise TypeError(f"{function}: {name} must be three truth values, but is {shown(value)}")
     first, second, third = value
     return first, second, third
 
@@ -185,46 +176,3 @@ def divided(function: str, name: str, channels: int, groups: int) -> int:
         rule = f"{name} must have a positive number of channels that groups divides"
         refuse(function, rule, f"has {channels} with groups = {groups}")
     return groups
-
-
-def pair(function: str, name: str, value: object) -> tuple[Tensor, Tensor]:
-    """Two tensors."""
-    if not isinstance(value, tuple | list) or len(value) != 2 or not all(isinstance(each, Tensor) for each in value):
-        raise TypeError(f"{function}: {name} must be two Tensors, but is {_shown(value)}")
-    first, second = value
-    return first, second
-
-
-def summable(function: str, name: str, value: Tensor) -> None:
-    """A tensor of numbers that can be squared and added up: integers would wrap around."""
-    if not (value.is_floating_point() or value.is_complex()):
-        raise NotImplementedError(f"{function}: dtype must be floating or complex, but {name} has {value.dtype}")
-
-
-def tensor(function: str, name: str, value: object, *, shards: bool = False) -> None:
-    """A tensor, of whatever dtype; a DTensor if a function takes shards."""
-    if not isinstance(value, Tensor):
-        raise TypeError(f"{function}: {name} must be a Tensor, but is {type(value).__name__}")
-    if not shards:
-        whole(function, name, value)
-
-
-def tensors(function: str, *, bias: Tensor | None = None, shards: bool = False, **operands: Tensor) -> None:
-    """All operands, a bias if there is one, are tensors of one dtype that can be convolved, on one device.
-
-    DTensors are so only for functions that take shards, which look at placements next: `ndconv._rules.placed`.
-    """
-    given = operands if bias is None else {**operands, "bias": bias}
-    for name, value in given.items():
-        tensor(function, name, value, shards=shards)
-        if value.layout is not torch.strided:
-            refuse(function, f"{name} must be a dense tensor", f"has layout {value.layout}")
-    (first, reference), *others = given.items()
-    if reference.dtype not in _DTYPES:
-        names = ", ".join(sorted(str(dtype).removeprefix("torch.") for dtype in _DTYPES))
-        raise NotImplementedError(f"{function}: dtype must be one of {names}, but {first} has {reference.dtype}")
-    for name, value in others:
-        if value.dtype != reference.dtype:
-            refuse(function, f"{first} has dtype {reference.dtype}", f"{name} has {value.dtype}")
-        if value.device != reference.device:
-            refuse(function, f"{first} is on device {reference.device}", f"{name} is on {value.device}")

@@ -6,8 +6,6 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from torch import Tensor
-
 from ndconv._form.cache import recalled
 from ndconv._form.geometry import Convolution, Geometry, Ints, Pairs
 from ndconv._rules._arguments import (
@@ -28,7 +26,7 @@ Names = tuple[str, str]
 
 def _known(function: str, shape: Sequence[int]) -> Ints:
     """A shape as a tuple; sizes that `torch.jit.trace` has made tensors of are none."""
-    if any(isinstance(size, Tensor) for size in shape):
+    if any(hasattr(size, "numel") for size in shape):
         raise NotImplementedError(
             f"{function}: torch.jit.trace can record convolutions and transposed convolutions, but not this function; "
             f"use torch.export"

@@ -23,12 +23,11 @@ from ndconv._lowerings import LOWERINGS, Lowering
 from ndconv._lowerings.native import arguments
 from ndconv._machine.target import target_of
 from ndconv._machine.timings import DECISIONS, chosen, count_call, is_settled, key_of, may_measure, measure, torch_wins
-from ndconv._planner.choice import AUTO, FASTEST, NAMES, Setting, automatic, cheapest, choose, pick, refusal
+from ndconv._planner.choice import AUTO, FASTEST, Setting, automatic, cheapest, choose, refusal
 from ndconv._planner.computed import computed, exact_float, is_integer, problem_of
 from ndconv._planner.exact import get_exact
+from ndconv._planner.recorded import recorded
 from ndconv._planner.workspace import get_workspace_limit
-from ndconv._programs.builder import Builder
-from ndconv._programs.source import source
 from ndconv._tensors.autocast import autocast_device
 from ndconv._tensors.direct import Direct
 from ndconv._tensors.dtypes import computed_in, is_emulated, name_of, wide_dtype
@@ -228,25 +227,13 @@ def _key(wanted: Any, first: Tensor, second: Tensor) -> tuple[Any, ...]:
 
 
 def compiled(
-    form: Form, operands: Iterable[tuple[Ints, Ints | None]], dtype: torch.dtype, device: torch.device, name: str = ""
+    form: Form, operands: Iterable[tuple[Ints, Ints | None]], dtype: torch.dtype, device: torch.device
 ) -> Program:
     """Compile a form for operands of these shapes and strides; None for contiguous ones."""
-    setting = setting_of(dtype, form.wide, device)
-    builder, used = Builder(setting.target), []
-
-    def chosen(problem: Problem) -> Lowering:
-        lowering = pick(problem, form.lowering, setting)
-        used.append(lowering.name)
-        return lowering
-
-    first, second = (
-        builder.operand(NAMES[slot], shape, strides, setting.dtype)
-        for slot, (shape, strides) in zip(form.slot.operands, operands, strict=True)
-    )
-    result = computed(builder, form, chosen, first, second)
-    text = source(name or f"conv{form.geometry.ndim}d_{_TITLES[form.slot]}", builder, result)
-    derivatives = form.derivatives(builder.is_channels_last(first), builder.is_channels_last(second))
-    return Program(form, _load(text), text, result.is_view, tuple(dict.fromkeys(used)), derivatives)
+    name = f"conv{form.geometry.ndim}d_{_TITLES[form.slot]}"
+    found = recorded(form, operands, setting_of(dtype, form.wide, device), name)
+    derivatives = form.derivatives(*found.channels_last)
+    return Program(form, _load(found.text), found.text, found.is_view, found.lowerings, derivatives)
 
 
 def setting_of(dtype: torch.dtype, wide: bool, device: torch.device) -> Setting:

@@ -12,6 +12,7 @@ from ndconv._fixed import of_convolutions, over
 from ndconv._rules import Asked, IntOrInts
 from ndconv._statistics import covariances
 from ndconv._statistics.operands import Operands, position_sums
+from ndconv._tensors import tensor_rules
 
 Kind = Literal["expand", "reduce"]
 KINDS = "expand", "reduce"
@@ -22,8 +23,8 @@ def _input_covariance(
     asked: Asked, input: Tensor, kernel_size: IntOrInts, *, kind: Kind = "expand", bias: bool = False
 ) -> Tensor:
     function = asked.function
-    _rules.tensors(function, input=input)
-    _rules.summable(function, "input", input)
+    tensor_rules.tensors(function, input=input)
+    tensor_rules.summable(function, "input", input)
     _rules.choice(function, "kind", kind, KINDS)
     further = {"stride": asked.stride, "padding": asked.padding, "dilation": asked.dilation}
     kernel = _rules.kernel(function, asked.ndim, input.shape, kernel_size, **further)
@@ -51,8 +52,8 @@ def windows(operands: Operands, source: Tensor, kind: Kind, bias: bool) -> Tenso
 def _output_covariance(
     function: str, ndim: int | None, grad_output: Tensor, groups: int = 1, *, kind: Kind = "expand"
 ) -> Tensor:
-    _rules.tensors(function, grad_output=grad_output)
-    _rules.summable(function, "grad_output", grad_output)
+    tensor_rules.tensors(function, grad_output=grad_output)
+    tensor_rules.summable(function, "grad_output", grad_output)
     _rules.choice(function, "kind", kind, KINDS)
     _rules.biased(function, tuple(grad_output.shape), ndim, False)
     batched = grad_output if ndim is None or grad_output.dim() == ndim + 2 else grad_output.unsqueeze(0)

@@ -14,6 +14,7 @@ from ndconv._fixed import of_convolutions
 from ndconv._rules import Asked
 from ndconv._statistics import spectrum
 from ndconv._statistics.operands import Operands, wide
+from ndconv._tensors import tensor_rules
 
 # Rounding errors of the upper bound, in units of the dtype's epsilon.
 _SLACK = 64
@@ -43,8 +44,8 @@ def _operator_norm(
     bounded: bool = True,
 ) -> OperatorNorm:
     function = asked.function
-    _rules.tensors(function, weight=weight)
-    _rules.summable(function, "weight", weight)
+    tensor_rules.tensors(function, weight=weight)
+    tensor_rules.summable(function, "weight", weight)
     size = _rules.sizes(function, "input_size", input_size)
     if not 0 < tolerance < 1:
         raise ValueError(f"{function}: tolerance must be between 0 and 1, but is {tolerance}")

@@ -12,13 +12,14 @@ from ndconv._fixed import of_convolutions
 from ndconv._rules import Asked
 from ndconv._statistics import squares
 from ndconv._statistics.operands import Operands
+from ndconv._tensors import tensor_rules
 
 
 @torch.no_grad()
 def _square(asked: Asked, input: Tensor, weight_size: Sequence[int], grad_output: Tensor) -> Tensor:
     function, names = asked.function, ("input", "weight_size")
-    _rules.tensors(function, input=input, grad_output=grad_output)
-    _rules.summable(function, "input", input)
+    tensor_rules.tensors(function, input=input, grad_output=grad_output)
+    tensor_rules.summable(function, "input", input)
     size = _rules.sizes(function, "weight_size", weight_size)
     several = grad_output.dim() == input.dim() + 1
     one = grad_output.shape[1:] if several else grad_output.shape
@@ -35,8 +36,8 @@ def _square(asked: Asked, input: Tensor, weight_size: Sequence[int], grad_output
 @torch.no_grad()
 def _project(asked: Asked, input: Tensor, left: Tensor, right: Tensor, grad_output: Tensor) -> Tensor:
     function = asked.function
-    _rules.tensors(function, input=input, left=left, right=right, grad_output=grad_output)
-    _rules.summable(function, "input", input)
+    tensor_rules.tensors(function, input=input, left=left, right=right, grad_output=grad_output)
+    tensor_rules.summable(function, "input", input)
     size = _rules.projected(function, asked.ndim, asked.groups, left.shape, right.shape, transposed=asked.transposed)
     found = asked.of_gradient(input.shape, size, grad_output.shape, ("input", "left and right"))
     operands = Operands(found, asked.transposed)

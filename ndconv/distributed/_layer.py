@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import Module
 
-from ndconv import _rules
+from ndconv._tensors import tensor_rules
 
 
 class Layer(Module):
@@ -17,7 +17,7 @@ class Layer(Module):
 
     def forward(self, input: Tensor) -> Tensor:
         """Apply the module to a whole tensor or to a DTensor, whose placements the output has."""
-        if _rules.is_shared_out(input):
+        if tensor_rules.is_shared_out(input):
             # A compiler goes around: it cannot trace what sizes decide here.
             sharded: Callable[[Any], Tensor] = torch.compiler.disable(self._sharded)
             return sharded(input)

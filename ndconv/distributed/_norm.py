@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ndconv import _rules
 from ndconv._sharded.layout import local_of
 from ndconv._sharded.norms import Running, normalise
+from ndconv._tensors import tensor_rules
 from ndconv.distributed._layer import Layer, like
 
 
@@ -30,7 +30,9 @@ class GroupNorm(Layer, torch.nn.GroupNorm):
     """
 
     def _sharded(self, input: Any) -> Tensor:
-        _rules.placed(type(self).__name__, input.dim() - 2, {"weight": self.weight, "bias": self.bias}, input=input)
+        tensor_rules.placed(
+            type(self).__name__, input.dim() - 2, {"weight": self.weight, "bias": self.bias}, input=input
+        )
         _check(F.group_norm, like(input), self.num_groups, self.weight, self.bias, self.eps)
         return normalise(
             input, self.weight, self.bias, groups=self.num_groups, batch=False, batched=True, eps=self.eps,
@@ -54,7 +56,7 @@ class _Norm(Layer):
     def _checked(self, input: Any, axes: int) -> None:
         self._check_input_dim(input)
         parameters = {name: getattr(self, name) for name in ("weight", "bias", "running_mean", "running_var")}
-        _rules.placed(type(self).__name__, axes, parameters, input=input)
+        tensor_rules.placed(type(self).__name__, axes, parameters, input=input)
 
     def _check_input_dim(self, input: Tensor) -> None:
         super()._check_input_dim(input)  # type: ignore[misc]

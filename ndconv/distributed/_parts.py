@@ -10,16 +10,16 @@ from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor
 from torch.distributed.tensor.placement_types import Placement
 
-from ndconv import _rules
 from ndconv._form.partition import chunks
 from ndconv._programs.values import layout_strides
 from ndconv._sharded.layout import Layout
+from ndconv._tensors import tensor_rules
 from ndconv._tensors.layout import is_channels_last
 
 
 def layout_of(function: str, ndim: float, mesh: DeviceMesh, placements: Sequence[Placement]) -> Layout:
     """Placements of tensors with so many axes, if they are allowed."""
-    _rules.shared(function, "placements", placements, 1)
+    tensor_rules.shared(function, "placements", placements, 1)
     if len(placements) != mesh.ndim:
         given = f"{len(placements)}: {tuple(placements)}"
         raise ValueError(f"{function}: placements must be one per dimension of the mesh, {mesh.ndim}, but are {given}")

@@ -11,6 +11,7 @@ from ndconv import _rules
 from ndconv._form.bands import adaptive, averaging
 from ndconv._sharded.bands import resize
 from ndconv._sharded.picks import max_pool
+from ndconv._tensors import tensor_rules
 from ndconv.distributed._layer import Layer, each
 
 
@@ -20,7 +21,7 @@ class _Pool(Layer):
     _axes: int
 
     def _sharded(self, input: Any) -> Tensor:
-        _rules.placed(type(self).__name__, self._axes, {}, input=input)
+        tensor_rules.placed(type(self).__name__, self._axes, {}, input=input)
         # What torch refuses it refuses here, of the whole shape and on every process.
         outputs = tuple(self._as_torch(input).shape[-self._axes :])
         return self._pooled(input, tuple(input.shape[-self._axes :]), outputs)
@@ -38,7 +39,7 @@ class _MaxPool(_Pool):
 
     def _as_torch(self, input: Tensor) -> Tensor:
         if self.return_indices:
-            _rules.without(type(self).__name__, "return_indices=True", input)
+            tensor_rules.without(type(self).__name__, "return_indices=True", input)
         return super()._as_torch(input)
 
     def _pooled(self, input: Any, inputs: tuple[int, ...], outputs: tuple[int, ...]) -> Tensor:

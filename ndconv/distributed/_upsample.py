@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ndconv import _rules
 from ndconv._form.bands import Bands, adaptive, linear, nearest
 from ndconv._sharded.bands import resize
+from ndconv._tensors import tensor_rules
 from ndconv._tensors.dtypes import wide_dtype
 from ndconv.distributed._layer import Layer, each
 
@@ -30,9 +30,9 @@ class Upsample(Layer, torch.nn.Upsample):
 
     def _sharded(self, input: Any) -> Tensor:
         name, axes = type(self).__name__, input.dim() - 2
-        _rules.placed(name, axes, {}, input=input)
+        tensor_rules.placed(name, axes, {}, input=input)
         if self.mode == "bicubic":
-            _rules.without(name, f"mode={self.mode!r}", input)
+            tensor_rules.without(name, f"mode={self.mode!r}", input)
         outputs = tuple(self._as_torch(input).shape[2:])
         given = None if self.recompute_scale_factor else self.scale_factor
         sizes = zip(input.shape[2:], outputs, each(given, axes), strict=True)

@@ -10,6 +10,7 @@ from ndconv._fixed import over
 from ndconv._form.geometry import Convolution, Slot
 from ndconv._planner.selection import get_lowering, resolve
 from ndconv._rules import IntOrInts, Padding
+from ndconv._tensors import tensor_rules
 from ndconv._tensors.autocast import autocast_device, cast
 from ndconv._tensors.tracing import shape
 
@@ -52,11 +53,11 @@ def _checked(
     lowering: str,
 ) -> tuple[Convolution, str]:
     """What a call asks for, if it breaks no rule."""
-    _rules.tensors(function, input=input, weight=weight, bias=bias, shards=True)
+    tensor_rules.tensors(function, input=input, weight=weight, bias=bias, shards=True)
     convolution = _rules.convolution(
         function, shape(input), shape(weight), stride, padding, dilation, groups, mode=mode, ndim=ndim
     )
-    _rules.placed(function, convolution.geometry.ndim, {"weight": weight, "bias": bias}, input=input)
+    tensor_rules.placed(function, convolution.geometry.ndim, {"weight": weight, "bias": bias}, input=input)
     if bias is not None:
         _rules.bias(function, shape(weight)[0], shape(bias))
     return convolution, resolve(function, lowering)

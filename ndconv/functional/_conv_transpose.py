@@ -12,6 +12,7 @@ from ndconv._fixed import over
 from ndconv._form.geometry import Convolution, Slot
 from ndconv._planner.selection import get_lowering, resolve
 from ndconv._rules import IntOrInts, Padding
+from ndconv._tensors import tensor_rules
 from ndconv._tensors.autocast import autocast_device, cast
 from ndconv._tensors.tracing import shape
 
@@ -58,12 +59,12 @@ def _checked(
     lowering: str,
 ) -> tuple[Convolution, str]:
     """What a call asks for, if it breaks no rule."""
-    _rules.tensors(function, input=input, weight=weight, bias=bias, shards=True)
+    tensor_rules.tensors(function, input=input, weight=weight, bias=bias, shards=True)
     arguments = stride, padding, output_padding, groups, dilation
     convolution = _rules.transposed(
         function, shape(input), shape(weight), *arguments, output_size=output_size, mode=mode, ndim=ndim
     )
-    _rules.placed(function, convolution.geometry.ndim, {"weight": weight, "bias": bias}, input=input)
+    tensor_rules.placed(function, convolution.geometry.ndim, {"weight": weight, "bias": bias}, input=input)
     if bias is not None:
         _rules.bias(function, convolution.geometry.groups * shape(weight)[1], shape(bias))
     return convolution, resolve(function, lowering)

@@ -14,6 +14,7 @@ from ndconv import _rules
 from ndconv._fixed import of_convolutions
 from ndconv._form.geometry import Convolution
 from ndconv._rules import Asked, Padding
+from ndconv._tensors import tensor_rules
 from ndconv._tensors.borders import extend
 
 
@@ -77,7 +78,7 @@ def _pattern(convolution: Convolution, axis: int) -> Tensor:
 
 def _matrix(asked: Asked, weight: Tensor, input_size: Sequence[int]) -> Tensor:
     function, names = asked.function, ("input_size", "weight")
-    _rules.tensors(function, weight=weight)
+    tensor_rules.tensors(function, weight=weight)
     size = _rules.sizes(function, "input_size", input_size)
     convolution = asked.convolution(size, weight.shape, names)
     if len(size) != convolution.geometry.ndim + 1:

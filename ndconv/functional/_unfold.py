@@ -11,6 +11,7 @@ from ndconv import _rules
 from ndconv._autograd.linear import linear
 from ndconv._form.geometry import Convolution
 from ndconv._rules import Asked, IntOrInts, Padding
+from ndconv._tensors import tensor_rules
 from ndconv._tensors.columns import folded, folded_transposed, unfolded, unfolded_transposed
 
 
@@ -55,7 +56,7 @@ def unfoldnd(
                  [1, 2, 3],
                  [2, 3, 4]]])
     """
-    _rules.tensor("unfoldnd", "input", input)
+    tensor_rules.tensor("unfoldnd", "input", input)
     convolution = _rules.unfolding("unfoldnd", input.shape, kernel_size, dilation, padding, stride)
     return _mapped(unfolded, folded, convolution, input, convolution.geometry.ndim + 2)
 
@@ -97,7 +98,7 @@ def unfold_transposend(
                  [0, 0, 1, 0, 2]]])
     """
     function = "unfold_transposend"
-    _rules.tensor(function, "input", input)
+    tensor_rules.tensor(function, "input", input)
     further = {"dilation": dilation, "padding": padding, "stride": stride, "output_padding": output_padding}
     kernel = _rules.kernel(function, None, input.shape, kernel_size, **further)
     channels = input.shape[input.dim() - len(kernel) - 1]
@@ -140,7 +141,7 @@ def foldnd(
         >>> foldnd(torch.ones(1, 3, 3, dtype=torch.int8), (5,), 3)
         tensor([[[1, 2, 3, 2, 1]]], dtype=torch.int8)
     """
-    _rules.tensor("foldnd", "input", input)
+    tensor_rules.tensor("foldnd", "input", input)
     arguments = kernel_size, dilation, padding, stride
     convolution = _rules.unfolding("foldnd", input.shape, *arguments, output_size=output_size)
     return _mapped(folded, unfolded, convolution, input, 3)

@@ -11,6 +11,7 @@ from ndconv._autograd.convolution import compute_gradients
 from ndconv._form.geometry import Slot
 from ndconv._planner.selection import resolve
 from ndconv._rules import IntOrInts, Padding
+from ndconv._tensors import tensor_rules
 
 
 class Gradients(NamedTuple):
@@ -70,10 +71,10 @@ def convnd_backward(
     """
     function, names = "convnd_backward", ("input", "weight")
     output_mask = _rules.mask(function, "output_mask", output_mask)
-    _rules.tensors(function, input=input, weight=weight, grad_output=grad_output, shards=True)
+    tensor_rules.tensors(function, input=input, weight=weight, grad_output=grad_output, shards=True)
     shapes = tuple(input.shape), tuple(weight.shape)
     convolution = _rules.convolution(function, *shapes, stride, padding, dilation, groups, mode=padding_mode)
-    _rules.placed(function, weight.dim() - 2, {"weight": weight}, input=input, grad_output=grad_output)
+    tensor_rules.placed(function, weight.dim() - 2, {"weight": weight}, input=input, grad_output=grad_output)
     _rules.grad_output(function, names, shapes, convolution.output_shape(*shapes), grad_output.shape)
     _rules.per_sample(function, per_sample, *shapes)
     given = convolution, resolve(function, lowering), input, weight, grad_output, output_mask
@@ -106,12 +107,12 @@ def conv_transposend_backward(
     """
     function, names = "conv_transposend_backward", ("input", "weight")
     output_mask = _rules.mask(function, "output_mask", output_mask)
-    _rules.tensors(function, input=input, weight=weight, grad_output=grad_output, shards=True)
+    tensor_rules.tensors(function, input=input, weight=weight, grad_output=grad_output, shards=True)
     shapes = tuple(input.shape), tuple(weight.shape)
     x_shape, w_shape = shapes
     arguments = stride, padding, output_padding, groups, dilation
     convolution = _rules.transposed(function, x_shape, w_shape, *arguments, mode=padding_mode)
-    _rules.placed(function, weight.dim() - 2, {"weight": weight}, input=input, grad_output=grad_output)
+    tensor_rules.placed(function, weight.dim() - 2, {"weight": weight}, input=input, grad_output=grad_output)
     _rules.grad_output(function, names, shapes, convolution.input_shape(*shapes), grad_output.shape)
     _rules.per_sample(function, per_sample, *shapes)
     given = convolution, resolve(function, lowering), input, weight, grad_output, output_mask

@@ -7,15 +7,16 @@ from torch import Tensor
 from ndconv import _rules
 from ndconv._autograd.convolution import compute_bias
 from ndconv._fixed import over
+from ndconv._tensors import tensor_rules
 
 
 def _bias(function: str, ndim: int | None, grad_output: Tensor, *, per_sample: bool = False) -> Tensor:
-    _rules.tensor(function, "grad_output", grad_output, shards=True)
+    tensor_rules.tensor(function, "grad_output", grad_output, shards=True)
     _rules.biased(function, tuple(grad_output.shape), ndim, per_sample)
     if ndim is not None and grad_output.dim() == ndim + 1:
-        _rules.placed(function, ndim, {}, grad_output=grad_output)
+        tensor_rules.placed(function, ndim, {}, grad_output=grad_output)
         return compute_bias(grad_output.unsqueeze(0))
-    _rules.placed(function, grad_output.dim() - 2, {}, grad_output=grad_output)
+    tensor_rules.placed(function, grad_output.dim() - 2, {}, grad_output=grad_output)
     return compute_bias(grad_output, per_sample=per_sample)
 
 

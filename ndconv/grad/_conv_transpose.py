@@ -11,6 +11,7 @@ from ndconv._autograd.convolution import compute_output, compute_weight
 from ndconv._fixed import over
 from ndconv._planner.selection import resolve
 from ndconv._rules import IntOrInts, Padding
+from ndconv._tensors import tensor_rules
 
 
 def _input(
@@ -29,12 +30,12 @@ def _input(
     lowering: str | None = None,
 ) -> Tensor:
     names = "input_size", "weight"
-    _rules.tensors(function, weight=weight, grad_output=grad_output, shards=True)
+    tensor_rules.tensors(function, weight=weight, grad_output=grad_output, shards=True)
     shapes = _rules.sizes(function, "input_size", input_size), tuple(weight.shape)
     convolution = _rules.transposed(
         function, *shapes, stride, padding, output_padding, groups, dilation, mode=padding_mode, ndim=ndim, names=names
     )
-    _rules.placed(function, convolution.geometry.ndim, {"weight": weight}, grad_output=grad_output)
+    tensor_rules.placed(function, convolution.geometry.ndim, {"weight": weight}, grad_output=grad_output)
     _rules.grad_output(function, names, shapes, convolution.input_shape(*shapes), grad_output.shape)
     return compute_output(convolution, resolve(function, lowering), grad_output, weight)
 
@@ -56,12 +57,12 @@ def _weight(
     lowering: str | None = None,
 ) -> Tensor:
     names = "input", "weight_size"
-    _rules.tensors(function, input=input, grad_output=grad_output, shards=True)
+    tensor_rules.tensors(function, input=input, grad_output=grad_output, shards=True)
     shapes = tuple(input.shape), _rules.sizes(function, "weight_size", weight_size)
     convolution = _rules.transposed(
         function, *shapes, stride, padding, output_padding, groups, dilation, mode=padding_mode, ndim=ndim, names=names
     )
-    _rules.placed(function, convolution.geometry.ndim, {}, input=input, grad_output=grad_output)
+    tensor_rules.placed(function, convolution.geometry.ndim, {}, input=input, grad_output=grad_output)
     _rules.grad_output(function, names, shapes, convolution.input_shape(*shapes), grad_output.shape)
     _rules.per_sample(function, per_sample, *shapes)
     return compute_weight(convolution, resolve(function, lowering), grad_output, input, per_sample=per_sample)

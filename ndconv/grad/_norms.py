@@ -11,6 +11,7 @@ from ndconv._fixed import of_convolutions
 from ndconv._rules import Asked
 from ndconv._statistics import norms
 from ndconv._statistics.operands import Operands
+from ndconv._tensors import tensor_rules
 
 _NAMES = "input", "weight_size"
 
@@ -25,7 +26,7 @@ def _sqnorm(
 
 
 def _dot(asked: Asked, input: Tensor, vector: Tensor, grad_output: Tensor) -> Tensor:
-    _rules.tensors(asked.function, input=input, vector=vector, grad_output=grad_output)
+    tensor_rules.tensors(asked.function, input=input, vector=vector, grad_output=grad_output)
     operands = _operands(asked, input, vector.shape, grad_output, ("input", "vector"))
     x, y = operands.ordered(input, grad_output)
     result = norms.dot(operands, x, vector, y)
@@ -43,8 +44,8 @@ def _gram(
     operands = _operands(asked, input, weight_size, grad_output)
     second = None
     if other is not None:
-        pair = _rules.pair(asked.function, "other", other)
-        _rules.tensors(asked.function, input=input, other=pair[0], grad_output=pair[1])
+        pair = tensor_rules.pair(asked.function, "other", other)
+        tensor_rules.tensors(asked.function, input=input, other=pair[0], grad_output=pair[1])
         beside = _operands(asked, pair[0], weight_size, pair[1], ("other[0]", "weight_size"))
         if beside != operands:
             rule = f"other must have samples of the input's size {operands.asked.input_size}"
@@ -61,8 +62,8 @@ def _gram(
 def _operands(
     asked: Asked, input: Tensor, weight_size: Sequence[int], grad_output: Tensor, names: tuple[str, str] = _NAMES
 ) -> Operands:
-    _rules.tensors(asked.function, input=input, grad_output=grad_output)
-    _rules.summable(asked.function, "input", input)
+    tensor_rules.tensors(asked.function, input=input, grad_output=grad_output)
+    tensor_rules.summable(asked.function, "input", input)
     size = _rules.sizes(asked.function, names[1], weight_size)
     return Operands(asked.of_gradient(input.shape, size, grad_output.shape, names), asked.transposed)
 

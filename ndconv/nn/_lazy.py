@@ -13,6 +13,7 @@ from torch.nn.parameter import UninitializedParameter
 from ndconv import _rules
 from ndconv._fixed import constructor_over
 from ndconv._rules import IntOrInts, Padding
+from ndconv._tensors import tensor_rules
 from ndconv.nn._conv import Conv1d, Conv2d, Conv3d, ConvNd
 from ndconv.nn._conv_transpose import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d, ConvTransposeNd
 
@@ -38,7 +39,7 @@ class _Lazy(_LazyConvXdMixin, _Chosen):
     def _get_in_channels(self, input: Tensor) -> int:
         """What torch's mixin asks the first input for."""
         name = type(self).__name__
-        _rules.tensor(name, "input", input)
+        tensor_rules.tensor(name, "input", input)
         channels, *_ = _rules.sample(name, input.shape, len(self.kernel_size))
         in_channels, _ = self._divided(channels, self.out_channels)
         return in_channels

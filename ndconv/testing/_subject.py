@@ -13,8 +13,8 @@ from torch import Tensor
 
 import ndconv
 from ndconv import functional, grad
-from ndconv._explain import SlotPlan
 from ndconv._lowerings import LOWERINGS
+from ndconv._planner.plans import SlotPlan
 from ndconv.testing._cases import Ints
 from ndconv.testing._oracle import Array, form
 from ndconv.testing._space import INTEGERS

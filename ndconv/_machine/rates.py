@@ -1,0 +1,52 @@
+"""Rates read from JSON: those that come with the package, by the kind of machine, and any others."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ndconv._programs.rates import ProductRate, Rates
+from ndconv._programs.target import Target
+from ndconv._programs.values import ITEMSIZES
+
+BUILT_IN = Path(__file__).with_name("profiles.json")
+
+
+def built_in_rates(kind: str) -> tuple[str, Rates]:
+    """What was measured, or what they are derived from, and the rates of a kind of machine, ``"avx2"``."""
+    found = json.loads(BUILT_IN.read_text())[kind]
+    return found["origin"], rates_from(found["rates"])
+
+
+def kinds() -> tuple[str, ...]:
+    """The kinds of machines there are."""
+    return tuple(json.loads(BUILT_IN.read_text()))
+
+
+def rates_from(values: Mapping[str, Any]) -> Rates:
+    """Rates from what a file holds, which may be anything."""
+    products = {
+        dtype: {library: ProductRate(**rate) for library, rate in found.items()}
+        for dtype, found in values["products"].items()
+    }
+    rates = Rates(**{**values, "products": products})
+    numbers = [each for found in products.values() for rate in found.values() for each in rate]
+    numbers += [getattr(rates, name) for name in Rates.__dataclass_fields__ if name != "products"]
+    if not all(isinstance(each, int | float) and 0 <= each < math.inf for each in numbers):
+        raise ValueError("rates must be numbers that are not negative")
+    return rates
+
+
+def slow_dtypes(rates: Rates) -> frozenset[str]:
+    """Half types whose products take longer than those of the dtype of their sums."""
+    return frozenset(dtype for dtype in ITEMSIZES if rates.is_slow(dtype))
+
+
+def usual_target(kind: str, limit: int) -> Target:
+    """What programs may count on, on a machine of a kind as it is bought, with so large a workspace."""
+    _, rates = built_in_rates(kind)
+    onednn = any("onednn" in found for found in rates.products.values())
+    return Target("cuda" if kind == "cuda" else "cpu", limit, rates, onednn, tuple(sorted(slow_dtypes(rates))))
