@@ -12,9 +12,10 @@ from torch import Tensor
 
 from ndconv import _rules
 from ndconv._form.geometry import Convolution, Geometry, Ints, Problem, Slot
+from ndconv._form.written import address, written
 from ndconv._machine.profile import profile_of
 from ndconv._machine.timings import devices, recall
-from ndconv._planner.choice import FASTEST, Choice, Setting, choose
+from ndconv._planner.choice import AUTO, FASTEST, Choice, Setting, choose
 from ndconv._planner.plans import SlotPlan, formatted, slot_plan, slots
 from ndconv._planner.selection import resolve
 from ndconv._rules import IntOrInts, Padding
@@ -64,6 +65,14 @@ class ConvPlan:
         return self.convolution.geometry
 
     @property
+    def address(self) -> str:
+        """The page of the docs that shows this convolution, its programs and what meets what along each axis."""
+        arguments = written(self.convolution, self.transposed, self.input_shape, self.weight_shape)
+        wanted, kind = self.output.choice.wanted, self.profile.partition("(")[2].partition(")")[0]
+        further = {"lowering": AUTO if wanted == FASTEST else wanted, "dtype": self.dtype, "profile": kind or "avx2"}
+        return address(arguments | further)
+
+    @property
     def statistics(self) -> Statistics:
         """How the statistics of its gradients would be computed, and why: a mapping that prints itself."""
         operands, shape = Operands(self.convolution, self.transposed), (self.input_shape, self.output_shape)
@@ -89,6 +98,7 @@ class ConvPlan:
             f"stride {geometry.stride}  padding {geometry.padding}{border}  dilation {geometry.dilation}  "
             f"groups {geometry.groups}",
             f"profile {self.profile}",
+            f"see it  {self.address}",
             *([] if self.shards is None else [str(self.shards)]),
         ]
         return "\n".join([*header, *map(str, (self.output, self.grad_input, self.grad_weight))])
