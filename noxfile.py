@@ -1,8 +1,11 @@
 """The front door: `nox` tests, `nox -l` lists everything else, `nox -s NAME -- ARGS` passes ARGS on."""
 
+import base64
+import hashlib
 import platform
 import re
 import shutil
+import tarfile
 import tempfile
 from pathlib import Path
 
@@ -28,6 +31,13 @@ HIDING = {
 # Tests of what a processor could decide: rounding, layouts, who multiplies.
 ARITHMETIC = [f"tests/test_{name}.py" for name in ("dtypes", "lowerings", "matmul", "precision")]
 ARITHMETIC += ["tests/test_memory.py::test_channels_last_is_kept"]
+
+# Python for browsers, in which the docs run the library's integers.
+PYODIDE = "314.0.7"
+PYODIDE_INTEGRITY = "0YvXxEhfEdpLfb/XkM2BFAeMROq0iMUX2bzzH9pOttyMcWkwq+HbE5uyuGD82LN7y2q+SNvi/6V5JEsOlD2R1A=="
+"""SHA-512 as npm has it."""
+PYODIDE_FILES = [f"pyodide{end}" for end in (".mjs", ".asm.mjs", ".asm.wasm", "-lock.json")]
+PYODIDE_FILES += ["python_stdlib.zip", "package.json"]
 
 SMOKE = """
 import importlib.metadata, importlib.resources
@@ -197,12 +207,33 @@ def typecheck(session: nox.Session) -> None:
     session.run("mypy", *session.posargs)
 
 
+def fetch_pyodide(session: nox.Session, target: Path) -> None:
+    """Put Pyodide, and wheels of what the page *Try it* runs, into a folder of the site."""
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir(parents=True)
+    packed = Path(session.create_tmp())
+    if not shutil.which("npm"):
+        session.error("npm is needed to fetch Pyodide; on Debian: apt-get install npm")
+    session.run("npm", "pack", f"pyodide@{PYODIDE}", f"--pack-destination={packed}", "--silent", external=True)
+    archive = packed / f"pyodide-{PYODIDE}.tgz"
+    found = base64.b64encode(hashlib.sha512(archive.read_bytes()).digest()).decode()
+    if found != PYODIDE_INTEGRITY:
+        session.error(f"{archive.name} should have the SHA-512 {PYODIDE_INTEGRITY}, but has {found}")
+    with tarfile.open(archive) as package:
+        for name in PYODIDE_FILES:
+            member = package.extractfile(f"package/{name}")
+            assert member is not None
+            (target / name).write_bytes(member.read())
+    session.run("python", "-m", "pip", "wheel", "--quiet", "--no-deps", f"--wheel-dir={target}", ".", "opt_einsum")
+
+
 @nox.session
 def docs(session: nox.Session) -> None:
     """Build the docs into docs/_build/html; a broken example or reference, or a page that needs a network, fails."""
     provide(session, "docs", package=".[testing]")
     for made in ("_build", "api", "gallery", "guides", "mathematics"):
         shutil.rmtree(f"docs/{made}", ignore_errors=True)  # sphinx-gallery runs no script twice that has not changed
+    fetch_pyodide(session, Path("docs/_generated/extra/browser"))
     for builder in ("html", "doctest"):
         session.run("sphinx-build", "-n", "-W", "--keep-going", "-b", builder, "docs", f"docs/_build/{builder}")
     remote = re.compile(r'<(?:script|link)\b[^>]*\b(?:src|href)="(?:https?:)?//')

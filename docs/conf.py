@@ -12,6 +12,7 @@ sys.path[:0] = str(_docs), str(_docs.parent)  # for the scripts' module `figures
 
 from benchmarks import report  # noqa: E402
 from docs import mutation, reference  # noqa: E402
+from docs.answers import build  # noqa: E402
 
 project = "ndconv"
 author = "The ndconv authors"
@@ -29,12 +30,13 @@ extensions = [
     "sphinx-mathjax-offline",
     "figures",
 ]
-exclude_patterns = ["_build", "_generated", "scripts"]
+exclude_patterns = ["_build", "_generated", "answers", "scripts"]
 html_theme = "furo"
 html_title = "ndconv"
 html_favicon = "_static/favicon.svg"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+html_js_files = ["links.js"]
 html_show_sourcelink = False
 html_theme_options = {
     "light_css_variables": {"color-brand-primary": "#2f6fa8", "color-brand-content": "#2f6fa8"},
@@ -85,5 +87,6 @@ write_html(_report, _generated / "extra" / "matrix.html")
 write_markdown(_report, _generated / "test_matrix.md")
 (_generated / "mutation.md").write_text(mutation.page(json.loads((_docs / "results" / "mutation.json").read_text())))
 report.write_markdown(report.load(report.committed()), _generated / "performance")
+build.write(_generated)
 html_extra_path = ["_generated/extra"]
 reference.write(_docs / "api")

@@ -383,6 +383,15 @@ def test_the_gradient_of_the_input_gathers_or_adds_up() -> None:
     assert not gathers(far)
 
 
+def test_no_program_is_longer_than_can_be_read() -> None:
+    """However many phases a stride of several axes has: here 5 ** 4 of them."""
+    for lowering in ("auto", "columns", "taps", "winograd"):
+        plan = ndconv.plan(
+            (1, 9, 2, 3, 3, 4, 4), (9, 3, 7, 7, 7, 7, 3), (5, 5, 5, 5, 1), lowering=lowering, transposed=True
+        )
+        assert len(plan.output.source.splitlines()) < 1000, lowering
+
+
 @pytest.mark.parametrize("slot", Slot)
 def test_samples_make_rows_of_small_images_longer(slot: Slot) -> None:
     def moves(problem: Problem) -> bool:

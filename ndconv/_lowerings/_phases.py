@@ -20,6 +20,8 @@ from ndconv._programs.values import Array, Steps
 _LEAD = (slice(None),) * 3
 # So many phases are listed to be priced.
 _LISTED = 16
+MOST_PHASES = 64
+"""More would make a program that takes seconds to write and nobody can read."""
 
 
 class Phase(NamedTuple):

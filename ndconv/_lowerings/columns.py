@@ -9,7 +9,7 @@ from itertools import product
 
 from ndconv._form.geometry import Ints, Problem, Slot
 from ndconv._lowerings._base import Lowering
-from ndconv._lowerings._phases import gathered
+from ndconv._lowerings._phases import MOST_PHASES, gathered
 from ndconv._lowerings._products import input_product, is_short, output_product, weight_product
 from ndconv._lowerings._residues import (
     Residue,
@@ -58,8 +58,9 @@ class Columns(Windowed):
         input, stride = problem.slot is Slot.INPUT, problem.geometry.row_stride
         parts = not input and stride > 1 and 1 < count_residues(problem.geometry) <= _RESIDUES
         moves = problem.batch > 1 and _row(problem) < _LONG
+        gathers = input and math.prod(problem.geometry.stride) <= MOST_PHASES
         # What takes the longest to record comes last: there is something to give it up for.
-        options = product((False, True)[: 1 + input], (False, True)[: 1 + moves], (False, True)[: 1 + parts])
+        options = product((False, True)[: 1 + gathers], (False, True)[: 1 + moves], (False, True)[: 1 + parts])
         return [_WAYS[option] for option in options]
 
     def accumulates(self, b: Steps, problem: Problem) -> bool:

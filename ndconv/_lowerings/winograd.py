@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from ndconv._form.geometry import Ints, Problem, Slot
 from ndconv._lowerings._base import Lowering
 from ndconv._lowerings._cook_toom import MOST, growth, transforms
-from ndconv._lowerings._phases import gathered, kinds
+from ndconv._lowerings._phases import MOST_PHASES, gathered, kinds
 from ndconv._lowerings._tiles import Tiling, tiling
 from ndconv._lowerings.columns import GATHERING
 from ndconv._lowerings.reshape import RESHAPE
@@ -46,6 +46,8 @@ class Winograd(Lowering):
         axes = zip(geometry.stride, geometry.dilation, geometry.kernel, strict=True)
         if not any(stride == dilation == 1 < kernel < MOST for stride, dilation, kernel in axes):
             return f"no axis has stride 1, dilation 1 and a kernel of 2 to {MOST - 1} elements"
+        if problem.slot is Slot.INPUT and (phases := math.prod(geometry.stride)) > MOST_PHASES:
+            return f"the stride has {phases} phases, more than {MOST_PHASES}"
         return None
 
     def rounding(self, problem: Problem) -> float:
