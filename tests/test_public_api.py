@@ -127,9 +127,8 @@ from ndconv._planner.plans import slot_plan, slots
 found = _rules.convolution("convnd", (2, 4, 9, 8), (6, 2, 3, 3), 2, "same", 1, 2)
 setting = Setting("float32", False, False, usual_target("avx2", 2**20))
 for title in slots(False):
-    plan = slot_plan(
-        title, False, found.geometry, found.framed_size, (2, 2, 3), setting, lambda _, seen: choose(seen, "auto", setting)
-    )
+    chosen = lambda _, seen: choose(seen, "auto", setting)
+    plan = slot_plan(title, False, found.geometry, found.framed_size, (2, 2, 3), setting, chosen)
     print(plan, plan.source, sep=chr(10))
 """
 
@@ -178,7 +177,14 @@ UNITS |= {
     "a_lowering_of_your_own.py",
 }
 FOLDERS = [("benchmarks", "**/*.py"), ("docs", "**/*.py"), ("tests", "*.py")]
-OUTSIDE = [path for folder, files in FOLDERS for path in sorted((ROOT / folder).glob(files)) if path.name not in UNITS]
+# A page that runs rows of integers where there is no torch; they have no public names.
+ANSWERS = sorted((ROOT / "docs" / "answers").glob("*.py"))
+OUTSIDE = [
+    path
+    for folder, files in FOLDERS
+    for path in sorted((ROOT / folder).glob(files))
+    if path.name not in UNITS and path not in ANSWERS
+]
 
 
 @pytest.mark.parametrize("path", OUTSIDE, ids=[str(path.relative_to(ROOT)) for path in OUTSIDE])
@@ -186,6 +192,13 @@ def test_others_use_public_names(path: Path) -> None:
     for imported in _imports(path):
         if imported.startswith("ndconv"):
             assert not any(part.startswith("_") for part in imported.split("."))
+
+
+@pytest.mark.parametrize("path", ANSWERS, ids=[path.name for path in ANSWERS])
+def test_what_answers_in_the_browser_knows_no_tensor(path: Path) -> None:
+    imported = {each.removeprefix("ndconv.") for each in _imports(path) if each.startswith("ndconv.")}
+    assert {_unit(each) for each in imported if each != "_machine.rates"} <= {*WITHOUT_TORCH}
+    assert not {"torch", "numpy"} & {each.split(".")[0] for each in _imports(path)}
 
 
 def test_public_names_exist() -> None:

@@ -121,11 +121,10 @@ def _left_out(axis: Axis, layer: Layer) -> str:
 
 
 def _ties(layer: Layer, axes: list[Axis]) -> str:
-    relation = "i = S*o + D*k - lo"
     return (
-        f"<p>Along each axis <code>{relation}</code>, and that is all. A row is an element o, a column an element i, the "
-        "number in the cell the kernel element k that ties the two. Point at a cell, or move to it with the tab key, to "
-        f"see its ties. Cells with a dashed edge are padding.</p>{pictures(axes, layer.transposed)}"
+        "<p>Along each axis <code>i = S*o + D*k - lo</code>, and that is all. A row is an element o, a column an "
+        "element i, the number in the cell the kernel element k that ties the two. Point at a cell, or move to it with "
+        f"the tab key, to see its ties. Cells with a dashed edge are padding.</p>{pictures(axes, layer.transposed)}"
     )
 
 
@@ -134,7 +133,8 @@ def _equations(layer: Layer) -> str:
         f"<tr><th scope=row>{title}</th><td><code>{plan.equation}</code></td></tr>"
         for title, plan in layer.plans.items()
     )
-    return f'<div class="scrolls"><table>{rows}</table></div><p>The input comes as its windows, one letter per output and per kernel axis.</p>'
+    words = "The convolution's input enters as its windows, with a letter for each output axis and each kernel axis."
+    return f'<div class="scrolls"><table>{rows}</table></div><p>{words}</p>'
 
 
 def _costs(layer: Layer) -> str:

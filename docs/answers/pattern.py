@@ -84,7 +84,8 @@ def _cell(
     words = f"{'padding ' * padded}{name} = {index}: {_ties(name, ties)}"
     return (
         f'<g class="cell {kind}" data-{name}="{index}" tabindex="0" role="img" aria-label="{words}">'
-        f'<rect x="{x}" y="{y}" width="{_CELL}" height="{_CELL}"{fill}/>{_number(x, y, index)}<title>{words}</title></g>'
+        f'<title>{words}</title><rect x="{x}" y="{y}" width="{_CELL}" height="{_CELL}"{fill}/>'
+        f"{_number(x, y, index)}</g>"
     )
 
 
