@@ -220,6 +220,9 @@ ERRORS: dict[str, tuple[str, ...]] = {
     r"ndconv\.testing\.Trial": ('{path}.parse("n2g1c3d4-k3x2-s2x1-p1.1x0.0-d1x2-i8x5-quickly")',),
 }
 
+# Names that stand for a convolution, and so have an answer on the page "Try it".
+DRAWN = r"ndconv\.(functional\.conv|grad\.conv|(Lazy)?Conv)(_transpose|Transpose)?[123Nn]d(_input|_weight|_backward)?"
+
 # Examples for names whose docstring has none.
 EXAMPLES: dict[str, str] = {
     r"ndconv\.LazyConv[123]d": ("layer = ndconv.{name}(8, 3)\nlayer(torch.rand(2, 5, {I})).shape\nlayer.weight.shape"),
@@ -416,6 +419,14 @@ def _filled(template: str, path: str) -> str:
     )  # fmt: skip
 
 
+def _address(name: str) -> str:
+    """The page that answers for a convolution as in the examples, or a transposed one."""
+    transposed = "transpose" in name.lower()
+    shapes = ("(2, 4, {O})" if transposed else "(2, 3, {I})"), "(4, 3, {K})"
+    shape, weight = (ast.literal_eval(_filled(each, f".{name}")) for each in shapes)
+    return ndconv.plan(shape, weight, transposed=transposed).address.partition("&profile=")[0]
+
+
 def _block(text: str) -> str:
     body = "\n".join(f"   {line}" for line in text.splitlines())
     return f".. code-block:: pycon\n   :class: wrapped\n\n{body}\n"
@@ -429,6 +440,8 @@ def _page(path: str, value: Any) -> str:
     example = next((text for pattern, text in EXAMPLES.items() if re.fullmatch(pattern, path)), None)
     if example is not None:
         parts += [".. rubric:: Example\n", _block(session(_filled(example, path)))]
+    if re.fullmatch(DRAWN, path):
+        parts.append(f"Drawn, worked out and written as programs: `try it <../{_address(name)}>`__.\n")
     errors = next((texts for pattern, texts in ERRORS.items() if re.fullmatch(pattern, path)), ())
     if errors:
         parts.append(".. rubric:: Errors\n")

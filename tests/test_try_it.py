@@ -24,7 +24,8 @@ from docs.answers.lines import lines
 from docs.answers.pattern import picture
 from docs.answers.state import PRESETS, read, values
 
-FOLDER = Path(__file__).parent.parent / "docs" / "answers"
+ROOT = Path(__file__).parent.parent
+FOLDER = ROOT / "docs" / "answers"
 KINDS = ("zeros", "reflect", "replicate", "circular")
 # Small layers that have everything between them; torch has the first ones.
 SMALL = (
@@ -209,6 +210,19 @@ def test_a_mistake_shows_the_librarys_message(typed: dict[str, str], message: st
     answer = page.answer({"kernel_size": "3", **typed})
     assert message in answer["error"]
     assert "html" not in answer
+
+
+LINKING = [*(ROOT / "docs").glob("*.md"), *(ROOT / "docs" / "scripts").rglob("*.py")]
+
+
+def test_links_to_the_page_are_answered() -> None:
+    found = []
+    for path in LINKING:
+        text = re.sub(r"\n# &", "&", path.read_text())
+        found += [unescape(each) for each in re.findall(r"try\.html#([^\s\">]+)", text)]
+    assert len(found) >= 14
+    for fragment in found:
+        assert "html" in page.answer(page.texts(fragment)), fragment
 
 
 def test_every_choice_answers() -> None:

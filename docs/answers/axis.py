@@ -85,16 +85,15 @@ class Axis:
 
 def axes_of(layer: Layer) -> list[Axis]:
     """The axes of a layer, each by itself."""
-    geometry, arguments = layer.convolution.geometry, layer.arguments
-    ndim = geometry.ndim
-    padding, extra = (_per_axis(arguments[name], ndim) for name in ("padding", "output_padding"))
-    sides = [each if isinstance(each, tuple) else (each, each) for each in padding]
-    return [
-        Axis(layer.convolution.input_size[axis], layer.convolution.output_size[axis], geometry.kernel[axis],
-             geometry.stride[axis], geometry.dilation[axis], *sides[axis], extra[axis])
-        for axis in range(ndim)
-    ]  # fmt: skip
-
-
-def _per_axis(value: int | tuple[int | tuple[int, int], ...], ndim: int) -> tuple[int | tuple[int, int], ...]:
-    return value if isinstance(value, tuple) else (value,) * ndim
+    geometry = layer.convolution.geometry
+    arguments = layer.arguments
+    padding, extra = arguments["padding"], arguments["output_padding"]
+    found = []
+    for axis in range(geometry.ndim):
+        side = padding[axis] if isinstance(padding, tuple) else padding
+        lo, hi = side if isinstance(side, tuple) else (side, side)
+        more = extra[axis] if isinstance(extra, tuple) else extra
+        sizes = layer.convolution.input_size[axis], layer.convolution.output_size[axis]
+        window = geometry.kernel[axis], geometry.stride[axis], geometry.dilation[axis]
+        found.append(Axis(*sizes, *window, lo, hi, more))
+    return found

@@ -65,7 +65,8 @@ answer(torch.nn.grad.conv2d_input, (1, 1, 8, 8), kernel, above, stride=2)
 answer(ndconv.grad.conv2d_input, (1, 1, 8, 8), kernel, above, stride=2)
 
 # %%
-# The gradient to pass is one of the output's shape. If there is no output at hand, a plan knows its shape:
+# The gradient to pass is one of the output's shape. If there is no output at hand, a plan knows its shape;
+# so does a page. `And yours? <../try.html#input=1,1,8,8&kernel_size=3&stride=2>`__
 
 shape = ndconv.plan((1, 1, 8, 8), kernel, stride=2).output_shape
 answer(ndconv.grad.conv2d_input, (1, 1, 8, 8), kernel, torch.ones(shape), stride=2)

@@ -32,6 +32,9 @@ print(torch.equal(of_g, ndconv.functional.conv1d(v, w)))
 print(torch.equal(of_w, ndconv.grad.conv1d_weight(v, w.shape, g)))
 
 # %%
+# The programs of all three stand beside one another here. `And yours?
+# <../try.html#input=1,2,6&out_channels=3&kernel_size=3>`__
+#
 # The graph of two layers
 # -----------------------
 #

@@ -81,6 +81,7 @@ print(torch.equal(added, grad_x))
 # This form needs no turned kernel, no padding, and, as the next chapter shows, no zeros between the elements where
 # there is a stride. It is what ndconv does. Nor does any element come from two places at once: slices are added in a
 # fixed order, so the same call gives the same bits.
+# What goes where can be pointed at. `And yours? <../try.html#input=2,3,6,7&out_channels=5&kernel_size=3,2>`__
 
 import ndconv
 

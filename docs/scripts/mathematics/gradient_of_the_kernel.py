@@ -22,6 +22,8 @@ print(torch.equal(grad_w, torch.autograd.grad(y, w, g)[0]))
 
 # %%
 # The forward equation was ``ncopkl,dckl->ndop``. The same three terms, in another order.
+# A program that computes it can be read and copied. `And yours?
+# <../try.html#input=2,3,6,7&out_channels=5&kernel_size=3,2>`__
 #
 # It is a convolution again
 # -------------------------

@@ -61,6 +61,7 @@ plt.show()
 # %%
 # The gradients need no second thought. :math:`g` is in all three tensors, so it stays where it is when another slot
 # opens.
+# Nor do the programs that compute them. `And yours? <../try.html#input=2,6,9&out_channels=9&kernel_size=3&groups=3>`__
 
 g = torch.randint(-4, 5, y.shape).double()
 grad_w = torch.einsum("ngcok,ngdo->gdck", windows, g.view(2, 3, 3, 7)).flatten(0, 1)

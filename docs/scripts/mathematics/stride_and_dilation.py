@@ -101,6 +101,7 @@ print(
 # The floor forgets something. Three input sizes below have the same output, so a gradient of the output does not tell
 # how large the input was. This is why every gradient of an input asks for ``input_size``; and elements after the last
 # window, which nothing reads, have the gradient 0.
+# A page works out how many they are. `And yours? <../try.html#input=1,1,10&kernel_size=3&stride=3>`__
 
 import ndconv
 

@@ -60,7 +60,8 @@ print(torch.equal(grad_w, ndconv.grad.conv2d_weight(g, w.shape, y, stride=2)))
 # -----------
 #
 # Several inputs have the same output size (:doc:`stride_and_dilation`), so going back there is a choice to make. The
-# smallest is taken unless ``output_padding`` adds elements on the far side, and less than :math:`S` of them:
+# smallest is taken unless ``output_padding`` adds elements on the far side, and less than :math:`S` of them.
+# Below, both sizes. `And yours? <../try.html#transposed=True&input=1,1,3&kernel_size=3&stride=2&output_padding=1>`__
 
 for extra in (0, 1):
     print(

@@ -54,7 +54,9 @@ for ndim in range(5):
 
 # %%
 # With no axis at all, the first line, it is the matrix product of the first chapter and its two gradients, once for
-# each group. With five axes:
+# each group. With five axes it is this.
+# Its program has no more lines than that of one axis. `And yours?
+# <../try.html#input=2,3,4,3,5,3,4&out_channels=2&kernel_size=2,1,3,2,2&stride=1,1,2,1,2&padding=1>`__
 
 torch.manual_seed(0)
 x = torch.randint(-3, 4, (2, 3, 4, 3, 5, 3, 4)).double()

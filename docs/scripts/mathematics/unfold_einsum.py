@@ -28,6 +28,10 @@ y = torch.einsum("ncopkl,dckl->ndop", windows, w)
 print(torch.equal(y, torch.nn.functional.conv2d(x, w)))
 
 # %%
+# Other sizes, a stride or groups: other letters and numbers. `And yours?
+# <../try.html#input=2,3,6,7&out_channels=5&kernel_size=3,2>`__
+
+# %%
 # The same as a matrix product
 # ----------------------------
 #

@@ -34,7 +34,9 @@ print(by_hand(x, y).shape)
 # ``columns``
 # -----------
 #
-# This is what ndconv runs. A plan needs shapes only; the weight's is ``(4, 3, 3, 3)``:
+# This is what ndconv runs. A plan needs shapes only; the weight's is ``(4, 3, 3, 3)``.
+# A page writes the same without torch. `And yours?
+# <../try.html#input=2,3,6,6&out_channels=4&kernel_size=3&stride=2&padding=1&lowering=columns>`__
 
 
 def program(lowering, stride=2):
