@@ -243,12 +243,12 @@ def docs(session: nox.Session) -> None:
 
 @nox.session(requires=["docs"])
 def docs_browser(session: nox.Session) -> None:
-    """Open every page of the docs in a real browser, wide and narrow; needs Debian's chromium or the like."""
-    session.install(*group("docs_browser"))
+    """Open every page of the docs in a real browser, and use the page *Try it*; needs Debian's chromium or the like."""
+    provide(session, "docs_browser")
     session.run(
-        # Without the options and fixtures of the other tests, for which there would have to be a torch.
-        *("python", "-m", "pytest", "--noconftest", "-o", "addopts=", "-o", "filterwarnings="),
-        *("tests/docs_browser.py", *session.posargs),
+        # Without the options and fixtures of the other tests, and with those of a browser.
+        *("python", "-m", "pytest", "--noconftest", "-p", "tests.browsing", "-o", "addopts=", "-o", "filterwarnings="),
+        *("tests/docs_browser.py", "tests/try_browser.py", *session.posargs),
     )
 
 

@@ -6,21 +6,17 @@ It needs the built site and a Chromium, which Debian has as a package of that na
 from __future__ import annotations
 
 import functools
-import http.server
-import os
-import shutil
-import threading
-from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Page
 
-SITE = Path(__file__).parent.parent / "docs" / "_build" / "html"
+from docs.answers.page import answer, texts
+from tests.browsing import SITE, faults_of
+
 PAGES = sorted(str(page.relative_to(SITE)) for page in SITE.rglob("*.html") if "_static" not in page.parts)
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 # Text of a page as it is read: without code, and without what MathJax keeps for those who listen to a page.
 PROSE = """() => {
@@ -53,46 +49,6 @@ def _anchors(page: Path) -> set[str]:
     return _Anchors(page).found
 
 
-class _Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
-
-@pytest.fixture(scope="session")
-def site() -> Iterator[str]:
-    """The address of the built site, served to this machine alone."""
-    if not PAGES:
-        pytest.fail(f"There is no site in {SITE}: nox -s docs builds it.")
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(_Quiet, directory=str(SITE)))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/"
-    server.shutdown()
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    """A browser without a window."""
-    found = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if found is None:
-        pytest.fail(f"None of {', '.join(BROWSERS)} is installed; on Debian: apt-get install chromium")
-    # Chromium refuses to sandbox the pages of root.
-    arguments = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=arguments)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    """An empty page, 1300 pixels wide."""
-    page = browser.new_page(viewport={"width": 1300, "height": 900})
-    # A browser asks for this by itself where a page names no icon, as that of the test matrix does not.
-    page.route("**/favicon.ico", lambda route: route.fulfill(status=204))
-    yield page
-    page.close()
-
-
 def _open(page: Page, address: str) -> None:
     page.goto(address, wait_until="networkidle")
     page.evaluate("() => window.MathJax?.startup?.promise")
@@ -100,17 +56,7 @@ def _open(page: Page, address: str) -> None:
 
 @pytest.mark.parametrize("name", PAGES)
 def test_page(name: str, site: str, page: Page) -> None:
-    faults: list[str] = []
-    page.on("console", lambda message: faults.append(f"console: {message.text}") if message.type == "error" else None)
-    page.on("pageerror", lambda error: faults.append(f"error: {error}"))
-    page.on("requestfailed", lambda request: faults.append(f"failed: {request.url}"))
-    page.on("response", lambda answer: faults.append(f"{answer.status}: {answer.url}") if answer.status > 399 else None)
-    page.on(
-        "request",
-        lambda request: (
-            faults.append(f"off the site: {request.url}") if not request.url.startswith((site, "data:")) else None
-        ),
-    )
+    faults = faults_of(page, site)
     _open(page, site + name)
     for image in page.locator("img").all():
         image.scroll_into_view_if_needed()
@@ -138,6 +84,8 @@ def _leads_somewhere(link: str, site: str) -> bool:
     target = target / "index.html" if target.is_dir() else target
     if not target.is_file():
         return False
+    if target.name == "try.html":
+        return "html" in answer(texts(unquote(anchor)))
     return not anchor or target.suffix != ".html" or unquote(anchor) in _anchors(target)
 
 
