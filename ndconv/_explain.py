@@ -31,7 +31,8 @@ from ndconv._tensors.execute import setting_of, torch_takes_over
 class ConvPlan:
     """The plans of a convolution, transposed or not, and its two gradients.
 
-    ``print(plan)`` shows a table, and ``print(f"{plan:source}")`` has the three programs below it.
+    ``print(plan)`` shows a table, and ``print(f"{plan:source}")`` has the three programs below it. What stands behind
+    ``see it`` is the page of the docs that draws this convolution.
 
     Args:
         transposed: Whether the output is the open slot INPUT.
