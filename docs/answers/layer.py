@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,6 +15,9 @@ from ndconv._machine.rates import usual_target
 from ndconv._planner.choice import Setting, choose
 from ndconv._planner.plans import SlotPlan, slot_plan, slots
 from ndconv._planner.workspace import get_workspace_limit
+
+_MOST = 2**63 - 1
+"""Elements that a tensor can have."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,9 @@ class Layer:
                 function, shape, weight, stride, padding, dilation, groups, mode=typed["padding_mode"]
             )
             result = found.output_shape(shape, weight)
+        for name, each in (("input", shape), ("weight", weight), ("output", result)):
+            if math.prod(each) > _MOST:
+                _rules.refuse(function, f"{name} must have fewer than 2**63 elements", f"has shape {each}")
         return cls(typed, found, shape, weight, result, _plans(typed, found, shape[0], weight))
 
     @property

@@ -217,7 +217,7 @@ def _residues(
         first, taps = indices.start, len(indices)
         residue = dilation * first % stride
         start = (residue - lo) % stride
-        count = len(range(start, size, stride))
+        count = max(0, -((start - size) // stride))
         if count:
             # The lowest output index that the first of these elements is tied to, by its last tap.
             before = (taps - 1) * spread - (start + lo - dilation * first) // stride

@@ -317,7 +317,7 @@ class Value:
                 offset, length, step = offset.plus(part.start.times(stride)), part.length, part.step
             else:
                 first, stop, step = part.indices(size)
-                length = len(range(first, stop, step))
+                length = max(0, -((first - stop) // step))  # more than a range can count, if need be
                 offset = offset.plus(first * stride)
             shape.append(length)
             strides.append(stride * step)
