@@ -144,7 +144,12 @@ def test_a_cell_shows_its_ties(by: str, tried: Page) -> None:
     enter(tried, {"input": "1, 1, 8", "kernel_size": "3", "stride": "2", "padding": "1"})
     answered(tried, {"input": "1, 1, 8", "kernel_size": "3", "stride": "2", "padding": "1"})
     cell = tried.locator("#try-answer .cell[data-i='3']")
-    cell.hover() if by == "pointer" else cell.focus()
+    if by == "pointer":
+        cell.hover()
+    else:
+        tried.locator("#try-answer .cell[data-i='-1']").focus()
+        for _ in range(4):
+            tried.keyboard.press("ArrowRight")
     lit = tried.locator("#try-answer .tie.lit").evaluate_all("ties => ties.map(tie => ({...tie.dataset}))")
     assert lit == [{"i": "3", "o": "1", "k": "2"}, {"i": "3", "o": "2", "k": "0"}]
     assert tried.locator("#try-answer .cell.lit").count() == 5  # one input, two outputs, two kernel elements

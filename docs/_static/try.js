@@ -97,4 +97,16 @@ for (const [event, act] of Object.entries({ pointerover: light, focusin: light, 
   });
 }
 
+// Arrows go along kernel, input or output.
+answer.addEventListener("keydown", (event) => {
+  const step = { ArrowLeft: -1, ArrowUp: -1, ArrowRight: 1, ArrowDown: 1 }[event.key];
+  const cell = event.target.closest?.(".cell");
+  if (!step || !cell) return;
+  const name = INDICES.find((each) => each in cell.dataset);
+  const next = cell.closest("svg").querySelector(`.cell[data-${name}="${Number(cell.dataset[name]) + step}"]`);
+  if (!next) return;
+  event.preventDefault();
+  next.focus();
+});
+
 if (location.hash.length > 1) fill(decodeURIComponent(location.hash.slice(1)));

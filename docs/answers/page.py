@@ -22,7 +22,7 @@ _HINTS = {
     "input": "batch, channels, then one number per axis",
     "padding": "a number, one per axis, (lo, hi) pairs, or 'same', 'valid', 'causal'",
 }
-_WORDS = {"False": "convolution", "True": "transposed convolution"}
+_WORDS = {"False": "convolution", "True": "transposed"}
 DEFAULT = next(iter(PRESETS.values()))
 
 
@@ -121,10 +121,12 @@ def _left_out(axis: Axis, layer: Layer) -> str:
 
 
 def _ties(layer: Layer, axes: list[Axis]) -> str:
+    dashed = "cut off" if layer.transposed else "padding"
     return (
         "<p>Along each axis <code>i = S*o + D*k - lo</code>, and that is all. A row is an element o, a column an "
-        "element i, the number in the cell the kernel element k that ties the two. Point at a cell, or move to it with "
-        f"the tab key, to see its ties. Cells with a dashed edge are padding.</p>{pictures(axes, layer.transposed)}"
+        "element i, the number in the cell the kernel element k that ties the two. Point at a cell to see its ties, or "
+        "go there by the tab key and on by the arrows. "
+        f"Cells with a dashed edge are {dashed}.</p>{pictures(axes, layer.transposed)}"
     )
 
 

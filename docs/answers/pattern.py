@@ -76,15 +76,15 @@ def _cell(
     x: int, y: int, name: str, index: int, axis: Axis, met: dict[tuple[str, int], list[tuple[int, int, int]]],
     *, shade: bool = False,
 ) -> str:  # fmt: skip
-    """A cell of one of the three, which can be reached by keyboard and says what it is tied to."""
-    padded = name == "i" and not 0 <= index < axis.size
+    """A cell of one of the three, which says what it is tied to; the tab key reaches the first, arrows the others."""
+    padded, first = name == "i" and not 0 <= index < axis.size, min(0, -axis.lo) if name == "i" else 0
     ties = met.get((name, index), [])
     kind = "padded" if padded else "" if ties else "unread"
     fill = f' fill-opacity="{_shade(index, axis.kernel)}"' if shade else ""
-    words = f"{'padding ' * padded}{name} = {index}: {_ties(name, ties)}"
+    words = f"{'outside, ' * padded}{name} = {index}: {_ties(name, ties)}"
     return (
-        f'<g class="cell {kind}" data-{name}="{index}" tabindex="0" role="img" aria-label="{words}">'
-        f'<title>{words}</title><rect x="{x}" y="{y}" width="{_CELL}" height="{_CELL}"{fill}/>'
+        f'<g class="cell {kind}" data-{name}="{index}" tabindex="{-(index != first)}" '
+        f'role="img" aria-label="{words}"><title>{words}</title><rect x="{x}" y="{y}" width="{_CELL}" height="{_CELL}"{fill}/>'
         f"{_number(x, y, index)}</g>"
     )
 
