@@ -84,8 +84,8 @@ def _cell(
     words = f"{'outside, ' * padded}{name} = {index}: {_ties(name, ties)}"
     return (
         f'<g class="cell {kind}" data-{name}="{index}" tabindex="{-(index != first)}" '
-        f'role="img" aria-label="{words}"><title>{words}</title><rect x="{x}" y="{y}" width="{_CELL}" height="{_CELL}"{fill}/>'
-        f"{_number(x, y, index)}</g>"
+        f'role="img" aria-label="{words}"><title>{words}</title>'
+        f'<rect x="{x}" y="{y}" width="{_CELL}" height="{_CELL}"{fill}/>{_number(x, y, index)}</g>'
     )
 
 
