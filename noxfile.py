@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import os
 import platform
 import re
 import shutil
@@ -21,6 +22,7 @@ PYTHONS = nox.project.python_versions(PYPROJECT)
 LEVELS = ("quick", "standard", "full")
 
 (TORCH,) = nox.project.dependency_groups(PYPROJECT, "torch")
+TORCH = os.environ.get("NDCONV_TORCH", TORCH)  # for a nightly build
 (OLDEST_TORCH,) = (d.replace(">=", "==") for d in PYPROJECT["project"]["dependencies"] if d.startswith("torch>="))
 
 # What hides a processor's newer instructions from torch itself, from oneDNN and from MKL.
@@ -31,6 +33,15 @@ HIDING = {
 # Tests of what a processor could decide: rounding, layouts, who multiplies.
 ARITHMETIC = [f"tests/test_{name}.py" for name in ("dtypes", "lowerings", "matmul", "precision")]
 ARITHMETIC += ["tests/test_memory.py::test_channels_last_is_kept"]
+
+# What files that others read must be.
+SCHEMAS = {
+    "github-workflows": ".github/workflows/*.yml",
+    "github-issue-forms": ".github/ISSUE_TEMPLATE/[!c]*.yml",
+    "github-issue-config": ".github/ISSUE_TEMPLATE/config.yml",
+    "dependabot": ".github/dependabot.yml",
+    "citation-file-format": "CITATION.cff",
+}
 
 # Python for browsers, in which the docs run the library's integers.
 PYODIDE = "314.0.7"
@@ -194,10 +205,13 @@ def demo(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Lint, and check the formatting."""
+    """Lint, and check the formatting; and the workflows."""
     session.install(*group("lint"))
     session.run("ruff", "check", *session.posargs, ".")
     session.run("ruff", "format", "--check", ".")
+    session.run("zizmor", "--offline", "--quiet", "--persona", "pedantic", ".github")
+    for schema, files in SCHEMAS.items():
+        session.run("check-jsonschema", "--builtin-schema", f"vendor.{schema}", *map(str, Path().glob(files)))
 
 
 @nox.session

@@ -84,7 +84,7 @@ def _leads_somewhere(link: str, site: str) -> bool:
     target = target / "index.html" if target.is_dir() else target
     if not target.is_file():
         return False
-    if target.name == "try.html" and anchor:
+    if target.name == "try.html" and "=" in anchor:
         return "html" in answer(texts(unquote(anchor)))
     return not anchor or target.suffix != ".html" or unquote(anchor) in _anchors(target)
 
