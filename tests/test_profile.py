@@ -36,8 +36,9 @@ def forget() -> None:
 
 @pytest.fixture(autouse=True)
 def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The file of measured rates, in a folder that is empty at first; measuring takes no time."""
+    """The file of measured rates, in a folder that is empty at first; measuring takes no time, whoever is busy."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(_profile, "granted", lambda device: 1.0)
     monkeypatch.setattr(_calibration, "_SECONDS", 0.0)
     monkeypatch.setattr(_calibration, "_SIZES", (2**18, 2**19))
     forget()
@@ -106,6 +107,21 @@ def test_what_is_measured_is_kept_and_forgotten(kept: Path, capsys: pytest.Captu
     assert ndconv.calibrate("cpu", reset=True).name == usual.name
     assert not kept.exists()
     assert measured not in str(ndconv.plan((1, 2, 8), (3, 2, 3)))
+
+
+@pytest.mark.parametrize("share", [0.5, 1.0])
+def test_a_busy_machine_is_told(share: float, kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the time that the threads of a product had."""
+    begun = time.perf_counter()
+    spent = share * torch.get_num_threads()
+    monkeypatch.setattr(_profile, "granted", _calibration.granted)
+    monkeypatch.setattr(_calibration.time, "process_time", lambda: spent * (time.perf_counter() - begun))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        ndconv.calibrate()
+    told = [str(each.message) for each in caught]
+    assert [each.startswith("calibrate: 1 threads had 50% of the time") for each in told] == [True] * (share < 1)
+    assert kept.exists()
 
 
 def test_another_process_uses_it_by_its_file_alone(kept: Path) -> None:

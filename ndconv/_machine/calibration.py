@@ -16,6 +16,8 @@ from ndconv._programs.steps import Product
 
 # A thing is run so often, or until so many seconds have gone by; the least time counts.
 _RUNS, _SECONDS = 30, 0.04
+# Seconds in which a busy machine is noticed.
+_GRANTED = 0.1
 # Shapes of products: square, a long sum, thin, a short sum, small; and of batches.
 _ONE = (
     (1, 384, 384, 384), (1, 64, 8192, 64), (1, 32, 27, 4096), (1, 4, 512, 2048), (1, 64, 8, 16384), (1, 64, 576, 784),
@@ -43,6 +45,18 @@ def measured(device: torch.device) -> Iterator[tuple[str, Any]]:
     yield "view", _least(lambda: [small.as_strided((7, 7), (8, 1)) for _ in often], device, len(often))
     yield from _moving(device)
     yield "products", {dtype: found for dtype in _DTYPES if (found := _products(dtype, device, call))}
+
+
+def granted(device: torch.device) -> float:
+    """The share of a processor's time that the threads of a large product get; less than 1 if others use it too."""
+    if device.type != "cpu":
+        return 1.0
+    matrix = torch.ones(512, 512)
+    matrix @ matrix
+    start, used = time.perf_counter(), time.process_time()
+    while (taken := time.perf_counter() - start) < _GRANTED:
+        matrix @ matrix
+    return (time.process_time() - used) / (taken * torch.get_num_threads())
 
 
 FIELDS = len(Rates.__dataclass_fields__)

@@ -21,11 +21,13 @@ from platformdirs import user_cache_path
 from tqdm import tqdm
 
 from ndconv._form import cache
-from ndconv._machine.calibration import FIELDS, measured
+from ndconv._machine.calibration import FIELDS, granted, measured
 from ndconv._machine.rates import built_in_rates, rates_from
 from ndconv._programs.rates import Rates
 from ndconv._programs.steps import Product
 
+# Below this share of the processor's time rates are those of a busy machine.
+_ENOUGH = 0.85
 # Shapes of products whose speed is shown, and how many of them a batch has.
 _BATCH = 64
 _SHOWN = {
@@ -170,7 +172,7 @@ def calibrate(device: torch.device | str | None = None, *, reset: bool = False) 
     What ``"auto"`` picks follows from prices, and prices from rates: of matrix products by dtype and shape, of copies
     by row length and gaps, of starting an operation. Built-in rates are those of a machine like this one. Measured
     ones are kept in a file of the user's cache folder, where later processes with as many threads find them. The
-    machine should do nothing else meanwhile.
+    machine should do nothing else meanwhile; it is told if it does.
 
     Args:
         device: Where to measure; None for torch's default device.
@@ -197,7 +199,13 @@ def calibrate(device: torch.device | str | None = None, *, reset: bool = False) 
     else:
         torch.empty(0, device=where)  # which fails before anything is measured
         with torch.no_grad(), tqdm(measured(where), total=FIELDS, desc=f"calibrate {where.type}", leave=False) as found:
-            rates = Rates(**dict(found))
+            before, rates, after = granted(where), Rates(**dict(found)), granted(where)
+        if min(before, after) < _ENOUGH:
+            warnings.warn(
+                f"calibrate: {torch.get_num_threads()} threads had {min(before, after):.0%} of the time of as many cores, "
+                f"for something else was running; measure again when the machine is idle",
+                stacklevel=2,
+            )
         path.parent.mkdir(parents=True, exist_ok=True)
         stored = {"machine": _machine(where.type), "date": str(date.today()), "rates": _as_json(rates)}
         part = path.with_suffix(f".{os.getpid()}.part")
