@@ -115,7 +115,7 @@ def test_a_busy_machine_is_told(share: float, kept: Path, monkeypatch: pytest.Mo
     begun = time.perf_counter()
     spent = share * torch.get_num_threads()
     monkeypatch.setattr(_profile, "granted", _calibration.granted)
-    monkeypatch.setattr(_calibration.time, "process_time", lambda: spent * (time.perf_counter() - begun))
+    monkeypatch.setattr(time, "process_time", lambda: spent * (time.perf_counter() - begun))
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         ndconv.calibrate()

@@ -29,7 +29,7 @@ def tensor(function: str, name: str, value: object, *, shards: bool = False) -> 
 def tensors(function: str, *, bias: Tensor | None = None, shards: bool = False, **operands: Tensor) -> None:
     """All operands, a bias if there is one, are tensors of one dtype that can be convolved, on one device.
 
-    DTensors are so only for functions that take shards, which look at placements next: `ndconv._tensors.placements.placed`.
+    DTensors are so only for functions that take shards, which look at placements next: `placed`.
     """
     given = operands if bias is None else {**operands, "bias": bias}
     for name, value in given.items():
