@@ -120,7 +120,7 @@ def test_a_busy_machine_is_told(share: float, kept: Path, monkeypatch: pytest.Mo
         warnings.simplefilter("always")
         ndconv.calibrate()
     told = [str(each.message) for each in caught]
-    assert [each.startswith("calibrate: 1 threads had 50% of the time") for each in told] == [True] * (share < 1)
+    assert [each.startswith("calibrate: 1 threads had 50% of their cores") for each in told] == [True] * (share < 1)
     assert kept.exists()
 
 

@@ -202,7 +202,7 @@ def calibrate(device: torch.device | str | None = None, *, reset: bool = False) 
             before, rates, after = granted(where), Rates(**dict(found)), granted(where)
         if min(before, after) < _ENOUGH:
             warnings.warn(
-                f"calibrate: {torch.get_num_threads()} threads had {min(before, after):.0%} of the time of their cores: "
+                f"calibrate: {torch.get_num_threads()} threads had {min(before, after):.0%} of their cores: "
                 f"something else was running; measure again when the machine is idle",
                 stacklevel=2,
             )
