@@ -159,7 +159,7 @@ def compute_weight(
 ) -> Tensor:
     """Gradient of the weight from ``(n, g*c, *I)`` and ``(n, g*d, *O)``, both batched or not.
 
-    One gradient per sample is the gradient of one sample in which every sample is so many groups.
+    A per-sample gradient is the gradient of one sample in which every sample is so many groups.
     """
     if x.dim() == convolution.geometry.ndim + 1:
         return compute_weight(convolution, lowering, x.unsqueeze(0), y.unsqueeze(0))

@@ -33,7 +33,7 @@ _WHOLE = 32 * 2**20
 
 
 class Columns(Windowed):
-    """The classical lowering, in any number of dimensions.
+    """The classical lowering, im2col and col2im, in any number of dimensions.
 
     Kernel elements come first and positions last, so that copies run along rows and products come out in the layout of
     the output.

@@ -290,7 +290,7 @@ def grad_output(
 
 
 def per_sample(function: str, wanted: bool, input_shape: Sequence[int], weight_shape: Sequence[int]) -> None:
-    """Gradients per sample need samples."""
+    """Per-sample gradients need samples."""
     if wanted and len(input_shape) < len(weight_shape):
         refuse(function, "per_sample needs a batched input", f"input has shape {tuple(input_shape)}")
 

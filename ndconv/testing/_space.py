@@ -129,14 +129,14 @@ CONSTRAINTS = (
         lambda needs, transform: needs != "frozen" or transform in ("eager", "compile", "export", "vmap"),
     ),
     Constraint(
-        "only a weight has one gradient per sample, and it must need one",
+        "only a weight has per-sample gradients, and it must need one",
         ("transform", "slot", "needs"),
         lambda transform, slot, needs: (
             transform != "per_sample" or slot == "weight" or (slot == "output" and needs in ("second", "both"))
         ),
     ),
     Constraint(
-        "gradients per sample need samples",
+        "per-sample gradients need samples",
         ("transform", "batch"),
         lambda transform, batch: transform != "per_sample" or batch in ("1", "many"),
     ),

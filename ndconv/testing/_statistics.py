@@ -150,7 +150,7 @@ def _chosen(module: Any, function: str, name: str) -> Iterator[None]:
 
 
 def weight_norms(subject: Subject) -> None:
-    """Norms, inner products and Gram matrices of gradients per sample, by each method, at once and in chunks."""
+    """Norms, inner products and Gram matrices of per-sample gradients, by each method, at once and in chunks."""
     sums = _Summed(subject)
     first, second = sums.tensors()
     size, grads = sums.case.weight_shape, sums.flat()

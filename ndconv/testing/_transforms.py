@@ -151,7 +151,7 @@ def double_backward(subject: Subject) -> None:
 
 
 def per_sample(subject: Subject) -> None:
-    """One weight gradient per sample, as a loop gives them: by ``per_sample=True``, or by vmap of the pullback."""
+    """Per-sample weight gradients, as a loop gives them: by ``per_sample=True``, or by vmap of the pullback."""
     case, values = subject.trial.case, subject.filled()
     single, samples = subject.altered(case=replace(case, batch=1)), range(case.batch)
     if subject.trial.slot == "weight":
@@ -169,7 +169,7 @@ def per_sample(subject: Subject) -> None:
         got = vmap(pullback, (0, None, 0))(*subject.tensors(), grad)
         given = values[subject.first]
         want = [single.gradient("w", {subject.first: given[[i]]}, numbers[[i]]) for i in samples]
-    same("the gradients per sample", got, np.stack(want), subject)
+    same("the per-sample gradients", got, np.stack(want), subject)
 
 
 # By the level of the parameter; an eager trial has nothing further.

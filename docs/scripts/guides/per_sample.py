@@ -1,5 +1,5 @@
 """
-Gradients per sample
+Per-sample gradients
 ====================
 
 Training sums the gradients of a batch. Some methods need them apart: differential privacy clips each one, influence

@@ -27,7 +27,7 @@ def clipped_step(model, images, labels, bound):
 # %%
 # The first backward asks for the gradient of the images alone. It passes through every layer, which is all that the
 # norms need, and computes no gradient of a weight. The second backward computes those, once, with every loss weighted
-# by its clipping factor. Layers that mix samples, as batch norm does, have no gradient per sample: leave them out.
+# by its clipping factor. Layers that mix samples, as batch norm does, have no per-sample gradient: leave them out.
 #
 # A network on handwritten digits, with a grouped layer in the middle:
 
