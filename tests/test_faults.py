@@ -32,6 +32,7 @@ from ndconv._lowerings import LOWERINGS, Lowering, _runs, _windowed, columns, fo
 from ndconv._machine import target as _target
 from ndconv._planner import choice as _choice
 from ndconv._planner import computed as _computed
+from ndconv._planner import recorded as _recorded
 from ndconv._planner import ties as _ties
 from ndconv._programs import copies as _copies
 from ndconv._programs import lifetimes as _lifetimes
@@ -158,7 +159,7 @@ FAULTS: dict[str, tuple[Any, str, str, str]] = {
         _function.ForwardTrilinear, "jvp", "(first_tangent, second), (first, second_tangent)",
         "(first_tangent, second)",
     ),
-    "channels-last forgotten": (_execute, "computed", "first, second), last)", "first, second), False)"),
+    "channels-last forgotten": (_recorded, "computed", "first, second), last)", "first, second), False)"),
     "sums that start at one": (
         taps.Taps, "weight", "x.new_zeros(problem.geometry.groups, problem.features, number * problem.channels)",
         "b.allocated(x, (problem.geometry.groups, problem.features, number * problem.channels), x.dtype, 'ones')",
@@ -183,7 +184,7 @@ FAULTS: dict[str, tuple[Any, str, str, str]] = {
     ),
     "reshape refused where it applies": (reshape.Reshape, "refusal", "extent > stride", "extent >= stride"),
     "derivatives by another lowering": (Form, "derivatives", "self.lowering", "'auto'"),
-    "another lowering than the one named": (_execute, "pick", "if wanted in LOWERINGS and", "if False and"),
+    "another lowering than the one named": (_recorded, "pick", "if wanted in LOWERINGS and", "if False and"),
     "auto takes what is not exact": (
         _choice, "automatic", "LOWERINGS[name].exact and LOWERINGS[name].automatic", "LOWERINGS[name].automatic",
     ),
