@@ -127,3 +127,28 @@ def test_points_send_nothing() -> None:
     frame = axis.reading(0).frame
     assert isinstance(frame, Frame)
     assert frame.size == 3
+
+
+def test_what_waits_for_nothing_reads_nothing_of_others() -> None:
+    """And of zeros around the input, where every window spans some of it, all that reads nothing of others is found."""
+    borders = [
+        Axis(kernel, stride, 1, lo, border, mode, inputs, outputs, parts)
+        for kernel, stride, lo, border, (mode, inputs, outputs), parts in product(
+            (1, 3, 4),
+            (1, 2, 3),
+            (-1, 0, 1),
+            ((0, 0), (1, 0), (0, 2), (2, 1)),
+            [(mode, inputs, 5) for mode in ("reflect", "replicate", "circular") for inputs in (4, 9, 13)],
+            (2, 3),
+        )
+    ]
+    found = 0
+    for axis in (*AXES, *borders):
+        alone = [axis.read_for(range(o, o + 1)).rows for o in range(axis.outputs)]
+        for part, (rows_owned, outputs) in enumerate(zip(axis.owned_inputs(), axis.owned_outputs(), strict=True)):
+            settled, needless = axis.settled(part), [o for o in outputs if {*rows(alone[o])} <= {*rows_owned}]
+            assert {*settled} <= {*needless}
+            found += 0 < len(settled) < len(outputs)
+            if rows_owned and all(alone) and axis.mode == "zeros":
+                assert [*settled] == needless
+    assert found
