@@ -9,7 +9,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ndconv._form.geometry import Convolution, Geometry
 from ndconv._form.partition import Axis, Frame, chunks, exchange
+from ndconv._sharded.local import Share
 
 
 @pytest.mark.parametrize("parts", range(1, 8))
@@ -152,3 +154,14 @@ def test_what_waits_for_nothing_reads_nothing_of_others() -> None:
             if rows_owned and all(alone) and axis.mode == "zeros":
                 assert [*settled] == needless
     assert found
+
+
+@pytest.mark.parametrize(("ndim", "axis"), [(1, 0), (2, 0), (2, 1), (3, 0), (3, 2)])
+def test_padding_alone_is_multiplied_as_one_process_does(ndim: int, axis: int) -> None:
+    """Zeros that a process sees alone, along any axis, times what is not finite."""
+    padding = tuple((4, 0) if each == axis else (0, 0) for each in range(ndim))
+    geometry = Geometry((1,) * ndim, (1,) * ndim, padding, (1,) * ndim)
+    parts, part = tuple(2 if each == axis else 1 for each in range(ndim)), (0,) * ndim
+    share = Share(Convolution.of(geometry, (4,) * ndim, ((0, 0),) * ndim, "zeros"), parts, part, "columns")
+    x = torch.ones(2, 1, *(0 if each == axis else 4 for each in range(ndim)))
+    assert share.output(x, torch.full((1, 1, *(1,) * ndim), torch.inf), False, False).isnan().all()
