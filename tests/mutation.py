@@ -57,7 +57,7 @@ TESTS = {
         "test_transforms.py::test_a_recorded_graph_is_mapped",
         "test_transforms.py::test_torchs_older_vmap_maps_gradients",
     ),
-    r"^ndconv\._programs\.products\.": ("test_matmul.py",),
+    r"^ndconv\.(_programs\.|_lowerings\._)products\.": ("test_matmul.py",),
     r"^ndconv\._programs\.": ("test_windows.py", "test_costs.py", "test_programs.py"),
     r"^ndconv\._lowerings\._phases\.": ("test_phases.py",),
     r"^ndconv\._lowerings\.(_residues|_samples)\.": ("test_rows.py",),
