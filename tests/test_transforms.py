@@ -442,3 +442,17 @@ def test_a_recorded_graph_is_mapped(dims: tuple[int | None, int | None], entries
     for got, want in zip(found, zip(*chosen, strict=True) if chosen else [None] * 3, strict=True):
         assert torch.equal(got, torch.stack(want) if want else got.new_empty(got.shape))
         assert len(got) == entries
+
+
+def test_a_recorded_graph_is_differentiated(x: Tensor, w: Tensor) -> None:
+    """By the derivative that the operator has: what was recorded without gradients has no other; and frozen operands."""
+    graph = make_fx(ours("auto"))(x, w)
+    for needs in ((True, True), (True, False), (False, True)):
+        leaves = [each.clone().requires_grad_(need) for each, need in zip((x, w), needs, strict=True)]
+        chosen = [leaf for leaf in leaves if leaf.requires_grad]
+        found, want = graph(*leaves), ours("auto")(*leaves)
+        outer = torch.randint_like(want, -3, 4)
+        for got, right in zip(
+            torch.autograd.grad(found, chosen, outer), torch.autograd.grad(want, chosen, outer), strict=True
+        ):
+            assert torch.equal(got, right)
