@@ -54,11 +54,12 @@ def _tried(modules: dict[str, Any]) -> str:
     """How many changes there are, and how many of them were tried."""
     made, idle = (sum(module[key] for module in modules.values()) for key in ("mutants", "idle"))
     tried = sum(sum(module["ends"].values()) for module in modules.values())
-    some = "all" if tried == made - idle else f"{tried}, chosen over all functions whatever they are,"
+    others = f"the other {made - idle:,}"
+    some = f"All {others}" if tried == made - idle else f"Of {others}, {tried} over all functions"
     return (
         f"There are {made:,} changes. Nothing can come of {idle} of them, which say that what is zipped need not be of "
         "one length, though it is, or give a program's variable another name. "
-        f"Of the other {made - idle:,} {some} were tried."
+        f"{some} were tried."
     )
 
 

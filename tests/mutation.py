@@ -20,6 +20,7 @@ import functools
 import importlib
 import inspect
 import json
+import linecache
 import math
 import os
 import random
@@ -114,6 +115,11 @@ RULES = (
         "",
         "acceptable: the same view written in another way, at worst by as_strided",
     ),
+    Rule(
+        r"Builder\.digit$",
+        "place < count",
+        "equivalent: the highest digit without its sign is off by a multiple of what integers wrap around at",
+    ),
     Rule(r"_fastest", "computing without", "equivalent: without a wish, too, the cheapest is chosen"),
     Rule(r"_phases\.", "count = ", "equivalent: without phases the windows are added up"),
     Rule(r"_phases\.", r"slice\(", "equivalent: a slice to the end"),
@@ -140,8 +146,10 @@ def is_idle(change: dict[str, str]) -> bool:
 
 
 @functools.cache
-def _lines(version: Function) -> list[str]:
-    return re.sub(r"\w+__mutmut_\w+", "function", inspect.getsource(version)).splitlines()
+def _lines(version: Any) -> list[str]:
+    code = version.__code__  # `inspect.getsource` would go through all modules each time
+    block = inspect.getblock(linecache.getlines(code.co_filename)[code.co_firstlineno - 1 :])
+    return re.sub(r"\w+__mutmut_\w+", "function", "".join(block)).splitlines()
 
 
 class Switch:

@@ -445,7 +445,7 @@ def test_a_recorded_graph_is_mapped(dims: tuple[int | None, int | None], entries
 
 
 def test_a_recorded_graph_is_differentiated(x: Tensor, w: Tensor) -> None:
-    """By the derivative that the operator has: what was recorded without gradients has no other; and frozen operands."""
+    """By the derivative that the operator has: what was recorded without gradients has no other."""
     graph = make_fx(ours("auto"))(x, w)
     for needs in ((True, True), (True, False), (False, True)):
         leaves = [each.clone().requires_grad_(need) for each, need in zip((x, w), needs, strict=True)]
