@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 _HOW = {"matrix": "the matrix", "tests": "the tests", "time": "never coming to an end", "crash": "a crash"}
 
 
 def page(modules: dict[str, Any]) -> str:
-    """What was noticed, and what was not by the reason why that may be, as Markdown."""
+    """How much was tried, what was noticed, and what was not by the reason why that may be, as Markdown."""
     reasons: dict[str, list[str]] = {}
     for survivor in (survivor for module in modules.values() for survivor in module["survivors"]):
         was, became = (
@@ -24,7 +25,12 @@ def page(modules: dict[str, Any]) -> str:
     noticed = total - ends["survived"]
     by = ", ".join(f"{ends[end]} by {how}" for end, how in _HOW.items() if ends[end])
     lines = [
-        f"Of {total} changes {noticed} were noticed, {noticed / total:.1%}: {by}.",
+        f"{_tried(modules)} Of these {noticed} were noticed, {noticed / total:.1%}: {by}.",
+        "",
+        "| module | tried | noticed |",
+        "|---|--:|--:|",
+        *_rows(modules),
+        "",
         "The others, by the reason why they may live:",
         "",
     ]
@@ -42,3 +48,22 @@ def page(modules: dict[str, Any]) -> str:
             "",
         ]
     return "\n".join(lines)
+
+
+def _tried(modules: dict[str, Any]) -> str:
+    """How many changes there are, and how many of them were tried."""
+    made, idle = (sum(module[key] for module in modules.values()) for key in ("mutants", "idle"))
+    tried = sum(sum(module["ends"].values()) for module in modules.values())
+    others = f"the other {made - idle:,}"
+    some = f"All {others}" if tried == made - idle else f"Of {others}, {tried} over all functions"
+    return (
+        f"There are {made:,} changes. Nothing can come of {idle} of them, which say that what is zipped need not be of "
+        "one length, though it is, or give a program's variable another name. "
+        f"{some} were tried."
+    )
+
+
+def _rows(modules: dict[str, Any]) -> Iterator[str]:
+    for name, module in modules.items():
+        if tried := sum(module["ends"].values()):
+            yield f"| `{name}` | {tried} | {1 - module['ends']['survived'] / tried:.0%} |"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import pickle
+
 import pytest
 import torch
 from opt_einsum import contract
 
-from ndconv._form.geometry import Geometry, Slot
+from ndconv._form.geometry import Form, Geometry, Slot
 from ndconv._form.subscripts import equation, terms
 from ndconv.testing import sample
 
@@ -61,3 +63,14 @@ def test_negative_padding_crops() -> None:
 def test_equal_geometries_are_one_key() -> None:
     first, second = (Geometry((3,), (1,), ((0, 0),), (1,), 2) for _ in range(2))
     assert {first: 1}[second] == 1
+
+
+def test_no_hash_goes_to_another_process() -> None:
+    """There names have other hashes, and what is equal would not be found."""
+    form = Form(Slot.OUTPUT, Geometry((3,), (1,), ((0, 0),), (1,)), (8,), "auto")
+    hash(form)
+    sent = pickle.loads(pickle.dumps(form))
+    assert sent == form
+    assert "_hash" in vars(form)
+    assert "_hash" not in vars(sent)
+    assert "_hash" not in vars(sent.geometry)

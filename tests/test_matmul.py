@@ -15,6 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from ndconv._form import cache
 from ndconv._form.geometry import Geometry, Problem, Slot
 from ndconv._lowerings import LOWERINGS
+from ndconv._lowerings._products import input_product, output_product, weight_product
 from ndconv._machine import target as _target
 from ndconv._programs.builder import Builder
 from ndconv._programs.rates import ProductRate
@@ -164,3 +165,20 @@ def test_lowerings_with_onednn_agree_with_the_reference(
             expected = run("window", problem, first, second)
             assert torch.equal(run(name, problem, first, second, target=ONEDNN), expected)
     assert products
+
+
+@pytest.mark.parametrize("positions", [1, 3])
+@pytest.mark.parametrize(
+    ("product", "first", "second", "equation"),
+    [
+        (output_product, "gdr", "nglr", "gdr,nglr->ngdl"),
+        (input_product, "gdr", "ngdl", "gdr,ngdl->nglr"),
+        (weight_product, "nglr", "ngdl", "nglr,ngdl->gdr"),
+    ],
+    ids=["output", "input", "weight"],
+)
+def test_products_of_batches(product: Any, first: str, second: str, equation: str, positions: int) -> None:
+    """Also of one position, where the batch takes its place: eager lowerings come to that with other samples alone."""
+    sizes = {"n": 2, "g": 3, "d": 4, "r": 5, "l": positions}
+    operands = [torch.randint(-3, 4, [sizes[each] for each in letters]).double() for letters in (first, second)]
+    assert torch.equal(recorded(product, *operands), torch.einsum(equation, *operands))

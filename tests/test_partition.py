@@ -9,7 +9,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ndconv._form.geometry import Convolution, Geometry
 from ndconv._form.partition import Axis, Frame, chunks, exchange
+from ndconv._sharded.local import Share
 
 
 @pytest.mark.parametrize("parts", range(1, 8))
@@ -127,3 +129,39 @@ def test_points_send_nothing() -> None:
     frame = axis.reading(0).frame
     assert isinstance(frame, Frame)
     assert frame.size == 3
+
+
+def test_what_waits_for_nothing_reads_nothing_of_others() -> None:
+    """And of zeros around the input, where every window spans some of it, all that reads nothing of others is found."""
+    borders = [
+        Axis(kernel, stride, 1, lo, border, mode, inputs, outputs, parts)
+        for kernel, stride, lo, border, (mode, inputs, outputs), parts in product(
+            (1, 3, 4),
+            (1, 2, 3),
+            (-1, 0, 1),
+            ((0, 0), (1, 0), (0, 2), (2, 1)),
+            [(mode, inputs, 5) for mode in ("reflect", "replicate", "circular") for inputs in (4, 9, 13)],
+            (2, 3),
+        )
+    ]
+    found = 0
+    for axis in (*AXES, *borders):
+        alone = [axis.read_for(range(o, o + 1)).rows for o in range(axis.outputs)]
+        for part, (rows_owned, outputs) in enumerate(zip(axis.owned_inputs(), axis.owned_outputs(), strict=True)):
+            settled, needless = axis.settled(part), [o for o in outputs if {*rows(alone[o])} <= {*rows_owned}]
+            assert {*settled} <= {*needless}
+            found += 0 < len(settled) < len(outputs)
+            if rows_owned and all(alone) and axis.mode == "zeros":
+                assert [*settled] == needless
+    assert found
+
+
+@pytest.mark.parametrize(("ndim", "axis"), [(1, 0), (2, 0), (2, 1), (3, 0), (3, 2)])
+def test_padding_alone_is_multiplied_as_one_process_does(ndim: int, axis: int) -> None:
+    """Zeros that a process sees alone, along any axis, times what is not finite."""
+    padding = tuple((4, 0) if each == axis else (0, 0) for each in range(ndim))
+    geometry = Geometry((1,) * ndim, (1,) * ndim, padding, (1,) * ndim)
+    parts, part = tuple(2 if each == axis else 1 for each in range(ndim)), (0,) * ndim
+    share = Share(Convolution.of(geometry, (4,) * ndim, ((0, 0),) * ndim, "zeros"), parts, part, "columns")
+    x = torch.ones(2, 1, *(0 if each == axis else 4 for each in range(ndim)))
+    assert share.output(x, torch.full((1, 1, *(1,) * ndim), torch.inf), False, False).isnan().all()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
+from itertools import product
 
 import pytest
 import torch
 
 from ndconv._form.geometry import Geometry, Problem, Slot
-from ndconv._lowerings._phases import phases
+from ndconv._lowerings._phases import kinds, phases
 from ndconv.testing import Case, sample
 from tests.programs import recorded, run
 
@@ -39,3 +41,29 @@ def test_every_tap_is_in_one_combination_of_residues(case: Case) -> None:
     """No more taps than the kernel has: nothing is multiplied by an inserted zero."""
     taps = [math.prod(phase.problem.geometry.kernel) for phase in phases(problem(case))]
     assert sum(taps) <= math.prod(case.kernel)
+
+
+AXES = [*product((1, 2, 3, 7, 12), (1, 2, 5, 8, 9, 21), (0, 2), (1, 2, 5, 6, 13, 21), (1, 4))]
+
+
+def test_kinds_count_the_phases() -> None:
+    """Which are told apart by taps and elements alone, for strides and dilations of any common factor."""
+    for kernel, stride, lo, dilation, outputs in AXES:
+        extent = dilation * (kernel - 1) + 1
+        for more in range(min(stride, 3)):
+            size = stride * (outputs - 1) + extent - lo + more
+            if size < 1:
+                continue
+            geometry = Geometry((kernel,), (stride,), ((lo, 0),), (dilation,), 1)
+            whole = Problem(Slot.INPUT, geometry, 1, 1, 1, (size,), (outputs,), 8)
+            found, counted = Counter[object](), Counter[object]()
+            for phase in phases(whole):
+                found[_size(phase.problem)] += 1
+            for times, kind in kinds(whole):
+                counted[_size(kind)] += times
+            assert found == counted, (kernel, stride, lo, dilation, outputs, more)
+
+
+def _size(problem: Problem) -> object:
+    (padding,) = problem.geometry.padding
+    return problem.geometry.kernel, problem.geometry.dilation, sum(padding), problem.input_size, problem.output_size

@@ -11,7 +11,7 @@ import pickle
 import threading
 import traceback
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -24,6 +24,7 @@ from ndconv._form.geometry import Form, Geometry, Slot
 from ndconv._machine import target as _target
 from ndconv._tensors import execute as _execute
 from ndconv._tensors.execute import program_of
+from tests.programs import recorded
 
 # Bytes that a new size may keep, of all three slots together; the matrices of transforms stand in their programs.
 PER_SIZE = {"winograd": 80 * 2**10}
@@ -219,3 +220,31 @@ def test_programs_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cache, "_ENTRIES", 2)
     train(range(120, 122), "taps")
     assert len(kept.answers) == 2
+
+
+VIEWS: dict[str, Callable[[Any], Any]] = {
+    "unbind": lambda t: t.unbind(1)[2],
+    "unbind from the end": lambda t: t.unbind(-2)[1],
+    "movedim": lambda t: t.movedim(-1, 1),
+    "transpose": lambda t: t.transpose(-1, 0),
+    "permute": lambda t: t.permute(2, 0, 3, 1),
+    "mT": lambda t: t.mT,
+    "flatten": lambda t: t.flatten(-3, 2),
+    "squeeze": lambda t: t[:, :1].squeeze(-3),
+    "unsqueeze": lambda t: t.unsqueeze(-2),
+    "expand": lambda t: t[:, :1].expand(2, 7, 4, 5),
+    "unfold": lambda t: t.unfold(-1, 2, 3),
+    "narrow": lambda t: t.narrow(-2, 1, 2),
+    "flip": lambda t: t.flip([-1, 0]),
+    "an index and slices": lambda t: t[1, ..., 1:, ::2],
+    "an index from the end": lambda t: t[:, -1, None, :-1],
+}
+
+
+@pytest.mark.parametrize("name", VIEWS)
+def test_views_are_torchs(name: str) -> None:
+    """Of what a lowering that anybody may register records, also from the end, and of what is a view itself."""
+    whole = integers(2, 3, 4, 5)
+    for given in (whole, whole.transpose(1, 2).contiguous().transpose(1, 2)):
+        found = recorded(lambda b, t: b.named("found", VIEWS[name](t)).contiguous(), given)
+        assert torch.equal(found, VIEWS[name](given))

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.autograd import forward_ad
 from torch.func import functional_call, grad, hessian, jacfwd, jacrev, jvp, vjp, vmap
+from torch.fx.experimental.proxy_tensor import make_fx
 
 import ndconv
 
@@ -411,3 +412,47 @@ def test_torchs_older_vmap_maps_gradients(make: Callable[..., torch.nn.Module], 
     batched: Any = {"check_batched_grad": True, "check_forward_ad": True, "check_batched_forward_grad": True}
     assert torch.autograd.gradcheck(layer, (leaf,), **batched)
     assert torch.autograd.gradgradcheck(layer, (leaf,), check_batched_grad=True)
+
+
+@pytest.mark.parametrize("dims", [(0, None), (None, 1), (0, 0), (1, 0)])
+@pytest.mark.parametrize("entries", [0, 3])
+def test_a_recorded_graph_is_mapped(dims: tuple[int | None, int | None], entries: int, device: str) -> None:
+    """In a graph there is the operator, and no Function: it has a rule of its own for torch.func.vmap."""
+
+    def both(x: Tensor, w: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        y = ndconv.functional.conv2d(x, w, **ARGUMENTS)
+        arguments = ARGUMENTS["stride"], ARGUMENTS["padding"], ARGUMENTS["dilation"], ARGUMENTS["groups"]
+        gx = ndconv.grad.conv2d_input(x.shape, w, y, *arguments)
+        return y, gx, ndconv.grad.conv2d_weight(x, w.shape, y, *arguments)
+
+    shapes = (2, 4, 7, 9), (6, 2, 3, 2)
+    graph = make_fx(both)(*(integers(*shape, device=device) for shape in shapes))
+    assert any("trilinear" in str(node.target) for node in graph.graph.nodes)
+    given = [
+        integers(*shape, device=device)
+        if dim is None
+        else torch.stack([integers(*shape, device=device) for _ in range(3)], dim).narrow(dim, 0, entries)
+        for shape, dim in zip(shapes, dims, strict=True)
+    ]
+    found = vmap(graph, dims)(*given)
+    chosen = [
+        both(*(one if dim is None else one.select(dim, i) for one, dim in zip(given, dims, strict=True)))
+        for i in range(entries)
+    ]
+    for got, want in zip(found, zip(*chosen, strict=True) if chosen else [None] * 3, strict=True):
+        assert torch.equal(got, torch.stack(want) if want else got.new_empty(got.shape))
+        assert len(got) == entries
+
+
+def test_a_recorded_graph_is_differentiated(x: Tensor, w: Tensor) -> None:
+    """By the derivative that the operator has: what was recorded without gradients has no other."""
+    graph = make_fx(ours("auto"))(x, w)
+    for needs in ((True, True), (True, False), (False, True)):
+        leaves = [each.clone().requires_grad_(need) for each, need in zip((x, w), needs, strict=True)]
+        chosen = [leaf for leaf in leaves if leaf.requires_grad]
+        found, want = graph(*leaves), ours("auto")(*leaves)
+        outer = torch.randint_like(want, -3, 4)
+        for got, right in zip(
+            torch.autograd.grad(found, chosen, outer), torch.autograd.grad(want, chosen, outer), strict=True
+        ):
+            assert torch.equal(got, right)

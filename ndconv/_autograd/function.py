@@ -18,7 +18,7 @@ from torch.autograd.function import Function
 from torch.compiler import is_compiling
 from torch.nn import functional as F
 
-from ndconv._autograd.operator import LIBRARY, NAME, compute, form_of
+from ndconv._autograd.operator import LIBRARY, NAME, compute, form_of, operator
 from ndconv._form.geometry import Derivatives, Form, Slot
 from ndconv._planner.choice import FASTEST
 from ndconv._programs.windows import unflatten, ungroup
@@ -85,31 +85,37 @@ class Trilinear(Function):
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[Any, ...], form: Form, *operands: Any) -> tuple[Tensor, int]:
-        """Fold the mapped axis into the index that only one operand has, or into the groups if both are mapped.
+        return _map(trilinear, info, in_dims[1:], form, *operands)
 
-        With one operand mapped, its own index (n, c or d: the one it shares with the result alone) grows. With both
-        mapped, the problems of the batch are so many groups that know nothing of one another.
-        """
-        if info.batch_size == 0:
-            # Nothing cannot be shared out: one entry of zeros stands in, and is taken away again.
-            grown = [
-                operand if dim is None else F.pad(operand.movedim(dim, -1), (0, 1)).movedim(-1, 0)
-                for operand, dim in zip(operands, in_dims[1:], strict=True)
-            ]
-            dims = (None, *(None if dim is None else 0 for dim in in_dims[1:]))
-            result, _ = Trilinear.vmap(info._replace(batch_size=1), dims, form, *grown)
-            return result[:0], 0
-        slot, geometry = form.slot, form.geometry
-        mapped = [name for name, dim in zip(slot.operands, in_dims[1:], strict=True) if dim is not None]
-        own = next(i for i in mapped[0].indices if i != "g" and i in slot.indices)
-        index = "g" if len(mapped) == 2 else own
-        folded = [
-            operand if dim is None else _fold(operand.movedim(dim, 0), name, index, geometry.groups)
-            for name, operand, dim in zip(slot.operands, operands, in_dims[1:], strict=True)
+
+def _map(
+    solve: Callable[..., Tensor], info: Any, dims: tuple[int | None, ...], form: Form, *operands: Tensor
+) -> tuple[Tensor, int]:
+    """Fold the mapped axis into the index that only one operand has, or into the groups if both are mapped.
+
+    With one operand mapped, its own index (n, c or d: the one it shares with the result alone) grows. With both
+    mapped, the problems of the batch are so many groups that know nothing of one another.
+    """
+    if info.batch_size == 0:
+        # Nothing cannot be shared out: one entry of zeros stands in, and is taken away again.
+        grown = [
+            operand if dim is None else F.pad(operand.movedim(dim, -1), (0, 1)).movedim(-1, 0)
+            for operand, dim in zip(operands, dims, strict=True)
         ]
-        wider = geometry.grouped(geometry.groups * info.batch_size) if index == "g" else geometry
-        result = trilinear(replace(form, geometry=wider), *folded)
-        return _unfold(result, slot, index, wider.groups, info.batch_size), 0
+        first = tuple(None if dim is None else 0 for dim in dims)
+        result, _ = _map(solve, info._replace(batch_size=1), first, form, *grown)
+        return result[:0], 0
+    slot, geometry = form.slot, form.geometry
+    mapped = [name for name, dim in zip(slot.operands, dims, strict=True) if dim is not None]
+    own = next(i for i in mapped[0].indices if i != "g" and i in slot.indices)
+    index = "g" if len(mapped) == 2 else own
+    folded = [
+        operand if dim is None else _fold(operand.movedim(dim, 0), name, index, geometry.groups)
+        for name, operand, dim in zip(slot.operands, operands, dims, strict=True)
+    ]
+    wider = geometry.grouped(geometry.groups * info.batch_size) if index == "g" else geometry
+    result = solve(replace(form, geometry=wider), *folded)
+    return _unfold(result, slot, index, wider.groups, info.batch_size), 0
 
 
 def _save(
@@ -182,7 +188,8 @@ def _gradients_of_operator(ctx: Any, grad: Tensor | None) -> tuple[Tensor | None
 
 
 def _map_operator(info: Any, in_dims: tuple[Any, ...], first: Tensor, second: Tensor, *arguments: Any) -> Any:
-    return Trilinear.vmap(info, (None, *in_dims[:2]), form_of(*arguments), first, second)
+    """Functions have no place here: torch calls this with the transform still in force, for operators below it."""
+    return _map(operator, info, in_dims[:2], form_of(*arguments), first, second)
 
 
 torch.library.register_autograd(NAME, _gradients_of_operator, setup_context=_save_for_operator, lib=LIBRARY)

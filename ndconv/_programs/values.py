@@ -369,7 +369,7 @@ class Value:
 
     def flip(self, axes: Sequence[int]) -> Value:
         """As `torch.Tensor.flip`, of what lies side by side."""
-        turned = tuple(axis for axis in axes if self.shape[axis] > 1)
+        turned = tuple(axis % self.dim() for axis in axes if self.shape[axis] > 1)
         return self.builder.flipped(self.contiguous(), turned) if turned else self
 
     def contiguous(self) -> Value:

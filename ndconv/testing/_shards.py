@@ -136,6 +136,8 @@ def _slots(subject: Subject, shares: Shares, values: Mapping[str, Array], bound:
         else:
             read = Slot.INPUT if one.open == "y" else Slot.OUTPUT
             found = [(_tensor(shares, given, read, one.bias(bound)), read)]
+            if one.open == "y" and any(share.settled for share in shares.values()):
+                found.append((_tensor(shares, given, read, one.bias(bound), True), read))
         for got, read in found:
             seen = values
             if one.open == "w" and read is Slot.OUTPUT and one.spoilt == "y":
@@ -174,19 +176,41 @@ def _spanned(subject: Subject) -> Array:
     return found
 
 
-def _tensor(shares: Shares, given: Mapping[str, Tensor], read: Slot, bias: Tensor | None) -> Tensor:
-    """The output, or the input's gradient, put together."""
+def _tensor(
+    shares: Shares, given: Mapping[str, Tensor], read: Slot, bias: Tensor | None, meanwhile: bool = False
+) -> Tensor:
+    """The output, or the input's gradient, put together; outputs that wait for nothing apart from others if asked."""
     name = "x" if read is Slot.INPUT else "y"
     w, whole = given["w"], given[name]
     last, found, (share, *_) = is_channels_last(whole), {}, shares.values()
     wide = bias is not None or (name == "y" and share.convolution.mode != "zeros")
     for part, fetched in _fetched(whole, shares, read).items():
         share = shares[part]
-        shard = share.output(fetched, w, wide, last) if name == "x" else share.input(w, fetched, wide, last)
+        if meanwhile and (settled := share.settled):
+            shard = _in_turn(share, settled, _owned(whole, share, read), fetched, w, wide, last)
+        else:
+            shard = share.output(fetched, w, wide, last) if name == "x" else share.input(w, fetched, wide, last)
         if bias is not None:
             shard = shard + bias.view(-1, *(1,) * len(part))
         found[part] = shard.to(whole.dtype)
     return _assembled(found, share.parts)
+
+
+def _in_turn(
+    share: Share, settled: Sequence[range], owned: Tensor, fetched: Tensor, w: Tensor, wide: bool, last: bool
+) -> Tensor:
+    """A shard of the output: of what a process owns that which it yields, and of what it fetched the slices around."""
+    at_hand = [[plan.owned] for plan in share.exchanges(Slot.INPUT)]
+    found = share.some_outputs(settled, at_hand, owned, w, wide, last)
+    there, box = [reading.rows for reading in share.readings], [*settled]
+    for axis, (kept, whole) in enumerate(zip(settled, share.outputs, strict=True)):
+        sides = []
+        for side in (range(whole.start, kept.start), range(kept.stop, whole.stop)):
+            outputs = (*box[:axis], side, *box[axis + 1 :])
+            sides.append(share.some_outputs(outputs, there, fetched, w, wide, last))
+        found = torch.cat([sides[0], found, sides[1]], axis + 2)
+        box[axis] = whole
+    return found
 
 
 def _weight(shares: Shares, x: Tensor, y: Tensor, read: Slot) -> Tensor:
