@@ -1,7 +1,4 @@
-"""Statistics of gradients against the tools that have them, and where groups are wrong elsewhere.
-
-Run by `nox -s tools`, which installs the tools; the name keeps it out of the ordinary tests.
-"""
+"""Statistics of gradients against the tools that have them, and where groups are wrong elsewhere."""
 
 from __future__ import annotations
 
@@ -49,6 +46,7 @@ def ours(groups: int, *names: str, **options: Any) -> Statistics:
     return statistics
 
 
+@pytest.mark.client("backpack-for-pytorch")
 @pytest.mark.parametrize("groups", [1, 2])
 def test_backpack(groups: int) -> None:
     model, loss = extend(network(groups)), extend(nn.CrossEntropyLoss(reduction="sum"))
@@ -64,6 +62,7 @@ def test_backpack(groups: int) -> None:
     torch.testing.assert_close(theirs.sum_grad_squared, found.weight_square)
 
 
+@pytest.mark.client("opacus")
 @pytest.mark.parametrize("groups", [1, 2])
 def test_opacus(groups: int) -> None:
     model: Any = GradSampleModule(network(groups), loss_reduction="sum")
@@ -76,6 +75,7 @@ def test_opacus(groups: int) -> None:
 CASES = [case for case in sample(40, (1, 2, 3), seed=4, symmetric=True) if case.batch]
 
 
+@pytest.mark.client("einconv")
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
 @pytest.mark.parametrize("kind", ["expand", "reduce"])
 def test_einconv(case: Case, kind: Any) -> None:
@@ -96,6 +96,7 @@ def test_einconv(case: Case, kind: Any) -> None:
     torch.testing.assert_close(found, theirs, rtol=1e-6, atol=1e-6)  # they scale in float32
 
 
+@pytest.mark.client("curvlinops-for-pytorch")
 @pytest.mark.parametrize("groups", [1, 2])
 @pytest.mark.parametrize("kind", ["expand", "reduce"])
 def test_curvlinops(kind: Any, groups: int) -> None:
