@@ -16,6 +16,8 @@ pytestmark = pytest.mark.client("curvlinops-for-pytorch")
 
 KRONECKER = {"fisher_type": "empirical"}
 OPERATORS: dict[str, dict[str, Any]] = {
+    "JacobianLinearOperator": {},
+    "TransposedJacobianLinearOperator": {},
     "HessianLinearOperator": {},
     "GGNLinearOperator": {},
     "EFLinearOperator": {},
@@ -26,8 +28,9 @@ OPERATORS: dict[str, dict[str, Any]] = {
 
 def product(kind: str, name: str) -> Tensor:
     model = network(kind).double()
+    loss = () if "Jacobian" in name else (nn.CrossEntropyLoss(),)
     data = [(X.double(), LABELS)]
-    operator = getattr(curvlinops, name)(model, nn.CrossEntropyLoss(), [*model.parameters()], data, **OPERATORS[name])
+    operator = getattr(curvlinops, name)(model, *loss, [*model.parameters()], data, **OPERATORS[name])
     result: Tensor = operator @ torch.linspace(-1, 1, operator.shape[1], dtype=torch.float64)
     return result
 
