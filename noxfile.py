@@ -158,11 +158,28 @@ def oracle(session: nox.Session) -> None:
 
 
 @nox.session
-def tools(session: nox.Session) -> None:
-    """See what tools that look at a module's class make of ours, teach them, and compare statistics with theirs."""
-    provide(session, "tools")
-    files = "tests/against_tools.py", "tests/against_statistics.py"
-    session.run("python", "-m", "pytest", "-o", "filterwarnings=", *files, *session.posargs)
+def clients(session: nox.Session) -> None:
+    """Use ndconv in the packages that people use it with: models before and after `convert`, tools, statistics."""
+    provide(session, "clients")
+    arguments = "-o", "python_files=against_*.py", "-o", "filterwarnings=", "tests/clients"
+    session.run("python", "-m", "pytest", *arguments, *(session.posargs or ["--results", "docs/results/clients.json"]))
+
+
+@nox.session
+def peers(session: nox.Session) -> None:
+    """Run the peers' own tests, and torch's documented examples, with ndconv's functions in place of theirs."""
+    provide(session, "peers")
+    session.run("python", "-m", "pytest", "-o", "python_files=against_*.py", "tests/peers", *session.posargs)
+    with tempfile.TemporaryDirectory() as sources:
+        pinned = [requirement for requirement in group("peers") if requirement.startswith(("einconv==", "unfoldNd=="))]
+        how = "--no-binary", ":all:", "--no-deps", "--no-build-isolation", "--quiet", "--dest", sources
+        session.run("python", "-m", "pip", "download", *how, *pinned)
+        for archive in sorted(Path(sources).glob("*.tar.gz")):
+            shutil.unpack_archive(archive, sources)
+        env = {"PYTHONPATH": str(Path.cwd())}
+        for folder in sorted(path for path in Path(sources).iterdir() if path.is_dir()):
+            with session.chdir(folder):
+                session.run("python", "-m", "pytest", "-q", "-rsx", "-p", "tests.peers.instead", "test", env=env)
 
 
 @nox.session

@@ -11,7 +11,7 @@ _docs = Path(__file__).parent
 sys.path[:0] = str(_docs), str(_docs.parent)  # for the scripts' module `figures`, and for what is below
 
 from benchmarks import report  # noqa: E402
-from docs import mutation, reference  # noqa: E402
+from docs import clients, mutation, reference  # noqa: E402
 from docs.answers import build  # noqa: E402
 
 project = "ndconv"
@@ -86,6 +86,7 @@ _report = read_json(_docs / "results" / "matrix-cpu.json")
 write_html(_report, _generated / "extra" / "matrix.html")
 write_markdown(_report, _generated / "test_matrix.md")
 (_generated / "mutation.md").write_text(mutation.page(json.loads((_docs / "results" / "mutation.json").read_text())))
+(_generated / "clients.md").write_text(clients.table(json.loads((_docs / "results" / "clients.json").read_text())))
 report.write_markdown(report.load(report.committed()), _generated / "performance")
 build.write(_generated)
 html_extra_path = ["_generated/extra"]

@@ -25,7 +25,7 @@ def _tests(path: Path) -> set[str]:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_named_tests_exist(page: Path) -> None:
-    for file, name in re.findall(r"`(tests/\w+\.py)(?:::(\w+))?`", page.read_text()):
+    for file, name in re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", page.read_text()):
         assert (ROOT / file).is_file()
         assert not name or name in _tests(ROOT / file), f"{page.name} names {file}::{name}"
 
@@ -34,7 +34,7 @@ def test_every_promise_names_its_test() -> None:
     rows = [line for line in (ROOT / "docs" / "compatibility.md").read_text().splitlines() if line.startswith("| ")]
     promises = [row for row in rows if not row.startswith(("| what", "| tool"))]
     assert len(promises) > 30
-    assert all(re.search(r"`tests/(test|against|across)_", row.split("|")[3]) for row in promises)
+    assert all(re.search(r"`tests/((clients|peers)/)?(test|against|across)_", row.split("|")[3]) for row in promises)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -72,6 +72,19 @@ class TestFunc:
         assert_equal(output, expected)
         assert_equal(pull(output), push(output))
 
+    def test_pulled_back_to_what_requires_grad_itself(self, lowering: str, x: Tensor, w: Tensor) -> None:
+        x.requires_grad_()
+        w.requires_grad_()
+
+        def pulled(convolution: Callable[[Tensor, Tensor], Tensor]) -> tuple[Any, ...]:
+            y, pull, *_ = vjp(convolution, x, w)
+            found = pull(y.detach())
+            (square,) = vmap(lambda grad: (sum(part.square().sum() for part in pull(grad)),))(torch.stack([y, y - 1]))
+            # The wrappers of the transform are dead by now, and a graph must not be built upon them.
+            return *found, *torch.autograd.grad(square.sum(), (x, w)), jacrev(convolution, (0, 1))(x, w)
+
+        assert_equal(pulled(ours(lowering)), pulled(theirs))
+
     @pytest.mark.parametrize("dims", [d for d in product((None, 0, 1, -1), repeat=2) if d != (None, None)], ids=str)
     def test_vmap(self, lowering: str, dims: tuple[int | None, int | None], x: Tensor, w: Tensor) -> None:
         operands = tuple(

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._C._functorch import is_functorch_wrapped_tensor, unwrap_if_dead
 from torch.autograd import forward_ad
 from torch.autograd.function import Function
 from torch.compiler import is_compiling
@@ -48,7 +49,9 @@ def trilinear(form: Form, first: Tensor, second: Tensor) -> Tensor:
         # A compiler takes the operator, which has a derivative of its own. An exporter, which takes the steps, refuses
         # a Function with a jvp as soon as an operand requires grad; forward-mode AD needs the jvp.
         apply = Trilinear.apply if is_exporting() else compute
-    elif torch._C._are_functorch_transforms_active():
+        return apply(form, first, second)
+    first, second = _alive(first, second)
+    if torch._C._are_functorch_transforms_active():
         apply = ForwardTrilinear.apply
     elif forward_ad._current_level >= 0:
         apply = _apply_forward
@@ -61,10 +64,17 @@ def trilinear(form: Form, first: Tensor, second: Tensor) -> Tensor:
 
 def run(program: Program, first: Tensor, second: Tensor) -> Tensor:
     """`trilinear` of operands that `ready` found a program for."""
-    if torch.is_grad_enabled() and (first.requires_grad or second.requires_grad):
-        apply: Callable[..., Tensor] = _apply_program
-        return apply(program, first, second)
+    if torch.is_grad_enabled():
+        first, second = _alive(first, second)
+        if first.requires_grad or second.requires_grad:
+            apply: Callable[..., Tensor] = _apply_program
+            return apply(program, first, second)
     return program.compute(first, second)  # as in most backwards; a Function is a fifth of a small step
+
+
+def _alive(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+    """Operands out of the wrappers that a transform of torch.func has left behind, as `Function.apply` takes them."""
+    return unwrap_if_dead(first), unwrap_if_dead(second)
 
 
 class Trilinear(Function):
@@ -169,6 +179,8 @@ def _is_dropped(ctx: Any, position: int) -> bool:
         leaf = getattr(node, "variable", None)
         if leaf is None or torch._C._len_torch_dispatch_stack():
             return not torch._C._will_engine_execute_node(node)
+        if is_functorch_wrapped_tensor(leaf):
+            return False  # a node would be put to the tensor inside, which nobody may have asked for
         torch._C._set_grad_enabled(True)
         return leaf.transpose(0, 1).grad_fn(leaf) is None
     except (AttributeError, RuntimeError, TypeError):

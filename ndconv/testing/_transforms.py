@@ -114,34 +114,45 @@ def _moved(subject: Subject) -> Array:
     return sum(parts[1:], parts[0])
 
 
-def forward_mode(subject: Subject) -> None:
-    """torch.func.jvp: the sum of the function with each operand exchanged for its tangent."""
-    bias, primals = subject.bias(), dict(zip(subject.operands, subject.tensors(), strict=True))
-    tangents = dict(zip(subject.operands, subject.tensors(role=1), strict=True))
+def _of_needed(subject: Subject, tensors: Sequence[Tensor]) -> Callable[..., Tensor]:
+    """The trial's function of those operands that need a gradient, the others as they are."""
+    bias, held = subject.bias(), dict(zip(subject.operands, tensors, strict=True))
 
     def function(*moving: Tensor) -> Tensor:
-        given = {**primals, **dict(zip(subject.needed, moving, strict=True))}
+        given = {**held, **dict(zip(subject.needed, moving, strict=True))}
         return subject.call(given[subject.first], given[subject.second], bias)
 
+    return function
+
+
+def forward_mode(subject: Subject) -> None:
+    """torch.func.jvp: the sum of the function with each operand exchanged for its tangent."""
+    tensors = subject.tensors()
+    primals = dict(zip(subject.operands, tensors, strict=True))
+    tangents = dict(zip(subject.operands, subject.tensors(role=1), strict=True))
     points, directions = (tuple(named[name] for name in subject.needed) for named in (primals, tangents))
-    found: Any = jvp(function, points, directions)
+    found: Any = jvp(_of_needed(subject, tensors), points, directions)
     result, derivative = found
     same("the result of jvp", result, subject.grown(subject.result()), subject)
     same("the forward derivative", derivative, _moved(subject), subject)
 
 
 def double_backward(subject: Subject) -> None:
-    """Gradients of gradients, with respect to both operands and the result's gradient."""
+    """Gradients of gradients, by autograd and of what torch.func.vjp pulls back to operands that need a gradient."""
     tensors, chosen = differentiated(subject)
     numbers, grad = outer(subject)
     result = subject.call(*tensors, subject.bias())
+    pull: Any = vjp(_of_needed(subject, tensors), *chosen)[1]
     found = torch.autograd.grad(result, chosen, grad.requires_grad_(), create_graph=True)
     steps = subject.filled(role=1)
-    second = torch.autograd.grad(
-        found, (grad, *chosen), [subject.tensor(steps[name]) for name in subject.needed], allow_unused=True
-    )
-    same("the gradient of the result's gradient", second[0], _moved(subject), subject)
-    same_second_gradients("", second[1:], steps, numbers, subject)
+    for how, grads in (("", found), (" of vjp", pull(grad))):
+        for name, got in zip(subject.needed, grads, strict=True):
+            same(f"the gradient of {name}{how}", got, subject.gradient(name, subject.filled(), numbers), subject)
+        second = torch.autograd.grad(
+            grads, (grad, *chosen), [subject.tensor(steps[name]) for name in subject.needed], allow_unused=True
+        )
+        same(f"the gradient of the result's gradient{how}", second[0], _moved(subject), subject)
+        same_second_gradients(how, second[1:], steps, numbers, subject)
     try:
         function, operands = differentiable(subject)
     except NotApplicableError:

@@ -1,12 +1,12 @@
 """Tools that look up ``type(module)`` in a table of their own: what becomes of our classes, and how they are taught.
 
-Run by `nox -s tools`, which installs the tools; the name keeps it out of the ordinary tests. What it shows stands in
-docs/compatibility.md, "Tools that look at a module's class"; when one of these fails, that table is out of date.
+What it shows stands in docs/compatibility.md, "Tools that look at a module's class"; when one of these fails, that
+table is out of date.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -25,6 +25,9 @@ from thop.vision.basic_hooks import count_convNd
 from torch import Tensor, nn
 
 import ndconv
+from tests.clients.checks import refusal
+
+Row = Callable[[str, str], None]
 
 X, LABELS = torch.randn(2, 3, 8, 8), torch.tensor([0, 1])
 
@@ -45,10 +48,12 @@ def operations(kind: str, **keywords: Any) -> float:
     return count
 
 
-def test_thop_counts_no_convolution_in_silence() -> None:
+@pytest.mark.client("thop")
+def test_thop_counts_no_convolution_in_silence(row: Row) -> None:
     assert operations("ours") < operations("torch") / 100
     assert operations("reverted") == operations("torch")
     assert operations("ours", custom_ops={ndconv.Conv2d: count_convNd}) == operations("torch")
+    row("`profile`", "silent: 0 operations for each of our layers; right with `custom_ops`, or reverted")
 
 
 EXTENSIONS = ["BatchGrad", "SumGradSquared", "DiagGGNExact", "DiagHessian", "KFAC"]
@@ -66,14 +71,18 @@ def quantity(kind: str, name: str, *, taught: bool = False) -> Any:
     return getattr(model[0].weight, extension.savefield)
 
 
+@pytest.mark.client("backpack-for-pytorch")
 @pytest.mark.parametrize("name", EXTENSIONS)
-def test_backpack_lacks_an_extension(name: str) -> None:
+def test_backpack_lacks_an_extension(name: str, row: Row) -> None:
     # Of first order it warns and computes nothing: the attribute is missing.
-    with pytest.raises((AttributeError, NotImplementedError), match=r"has no attribute|does not have an extension"):
+    with pytest.raises(
+        (AttributeError, NotImplementedError), match=r"has no attribute|does not have an extension"
+    ) as info:
         quantity("ours", name)
     want = quantity("torch", name)
     torch.testing.assert_close(quantity("reverted", name), want)
     torch.testing.assert_close(quantity("ours", name, taught=True), want)
+    row(f"`{name}`", f"{refusal(info)}; right with `set_module_extension`, or reverted")
 
 
 def wrapped(kind: str) -> nn.Sequential:
@@ -88,12 +97,15 @@ def tracked() -> Iterator[None]:
     del TrackedModule.SUPPORTED_MODULES[ndconv.Conv2d]
 
 
-def test_kronfluence_looks_up_the_very_class() -> None:
-    with pytest.raises(KeyError, match=r"ndconv\.nn\._conv\.Conv2d"):
+@pytest.mark.client("kronfluence")
+def test_kronfluence_looks_up_the_very_class(row: Row) -> None:
+    with pytest.raises(KeyError, match=r"ndconv\.nn\._conv\.Conv2d") as info:
         wrapped("ours")
     assert [type(module) for module in wrapped("reverted")] == [type(module) for module in wrapped("torch")]
+    row("`wrap_tracked_modules`", f"{refusal(info)}; right with an entry in `SUPPORTED_MODULES`, or reverted")
 
 
+@pytest.mark.client("kronfluence")
 def test_kronfluence_taught(tracked: None) -> None:
     ours, theirs = wrapped("ours"), wrapped("torch")
     assert [type(module) for module in ours] == [type(module) for module in theirs]
@@ -101,7 +113,7 @@ def test_kronfluence_taught(tracked: None) -> None:
 
 
 def samples(kind: str, wrapper: Any) -> list[Tensor]:
-    """Gradients per sample of the convolutions."""
+    """Per-sample gradients of the convolutions."""
     model = wrapper(network(kind))
     model(X).square().sum().backward()
     return [parameter.grad_sample for parameter in model.parameters()]
@@ -115,10 +127,12 @@ def sampler(layer: Any, activations: list[Tensor], grad_output: Tensor) -> dict[
     return {layer.weight: weight, layer.bias: grad_output.flatten(2).sum(2)}
 
 
-def test_opacus_takes_what_it_does_not_know_by_torch_func() -> None:
+@pytest.mark.client("opacus")
+def test_opacus_takes_what_it_does_not_know_by_torch_func(row: Row) -> None:
     want = samples("torch", GradSampleModule)
     torch.testing.assert_close(samples("ours", GradSampleModule), want)
     torch.testing.assert_close(samples("reverted", GradSampleModule), want)
+    row('`GradSampleModule` in mode `"hooks"`', "same per-sample gradients")
 
 
 @pytest.fixture
@@ -130,16 +144,19 @@ def sampled() -> Iterator[list[nn.Module]]:
     del GradSampleModule.GRAD_SAMPLERS[ndconv.Conv2d]
 
 
+@pytest.mark.client("opacus")
 def test_opacus_taught(sampled: list[nn.Module]) -> None:
     torch.testing.assert_close(samples("ours", GradSampleModule), samples("torch", GradSampleModule))
     assert len(sampled) == 2
 
 
-def test_opacus_expanded_weights_know_torchs_functions_alone() -> None:
-    with pytest.raises(RuntimeError, match="Expanded Weights"):
+@pytest.mark.client("opacus")
+def test_opacus_expanded_weights_know_torchs_functions_alone(row: Row) -> None:
+    with pytest.raises(RuntimeError, match="Expanded Weights") as info:
         samples("ours", GradSampleModuleExpandedWeights)
     want = samples("torch", GradSampleModuleExpandedWeights)
     torch.testing.assert_close(samples("reverted", GradSampleModuleExpandedWeights), want)
+    row('`GradSampleModule` in mode `"ew"`', f"{refusal(info)}; right when reverted")
 
 
 def relevance(kind: str, *, taught: bool = False) -> Tensor:
@@ -151,9 +168,11 @@ def relevance(kind: str, *, taught: bool = False) -> Tensor:
     return result
 
 
-def test_captum_has_no_rule() -> None:
-    with pytest.raises(TypeError, match="no rule defined"):
+@pytest.mark.client("captum")
+def test_captum_has_no_rule(row: Row) -> None:
+    with pytest.raises(TypeError, match="no rule defined") as info:
         relevance("ours")
     want = relevance("torch")
     torch.testing.assert_close(relevance("reverted"), want)
     torch.testing.assert_close(relevance("ours", taught=True), want)
+    row("`LRP`", f"{refusal(info)}; right with `layer.rule`, or reverted")

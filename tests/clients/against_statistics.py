@@ -1,10 +1,8 @@
-"""Statistics of gradients against the tools that have them, and where groups are wrong elsewhere.
-
-Run by `nox -s tools`, which installs the tools; the name keeps it out of the ordinary tests.
-"""
+"""Statistics of gradients against the tools that have them, and where groups are wrong elsewhere."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -21,6 +19,8 @@ from ndconv.testing import Case, sample
 
 X, LABELS = torch.randn(5, 4, 8, 8, dtype=torch.float64), torch.tensor([0, 1, 2, 0, 1])
 POSITIONS = 16
+SAME = "`ndconv.curvature` finds the same"
+Row = Callable[[str, str], None]
 LOSS = nn.CrossEntropyLoss(reduction="sum")
 
 
@@ -49,8 +49,9 @@ def ours(groups: int, *names: str, **options: Any) -> Statistics:
     return statistics
 
 
+@pytest.mark.client("backpack-for-pytorch")
 @pytest.mark.parametrize("groups", [1, 2])
-def test_backpack(groups: int) -> None:
+def test_backpack(groups: int, row: Row) -> None:
     model, loss = extend(network(groups)), extend(nn.CrossEntropyLoss(reduction="sum"))
     with backpack(extensions.BatchL2Grad(), extensions.SumGradSquared()):
         loss(model(X), LABELS).backward()
@@ -62,23 +63,31 @@ def test_backpack(groups: int) -> None:
     is_right = torch.allclose(theirs.batch_l2, found.weight_sqnorm)
     assert is_right == (groups == 1)
     torch.testing.assert_close(theirs.sum_grad_squared, found.weight_square)
+    row("`SumGradSquared`", SAME)
+    if groups == 1:
+        row("`BatchL2Grad`", SAME)
+    else:
+        row("`BatchL2Grad` of two groups", "theirs is wrong, for it contracts all channels with one another")
 
 
+@pytest.mark.client("opacus")
 @pytest.mark.parametrize("groups", [1, 2])
-def test_opacus(groups: int) -> None:
+def test_opacus(groups: int, row: Row) -> None:
     model: Any = GradSampleModule(network(groups), loss_reduction="sum")
     LOSS(model(X), LABELS).backward()
     theirs, found = next(model.parameters()).grad_sample, ours(groups, "weight_sqnorm", "weight_square")["0"]
     torch.testing.assert_close(found.weight_sqnorm, theirs.flatten(1).square().sum(1))
     torch.testing.assert_close(found.weight_square, theirs.square().sum(0))
+    row("norms and squares of `grad_sample`", SAME)
 
 
 CASES = [case for case in sample(40, (1, 2, 3), seed=4, symmetric=True) if case.batch]
 
 
+@pytest.mark.client("einconv")
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
 @pytest.mark.parametrize("kind", ["expand", "reduce"])
-def test_einconv(case: Case, kind: Any) -> None:
+def test_einconv(case: Case, kind: Any, row: Row) -> None:
     x, *_ = case.operands(torch.float64)
     options = {
         "stride": case.stride,
@@ -94,11 +103,13 @@ def test_einconv(case: Case, kind: Any) -> None:
     theirs = count * torch.einsum(equation, *operands).reshape(shape)
     found: Tensor = convnd_input_covariance(x, case.kernel, kind=kind, **options)
     torch.testing.assert_close(found, theirs, rtol=1e-6, atol=1e-6)  # they scale in float32
+    row(f"`{expression.__name__.rpartition('.')[2]}`", SAME)
 
 
+@pytest.mark.client("curvlinops-for-pytorch")
 @pytest.mark.parametrize("groups", [1, 2])
 @pytest.mark.parametrize("kind", ["expand", "reduce"])
-def test_curvlinops(kind: Any, groups: int) -> None:
+def test_curvlinops(kind: Any, groups: int, row: Row) -> None:
     model = network(groups)
     theirs = KFACLinearOperator(
         model, nn.CrossEntropyLoss(), [*model.parameters()], [(X, LABELS)], fisher_type="empirical", kfac_approx=kind,
@@ -111,9 +122,11 @@ def test_curvlinops(kind: Any, groups: int) -> None:
     if groups == 1:
         torch.testing.assert_close(first, found.input_covariance[0] / count)
         torch.testing.assert_close(second, found.output_covariance[0] / len(X))
+        row(f"factors of K-FAC, `{kind}`", SAME)
         return
     # Theirs averages the groups' windows, and so knows no group; of outputs ours are the blocks on the diagonal.
     averaged = found.input_covariance.sum(0) / count
     assert not torch.allclose(first, averaged, rtol=0.1)
     blocks = torch.stack([second[:3, :3], second[3:, 3:]])
     torch.testing.assert_close(blocks, found.output_covariance / len(X))
+    row(f"factors of K-FAC, `{kind}`, of two groups", "theirs knows no group: it averages their windows")

@@ -1,0 +1,1 @@
+"""What others say of their functions, held against ours: `nox -s peers`."""
