@@ -26,7 +26,7 @@ Names = tuple[str, str]
 
 def _known(function: str, shape: Sequence[int]) -> Ints:
     """A shape as a tuple; sizes that `torch.jit.trace` has made tensors of are none."""
-    if any(hasattr(size, "numel") for size in shape):
+    if any(not isinstance(size, int) and hasattr(size, "numel") for size in shape):
         raise NotImplementedError(
             f"{function}: torch.jit.trace can record convolutions and transposed convolutions, but not this function; "
             f"use torch.export"
