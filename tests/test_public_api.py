@@ -148,6 +148,7 @@ def test_rows_of_integers_plan_and_write_programs_where_there_is_no_torch() -> N
 # What these look at has no public name.
 UNITS = {
     "across_processes.py",
+    "try_browser.py",
     "test_budget.py",
     "test_cache.py",
     "test_compiled.py",

@@ -33,6 +33,7 @@ def written(
         The arguments by name.
 
     Example:
+        >>> from ndconv._form.geometry import Geometry
         >>> geometry = Geometry(kernel=(3,), stride=(2,), padding=((1, 0),), dilation=(1,))
         >>> found = written(Convolution.of(geometry, (14,), ((1, 1),), "zeros"), True, (1, 8, 7), (8, 4, 3))
         >>> found["kernel_size"], found["stride"], found["padding"], found["output_padding"]
