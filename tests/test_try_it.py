@@ -30,7 +30,7 @@ KINDS = ("zeros", "reflect", "replicate", "circular")
 # Small layers that have everything between them; torch has the first ones.
 SMALL = (
     "input=2,4,7,6&out_channels=6&kernel_size=3,2&stride=2,1&padding=1,0&dilation=1,2&groups=2",
-    "input=2,3,9&out_channels=4&kernel_size=4&stride=3&padding=(1,2),",
+    "input=2,3,9&out_channels=4&kernel_size=4&stride=3&padding=((1,2),)",
     "input=2,3,9,8&out_channels=4&kernel_size=3&padding=same",
     "input=2,3,9,8&out_channels=4&kernel_size=3&stride=2&padding=same",
     "input=1,2,11&out_channels=3&kernel_size=3&padding=causal&dilation=2",
@@ -39,7 +39,7 @@ SMALL = (
     "input=2,3,9,8&out_channels=4&kernel_size=3&padding=(2,1),(0,1)&padding_mode=reflect",
     "input=1,2,4,3,4,3&out_channels=3&kernel_size=2&stride=1,2,1,1",
     "transposed=True&input=2,4,5,4&out_channels=6&kernel_size=3,2&stride=2&padding=1,0&output_padding=1&groups=2",
-    "transposed=True&input=2,4,5&out_channels=3&kernel_size=5&stride=3&padding=(1,2),&dilation=2",
+    "transposed=True&input=2,4,5&out_channels=3&kernel_size=5&stride=3&padding=((1,2),)&dilation=2",
     "transposed=True&input=2,4,5,5&out_channels=3&kernel_size=3&stride=2&padding=same",
     "transposed=True&input=2,4,5,5&out_channels=3&kernel_size=2&padding=1&padding_mode=circular",
     "transposed=True&input=1,4,3,3,2,3&out_channels=3&kernel_size=2&stride=2&lowering=taps",
@@ -173,22 +173,23 @@ def test_programs_and_lines_compute_the_same(fragment: str) -> None:
     given = operands(layer)
     results: dict[str, list[Tensor]] = {}
     for library, text in lines(layer).items():
+        source, result = "yx" if layer.transposed else "xy"
         space: dict[str, Any] = {"torch": torch, "ndconv": ndconv}
-        space |= {name: each.clone().requires_grad_() for name, each in given.items()}
+        space |= {name: given[key].clone().requires_grad_() for name, key in ((source, "x"), ("w", "w"), ("g", "g"))}
         for line in text.splitlines():
             exec(line, space)
-        results[library] = [space[name] for name in ("y", "dx", "dw")]
+        results[library] = [space[name] for name in (result, f"d{source}", "dw")]
         assert type(space["layer"]).__module__.partition(".")[0] == library
         space["layer"].to(given["x"].dtype).weight.data = given["w"]
-        assert torch.equal(space["layer"](given["x"]), space["y"])
+        assert torch.equal(space["layer"](given["x"]), space[result])
     ours = results["ndconv"]
     for found, expected in zip(results.get("torch", ours), ours, strict=True):
         assert torch.equal(found, expected)
 
     if layer.convolution.mode == "zeros":  # others get the input with its border
         programs = shown_programs(page.answered(layer))
-        for title, result in zip(layer.plans, ours, strict=True):
-            assert torch.equal(run(programs[title], layer.transposed, given), result), title
+        for title, expected in zip(layer.plans, ours, strict=True):
+            assert torch.equal(run(programs[title], layer.transposed, given), expected), title
 
 
 @pytest.mark.parametrize(
@@ -203,6 +204,9 @@ def test_programs_and_lines_compute_the_same(fragment: str) -> None:
         ({"input": "1,3,8", "dtype": "int8"}, "dtype must be one of float32"),
         ({"inputs": "1,3,8"}, "but no inputs"),
         ({"input": ""}, "input must have a batch"),
+        ({"input": "1,3,8", "kernel_size": "0"}, "kernel_size must be positive, but is (0,)"),
+        ({"input": "1,3,8", "kernel_size": "None"}, "kernel_size must be an integer or a sequence of integers, but is"),
+        ({"input": "1,3,8", "output_padding": "1"}, "output_padding must be 0, for it is of transposed convolutions"),
         ({"input": "8"}, "input must be a sequence of integers, but is 8"),
     ],
 )  # fmt: skip

@@ -10,6 +10,7 @@ const worker = new Worker(new URL("try-worker.js", import.meta.url), { type: "mo
 let ready = false;
 let busy = false;
 let waiting = false;
+let held = false; // an address that cannot be shown, until something is typed
 
 const usual = (field) => (field.options ? field.options[0].value : field.placeholder);
 const texts = () => Object.fromEntries(fields.map((field) => [field.name, field.value]));
@@ -21,16 +22,16 @@ function say(words, wrong = false) {
 
 function ask() {
   waiting = busy || !ready;
-  if (waiting) return;
+  if (waiting || held) return;
   busy = true;
   worker.postMessage(texts());
 }
 
 function show({ html, said, address, error }) {
   answer.classList.toggle("stale", Boolean(error));
+  if (address) history.replaceState(null, "", `#${address.split("#")[1]}`);
   if (error) return say(error, true);
   answer.innerHTML = html;
-  history.replaceState(null, "", `#${address.split("#")[1]}`);
   say(said);
 }
 
@@ -48,21 +49,41 @@ worker.onmessage = ({ data }) => {
 // Fill the fields from what stands behind the "#" of an address.
 function fill(fragment) {
   const given = new URLSearchParams(fragment);
-  const unknown = [...given.keys()].filter((name) => !fields.some((field) => field.name === name));
-  for (const field of fields) field.value = given.get(field.name) ?? usual(field);
+  const wrong = [...given.keys()].filter((name) => !fields.some((field) => field.name === name));
+  const words = wrong.map((name) => `no field is called ${name}`);
+  for (const field of fields) {
+    const value = given.get(field.name) ?? usual(field);
+    field.value = value;
+    if (field.value !== value) {
+      words.push(`${field.name} cannot be ${value}`);
+      field.value = usual(field);
+    }
+  }
   preset.value = [...preset.options].find((option) => option.value === fragment)?.value ?? "";
-  if (unknown.length) say(`no field is called ${unknown.join(", ")}`, true);
+  held = words.length > 0;
+  if (held) say(words.join("; "), true);
   else ask();
+}
+
+// What stands behind the "#", which anybody may have written.
+function written() {
+  const text = location.hash.slice(1);
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
 }
 
 form.addEventListener("submit", (event) => event.preventDefault());
 form.addEventListener("input", (event) => {
   if (event.target === preset) return;
   preset.value = "";
+  held = false;
   ask();
 });
 preset.addEventListener("change", () => preset.value && fill(preset.value));
-window.addEventListener("hashchange", () => fill(decodeURIComponent(location.hash.slice(1))));
+window.addEventListener("hashchange", () => fill(written()));
 
 answer.addEventListener("click", async ({ target }) => {
   if (!target.matches("button.copy")) return;
@@ -109,4 +130,4 @@ answer.addEventListener("keydown", (event) => {
   next.focus();
 });
 
-if (location.hash.length > 1) fill(decodeURIComponent(location.hash.slice(1)));
+if (location.hash.length > 1) fill(written());

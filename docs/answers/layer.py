@@ -55,7 +55,8 @@ class Layer:
         if ndim < 1:
             _rules.refuse(function, "input must have a batch, channels and at least one axis", f"is {shape}")
         out_channels = _rules.positive(function, "out_channels", typed["out_channels"])
-        kernel = _rules.per_axis(function, "kernel_size", typed["kernel_size"] or 1, ndim)
+        given_kernel = 1 if typed["kernel_size"] == () else typed["kernel_size"]
+        kernel = _rules.per_axis(function, "kernel_size", given_kernel, ndim)
         _, _, groups = _rules.channels(function, shape[1], out_channels, typed["groups"])
         first, second = (shape[1], out_channels) if transposed else (out_channels, shape[1])
         weight = first, second // groups, *kernel
@@ -67,6 +68,9 @@ class Layer:
             )  # fmt: skip
             result = found.input_shape(shape, weight)
         else:
+            if typed["output_padding"] != 0:
+                rule = "output_padding must be 0, for it is of transposed convolutions"
+                _rules.refuse(function, rule, f"is {typed['output_padding']}")
             found = _rules.convolution(
                 function, shape, weight, stride, padding, dilation, groups, mode=typed["padding_mode"]
             )

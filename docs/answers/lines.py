@@ -1,4 +1,7 @@
-"""The same convolution and its gradients in one line each: of the library, and of torch where torch has it."""
+"""The same convolution and its gradients in one line each: of the library, and of torch where torch has it.
+
+Names are those of the programs: ``x`` and ``y`` are input and output, of a transposed convolution output and input.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ _ORDER = "stride", "padding", "output_padding", "dilation", "groups", "padding_m
 
 
 def lines(layer: Layer) -> dict[str, str]:
-    """Lines of ``x``, ``w`` and the result's gradient ``g``, by what they are."""
+    """Lines of the input, ``w`` and the result's gradient ``g``, by library."""
     given = {name: layer.typed[name] for name in _ORDER if layer.transposed or name != "output_padding"}
     found = {"ndconv": _lines("ndconv", layer, given)}
     if (theirs := _as_torch_has_it(layer, given)) is not None:
@@ -22,24 +25,27 @@ def lines(layer: Layer) -> dict[str, str]:
 def _lines(library: str, layer: Layer, arguments: dict[str, Any]) -> list[str]:
     nn, torchs = ("torch.nn", True) if library == "torch" else ("ndconv", False)
     ndim, transposed = layer.ndim, layer.transposed
+    source, result = "yx" if transposed else "xy"
     channels = layer.input_shape[1], layer.typed["out_channels"], layer.typed["kernel_size"]
     own = ", ".join([*([str(ndim)] if ndim > 3 else []), *map(_shown, channels)])
     written = _keywords(arguments)
     module = f"{nn}.{name_of('Conv', ndim, transposed)}({own}{written}, bias=False)"
     function, mode = name_of("conv", ndim, transposed), torchs and arguments["padding_mode"] != "zeros"
     if mode:  # which torch has for modules only
-        call = f"torch.func.functional_call({module}, {{'weight': w}}, x)"
+        call = f"torch.func.functional_call({module}, {{'weight': w}}, {source})"
     else:
-        call = f"{nn}.functional.{function}(x, w{_keywords(arguments, module=False, zeros=torchs)})"
+        call = f"{nn}.functional.{function}({source}, w{_keywords(arguments, module=False, zeros=torchs)})"
     if torchs and (transposed or mode or isinstance(arguments["padding"], str)):
-        gradients = [f"{name} = torch.autograd.grad({call}, {of}, g)[0]" for name, of in (("dx", "x"), ("dw", "w"))]
+        gradients = [
+            f"{name} = torch.autograd.grad({call}, {of}, g)[0]" for name, of in ((f"d{source}", source), ("dw", "w"))
+        ]
     else:
         further = _keywords(arguments, module=False, zeros=torchs)
         gradients = [
-            f"dx = {nn}.grad.{function}_input(x.shape, w, g{further})",
-            f"dw = {nn}.grad.{function}_weight(x, w.shape, g{further})",
+            f"d{source} = {nn}.grad.{function}_input({source}.shape, w, g{further})",
+            f"dw = {nn}.grad.{function}_weight({source}, w.shape, g{further})",
         ]
-    return [f"layer = {module}", f"y = {call}", *gradients]
+    return [f"layer = {module}", f"{result} = {call}", *gradients]
 
 
 def _keywords(arguments: dict[str, Any], *, module: bool = True, zeros: bool = False) -> str:

@@ -33,14 +33,17 @@ def answer(texts: Mapping[str, str]) -> dict[str, str]:
         texts: Text of every field by name.
 
     Returns:
-        ``html``; ``said``, one line of what came out; and ``address``, or ``error``, the library's own message.
+        ``html`` and ``said``, one line of what came out, or ``error``, the library's own message; and ``address``, if
+        what was typed has one.
     """
+    found: dict[str, str] = {}
     try:
         typed = values(texts)
+        found["address"] = address(typed)
         layer = Layer.of(typed)
     except (NotImplementedError, RuntimeError, TypeError, ValueError) as error:
-        return {"error": str(error)}
-    return {"html": answered(layer), "said": _result(layer), "address": address(typed)}
+        return {**found, "error": str(error)}
+    return {**found, "html": answered(layer), "said": _result(layer)}
 
 
 def texts(fragment: str) -> dict[str, str]:
@@ -112,7 +115,7 @@ def _left_out(axis: Axis, layer: Layer) -> str:
     behind, between = found or (0, 0)
     if layer.transposed:
         said = [f"{axis.lo} before and {axis.hi} behind are cut off"] if axis.lo or axis.hi else []
-        said += [f"{behind + between} elements of the result get nothing"] if behind + between else []
+        said += [f"nothing is written to {behind + between} of the result"] if behind + between else []
     else:
         said = [f"padded by {axis.lo} before and {axis.hi} behind, with {filled}"] if axis.lo or axis.hi else []
         said += [f"no window reads the last {behind}"] if behind else []
@@ -165,7 +168,7 @@ def _cost(title: str, plan: SlotPlan, layer: Layer) -> str:
         if LOWERINGS[name].compared
     ]
     head = "".join(
-        f"<th scope=col>{each}</th>" for each in ("", "multiply-adds", "bytes moved", "workspace", "time", "")
+        f"<th scope=col>{each}</th>" for each in ("", "multiply-adds", "bytes moved", "workspace", "relative time", "")
     )
     wanted = layer.typed["lowering"]
     fell = "" if wanted in ("auto", choice.name) else f", as {wanted} does not apply"
@@ -176,18 +179,14 @@ def _cost(title: str, plan: SlotPlan, layer: Layer) -> str:
 
 
 def _programs(layer: Layer) -> str:
-    mode = layer.typed["padding_mode"]
-    border = (
-        ""
-        if layer.convolution.mode == "zeros"
-        else (f"<p><code>x</code> comes with its {mode} border, <code>{layer.convolution.framed_size}</code>.</p>")
-    )
-    names = "<p>Each is what runs, and needs torch alone.</p>"
+    words = ["Each is what runs for contiguous operands of these sizes, and needs torch alone."]
     if layer.transposed:
-        names = (
-            "<p>Each is what runs, and needs torch alone: <code>y</code> is the input, <code>x</code> the output.</p>"
-        )
-    return names + border + "".join(_code(title, plan.source.rstrip()) for title, plan in layer.plans.items())
+        words.append("<code>y</code> is the input, <code>x</code> the output or its gradient.")
+    if layer.convolution.mode != "zeros":
+        mode, framed = layer.typed["padding_mode"], layer.convolution.framed_size
+        words.append(f"<code>x</code> has its {mode} border, and so has its gradient: <code>{framed}</code>.")
+    programs = "".join(_code(title, plan.source.rstrip()) for title, plan in layer.plans.items())
+    return f"<p>{' '.join(words)}</p>{programs}"
 
 
 def _lines(layer: Layer) -> str:

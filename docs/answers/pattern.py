@@ -54,12 +54,13 @@ def picture(axis: Axis, transposed: bool, title: str) -> str:
         f"{_number(left + (i - first) * _CELL, grid + o * _CELL, k)}<title>i = {i}, o = {o}, k = {k}</title></g>"
         for i, o, k in ties
     ]
-    if shown < last:
+    cut = f", the first {len(columns)} of them" if shown < last else ""
+    if cut:
         parts.append(_label(left + len(columns) * _CELL + 4, row_i + _CELL / 2, "..."))
     width = left + max(len(columns), len(kernel)) * _CELL + 28
     height = grid + drawn.windows * _CELL + 8
     return (
-        f'<figure class="pattern"><figcaption>{title}{_said(axis, drawn, x)}</figcaption><div class="scrolls">'
+        f'<figure class="pattern"><figcaption>{title}{_said(axis, drawn, x)}{cut}</figcaption><div class="scrolls">'
         f'<svg viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="group" '
         f'aria-label="{title}: {x} element i meets {y} element o by kernel element k">{"".join(parts)}</svg>'
         "</div></figure>"
@@ -102,7 +103,8 @@ def _shade(k: int, kernel: int) -> str:
 
 
 def _number(x: float, y: float, number: int) -> str:
-    return f'<text x="{x + _CELL / 2}" y="{y + _CELL / 2}">{number}</text>'
+    long = ' class="long"' if len(str(number)) > 3 else ""
+    return f'<text{long} x="{x + _CELL / 2}" y="{y + _CELL / 2}">{number}</text>'
 
 
 def _label(x: float, y: float, words: str) -> str:

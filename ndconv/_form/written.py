@@ -90,5 +90,5 @@ def as_text(value: Any) -> str:
     """A value as Python has it, without the outer brackets and without blanks; words and truth as they are."""
     if isinstance(value, tuple):
         inner = ",".join(f"({as_text(each)})" if isinstance(each, tuple) else str(each) for each in value)
-        return inner if len(value) != 1 else f"{inner},"
+        return inner if len(value) != 1 else f"({inner},)"
     return quote(str(value), safe="+-.")

@@ -184,9 +184,9 @@ def _scaled(number: float, base: int, units: tuple[str, ...]) -> str:
 
 def in_units(number: float) -> str:
     """A number with k, M, G or T behind it."""
-    return _scaled(number, 1000, ("", "k", "M", "G", "T"))
+    return _scaled(number, 1000, ("", "k", "M", "G", "T", "P", "E"))
 
 
 def in_bytes(number: float) -> str:
     """Bytes with their unit."""
-    return _scaled(number, 1024, ("B", "KiB", "MiB", "GiB", "TiB"))
+    return _scaled(number, 1024, ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"))
