@@ -184,11 +184,8 @@ def plan(
         _rules.sizes("plan", name, tuple(operand.shape) if isinstance(operand, Tensor) else operand)
         for name, operand in (("input", input), ("weight", weight))
     )
-    if transposed:
-        arguments = stride, padding, output_padding, groups, dilation
-        convolution = _rules.transposed("plan", x_shape, w_shape, *arguments, mode=padding_mode)
-    else:
-        convolution = _rules.convolution("plan", x_shape, w_shape, stride, padding, dilation, groups, mode=padding_mode)
+    asked = _rules.Asked("plan", None, transposed, stride, padding, dilation, groups, output_padding, padding_mode)
+    convolution = asked.convolution(x_shape, w_shape, ("input", "weight"))
     if len(x_shape) < len(w_shape):
         x_shape, input = (1, *x_shape), input.unsqueeze(0) if isinstance(input, Tensor) else input
     share, shards, samples = None, None, x_shape[0]
@@ -207,8 +204,7 @@ def plan(
         plans[title.replace(" ", "_")] = slot_plan(
             title, transposed, geometry, size, counts, setting, partial(_choice, wanted, dtype, setting)
         )
-    result_shape = convolution.input_shape if transposed else convolution.output_shape
-    shapes = x_shape, w_shape, result_shape(x_shape, w_shape)
+    shapes = x_shape, w_shape, asked.result_shape(convolution, x_shape, w_shape)
     return ConvPlan(
         transposed, convolution, *shapes, setting.dtype, profile_of(device.type).title, **plans, shards=shards
     )

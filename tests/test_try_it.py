@@ -22,7 +22,7 @@ from docs.answers.axis import Axis, axes_of
 from docs.answers.layer import Layer
 from docs.answers.lines import lines
 from docs.answers.pattern import picture
-from docs.answers.state import PRESETS, read, values
+from docs.answers.state import CHOICES, PRESETS, read, values
 
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "docs" / "answers"
@@ -230,8 +230,6 @@ def test_links_to_the_page_are_answered() -> None:
 
 
 def test_every_choice_answers() -> None:
-    from docs.answers.state import CHOICES
-
     for name, each in ((name, each) for name, choices in CHOICES.items() for each in choices):
         fragment = f"input=2,4,8,8&out_channels=4&kernel_size=2&{name}={each}"
         assert "html" in page.answer(page.texts(fragment)), fragment

@@ -77,14 +77,15 @@ def answered(page: Page, texts: Mapping[str, str]) -> None:
     )
 
 
+def arguments_of(layer: Layer) -> dict[str, Any]:
+    names = ["stride", "padding", "dilation", "groups", *["output_padding"] * layer.transposed]
+    return {name: layer.typed[name] for name in names}
+
+
 def torchs_shape(layer: Layer) -> tuple[int, ...]:
-    names = ["stride", "padding", "output_padding", "dilation", "groups"]
-    if not layer.transposed:
-        names.remove("output_padding")
-    arguments: dict[str, Any] = {name: layer.typed[name] for name in names}
     function = getattr(torch.nn.functional, name_of("conv", layer.ndim, layer.transposed))
     x, w = (torch.empty(shape, device="meta") for shape in (layer.input_shape, layer.weight_shape))
-    return tuple(function(x, w, **arguments).shape)
+    return tuple(function(x, w, **arguments_of(layer)).shape)
 
 
 @pytest.mark.parametrize("typed", TYPED, ids=[" ".join(each.values()) for each in TYPED])
@@ -95,9 +96,7 @@ def test_what_is_typed_is_answered(typed: dict[str, str], tried: Page) -> None:
     assert tried.inner_text("#try-status").endswith(f"-> {torchs_shape(layer)}")
 
     given, transposed = operands(layer), layer.transposed
-    arguments = {name: layer.typed[name] for name in ("stride", "padding", "dilation", "groups")}
-    if transposed:
-        arguments["output_padding"] = layer.typed["output_padding"]
+    arguments = arguments_of(layer)
     x, w, g = given["x"], given["w"], given["g"]
     name = name_of("conv", layer.ndim, transposed)
     expected = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from docs.answers.layer import Layer
@@ -81,6 +82,14 @@ class Axis:
         fewer = max(0, self.windows - _ROWS, -(-columns // self.stride))
         fewer = min(fewer, max(0, self.windows - 3))
         return replace(self, size=self.size - fewer * self.stride, windows=self.windows - fewer)
+
+
+def alike(axes: Iterable[Axis]) -> dict[Axis, list[int]]:
+    """Axes with the numbers of those that are equal."""
+    found: dict[Axis, list[int]] = {}
+    for number, axis in enumerate(axes):
+        found.setdefault(axis, []).append(number)
+    return found
 
 
 def axes_of(layer: Layer) -> list[Axis]:

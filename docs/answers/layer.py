@@ -16,6 +16,7 @@ from ndconv._planner.choice import Setting, choose
 from ndconv._planner.plans import SlotPlan, slot_plan, slots
 from ndconv._planner.workspace import get_workspace_limit
 
+_ASKED = "stride", "padding", "dilation", "groups", "output_padding", "padding_mode"
 _MOST = 2**63 - 1
 """Elements that a tensor can have."""
 
@@ -60,21 +61,12 @@ class Layer:
         _, _, groups = _rules.channels(function, shape[1], out_channels, typed["groups"])
         first, second = (shape[1], out_channels) if transposed else (out_channels, shape[1])
         weight = first, second // groups, *kernel
-        stride, padding, dilation = (typed[name] for name in ("stride", "padding", "dilation"))
-        if transposed:
-            found = _rules.transposed(
-                function, shape, weight, stride, padding, typed["output_padding"], groups, dilation,
-                mode=typed["padding_mode"],
-            )  # fmt: skip
-            result = found.input_shape(shape, weight)
-        else:
-            if typed["output_padding"] != 0:
-                rule = "output_padding must be 0, for it is of transposed convolutions"
-                _rules.refuse(function, rule, f"is {typed['output_padding']}")
-            found = _rules.convolution(
-                function, shape, weight, stride, padding, dilation, groups, mode=typed["padding_mode"]
-            )
-            result = found.output_shape(shape, weight)
+        if not transposed and typed["output_padding"] != 0:
+            rule = "output_padding must be 0, for it is of transposed convolutions"
+            _rules.refuse(function, rule, f"is {typed['output_padding']}")
+        asked = _rules.Asked(function, ndim, transposed, **{name: typed[name] for name in _ASKED})
+        found = asked.convolution(shape, weight, ("input", "weight"))
+        result = asked.result_shape(found, shape, weight)
         for name, each in (("input", shape), ("weight", weight), ("output", result)):
             if math.prod(each) > _MOST:
                 _rules.refuse(function, f"{name} must have fewer than 2**63 elements", f"has shape {each}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from html import escape
 
-from docs.answers.axis import Axis, axes_of
+from docs.answers.axis import Axis, alike, axes_of
 from docs.answers.layer import Layer
 from docs.answers.lines import lines
 from docs.answers.pattern import named, pictures
@@ -98,25 +98,22 @@ def answered(layer: Layer) -> str:
 
 
 def _sizes(layer: Layer, axes: list[Axis]) -> str:
-    groups: dict[tuple[Axis, str], list[int]] = {}
-    for number, axis in enumerate(axes):
-        groups.setdefault((axis, axis.arithmetic(layer.transposed)), []).append(number)
     items = "".join(
-        f"<li>{named(numbers)}: <code>{text}</code>{_left_out(axis, layer)}</li>"
-        for (axis, text), numbers in groups.items()
+        f"<li>{named(numbers)}: <code>{axis.arithmetic(layer.transposed)}</code>{_left_out(axis, layer)}</li>"
+        for axis, numbers in alike(axes).items()
     )
     return f'<p class="result"><code>{_result(layer)}</code></p><ul>{items}</ul>'
 
 
 def _left_out(axis: Axis, layer: Layer) -> str:
     """What is padded, and what no window reads."""
-    filled = {"zeros": "zeros"}.get(layer.typed["padding_mode"], f"a {layer.typed['padding_mode']} border")
-    found = axis.unread()
-    behind, between = found or (0, 0)
+    behind, between = axis.unread() or (0, 0)
     if layer.transposed:
         said = [f"{axis.lo} before and {axis.hi} behind are cut off"] if axis.lo or axis.hi else []
         said += [f"nothing is written to {behind + between} of the result"] if behind + between else []
     else:
+        mode = layer.typed["padding_mode"]
+        filled = mode if mode == "zeros" else f"a {mode} border"
         said = [f"padded by {axis.lo} before and {axis.hi} behind, with {filled}"] if axis.lo or axis.hi else []
         said += [f"no window reads the last {behind}"] if behind else []
         said += [f"nor {between} between" if behind else f"no window reads {between} between"] if between else []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from docs.answers.axis import Axis
+from docs.answers.axis import Axis, alike
 
 _CELL, _GAP, _MARGIN = 20, 12, 64
 _MOST = 40
@@ -24,7 +24,7 @@ def picture(axis: Axis, transposed: bool, title: str) -> str:
     # No more kernel elements than there are columns can be drawn.
     ties = [
         (drawn.position(o, k), o, k)
-        for o in range(min(drawn.windows, _MOST))
+        for o in range(drawn.windows)
         for k in range(min(drawn.kernel, _MOST))
         if drawn.position(o, k) in columns
     ]
@@ -113,10 +113,7 @@ def _label(x: float, y: float, words: str) -> str:
 
 def pictures(axes: Iterable[Axis], transposed: bool) -> str:
     """A picture of every axis; those that are alike share one."""
-    alike: dict[Axis, list[int]] = {}
-    for number, axis in enumerate(axes):
-        alike.setdefault(axis, []).append(number)
-    return "".join(picture(axis, transposed, named(numbers)) for axis, numbers in alike.items())
+    return "".join(picture(axis, transposed, named(numbers)) for axis, numbers in alike(axes).items())
 
 
 def named(numbers: list[int]) -> str:
