@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import platform
+import random
 import subprocess
 import sys
 import time
@@ -132,6 +134,26 @@ def test_another_process_uses_it_by_its_file_alone(kept: Path) -> None:
     assert "profile measured" in first.stdout
     assert first.stdout == second.stdout
     assert first.returncode == second.returncode == 0
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_whatever_a_clock_says_gives_rates_that_can_be_kept(
+    seed: int, kept: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chance, now = random.Random(seed), 0.0
+
+    def clock() -> float:
+        nonlocal now
+        now += chance.choice((0.0, 1e-7, chance.random() * 10.0 ** chance.randint(-7, 0)))
+        return now
+
+    monkeypatch.setattr(time, "perf_counter", clock)
+    assert str(ndconv.calibrate()) == str(profile_of("cpu"))
+    rates = profile_of("cpu").rates
+    numbers = [getattr(rates, each) for each in Rates.__dataclass_fields__ if each != "products"]
+    numbers += [each for libraries in rates.products.values() for rate in libraries.values() for each in rate]
+    assert kept.exists()
+    assert all(0.0 <= each < math.inf for each in numbers)
 
 
 def damaged(kept: Path) -> Iterator[tuple[str, str]]:

@@ -99,9 +99,9 @@ def _moving(device: torch.device) -> Iterator[tuple[str, float]]:
     cache = max(size for size, each in there.items() if each <= _MORE * cached) // 2
     yield "cached", cached
     yield "cache", cache
-    whole = torch.zeros(max(_SIZES[-1] // 4, 2 * cache), device=device)  # four times the bytes
-
     part = 2**17
+    # Four times the bytes of both, and one part at least that has others on either side.
+    whole = torch.zeros(max(_SIZES[-1] // 4, 2 * cache, 4 * part), device=device)
     starts = range(part, whole.numel() - 2 * part, 2 * part)
 
     def streaming(source: Tensor, step: int = 1) -> float:
