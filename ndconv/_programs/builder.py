@@ -59,7 +59,7 @@ class Builder(Products):
         self.operands: list[Variable] = []
         self.constants: dict[str, str] = {}
         self.steps: list[Step] = []
-        self._open = [self.steps]
+        self._open, self._times = [self.steps], 1
         self._in_use: list[str] = []
 
     def operand(self, name: str, shape: Ints, strides: Ints | None, dtype: str) -> Value:
@@ -94,10 +94,11 @@ class Builder(Products):
         return self._whole(variable)
 
     def _record(self, step: Make | Change) -> None:
-        """Write a step down. Those in loops are left out of what all take at least."""
+        """Write a step down, and stop where all take too long already; at best, what a loop moves stays in a cache."""
         self._open[-1].append(step)
-        if self.prices and len(self._open) == 1:
-            self._left -= self.target.rates.taking(step.work, step.operands[0].dtype)
+        if self.prices:
+            touched = int(len(self._open) > 1)
+            self._left -= self._times * self.target.rates.taking(step.work, step.operands[0].dtype, touched)
             if self._left < 0:
                 raise TooDear
 
@@ -348,10 +349,13 @@ class Builder(Products):
     # Repeating.
 
     @contextmanager
-    def _inside(self, steps: list[Step]) -> Iterator[None]:
+    def _inside(self, steps: list[Step], times: int) -> Iterator[None]:
+        """Record steps that are run so many times in all; 0 for what is run seldom."""
+        outside, self._times = self._times, times
         self._open.append(steps)
         yield
         self._open.pop()
+        self._times = outside
 
     def ranged(self, start: int, stop: int, step: int, name: str) -> Iterator[Place]:
         """Every ``step``-th number of a range, in a loop unless there is one only."""
@@ -366,7 +370,7 @@ class Builder(Products):
         loop = Repeat(f"for {name} in {text}", len(numbers))
         self._open[-1].append(loop)
         self._in_use.append(name)
-        with self._inside(loop.steps):
+        with self._inside(loop.steps, self._times * loop.count):
             yield Place(0, ((name, 1),))
         self._in_use.remove(name)
 
@@ -378,7 +382,7 @@ class Builder(Products):
         """The numbers of each row; a program that is only priced needs no more than how many there are."""
         loop = Repeat(f"for {', '.join(names)} in {_table(rows)}" if rows else "", count)
         self._open[-1].append(loop)
-        with self._inside(loop.steps):
+        with self._inside(loop.steps, self._times * count):
             yield tuple(Place(0, ((name, 1),)) for name in names)
 
     def unless_finite(
@@ -394,7 +398,7 @@ class Builder(Products):
         # What a CUDA graph records cannot be looked at.
         steps = Unless(watch, "torch.cuda.is_current_stream_capturing() or " * (self.kind == "cuda"))
         self._open[-1].append(steps)
-        with self._inside(steps.steps):
+        with self._inside(steps.steps, 0):
             if self.prices and not any(each.variable.malleable for each in operands):
                 # What is run seldom takes no time, but its operands are kept for it.
                 self.change("", result, *operands, work=Work())
@@ -425,8 +429,10 @@ class Total:
     def add(self, other: Value) -> None:
         """Add a value, all of one shape and layout."""
         if self._value is None:
-            begin = self._builder.zeros(other.variable.shape, other.dtype, self._like).view(*other.variable.shape)
-            self._steps.insert(self._place, self._builder._open[-1].pop())
+            before: list[Step] = []
+            with self._builder._inside(before, 1):
+                begin = self._builder.zeros(other.variable.shape, other.dtype, self._like).view(*other.variable.shape)
+            self._steps[self._place : self._place] = before
             self._value = Value(self._builder, begin.variable, other.shape, other.strides, other.offset, REMADE)
         self._builder.added(self._value, other)
 
