@@ -47,7 +47,7 @@ class Axis:
         return self.stride * window + self.dilation * element - self.lo
 
     def arithmetic(self, transposed: bool) -> str:
-        """How the size of the result comes about.
+        """How the size of the result is calculated.
 
         Example:
             >>> Axis(8, 4, 3, 2, 1, 1, 1, 0).arithmetic(False)
@@ -62,7 +62,7 @@ class Axis:
         return f"({self.size} + {self.lo} + {self.hi} - ({span})) // {self.stride} + 1 = {self.windows}"
 
     def unread(self) -> tuple[int, int] | None:
-        """Input elements that no window reads: those behind the last one, and those between; None of a huge axis."""
+        """Input elements that no window reads: those behind the last one, and those between; None for a huge axis."""
         if max(self.size, self.windows * self.kernel) > _COUNTED:
             return None
         read = bytearray(self.size)
@@ -77,7 +77,7 @@ class Axis:
         return behind, read.count(0) - behind
 
     def shortened(self) -> Axis:
-        """An axis with the same borders that can be drawn: fewer windows, and so many strides fewer elements."""
+        """A shorter axis with the same borders, for drawing: fewer windows, and as many strides fewer elements."""
         columns = self.size + self.lo + self.hi - _COLUMNS
         fewer = max(0, self.windows - _ROWS, -(-columns // self.stride))
         fewer = min(fewer, max(0, self.windows - 3))
@@ -85,7 +85,7 @@ class Axis:
 
 
 def alike(axes: Iterable[Axis]) -> dict[Axis, list[int]]:
-    """Axes with the numbers of those that are equal."""
+    """Distinct axes, each with the numbers of the axes that equal it."""
     found: dict[Axis, list[int]] = {}
     for number, axis in enumerate(axes):
         found.setdefault(axis, []).append(number)

@@ -84,7 +84,7 @@ class Layer:
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """What makes it, with padding in numbers."""
+        """Its arguments, with padding in numbers."""
         return written(self.convolution, self.transposed, self.input_shape, self.weight_shape)
 
 

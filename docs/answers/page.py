@@ -33,7 +33,7 @@ def answer(texts: Mapping[str, str]) -> dict[str, str]:
         texts: Text of every field by name.
 
     Returns:
-        ``html`` and ``said``, one line of what came out, or ``error``, the library's own message; and ``address``, if
+        ``html`` and ``said``, one line with the result, or ``error``, the library's own message; and ``address``, if
         what was typed has one.
     """
     found: dict[str, str] = {}
@@ -106,7 +106,7 @@ def _sizes(layer: Layer, axes: list[Axis]) -> str:
 
 
 def _left_out(axis: Axis, layer: Layer) -> str:
-    """What is padded, and what no window reads."""
+    """Which elements are padding, and which no window reads."""
     behind, between = axis.unread() or (0, 0)
     if layer.transposed:
         said = [f"{axis.lo} before and {axis.hi} behind are cut off"] if axis.lo or axis.hi else []

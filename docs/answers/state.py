@@ -37,7 +37,7 @@ def read(fragment: str) -> dict[str, Any]:
     """Values of all fields, from the part of an address behind the ``#``.
 
     Raises:
-        ValueError: If a part of it is none, or has a value that no field takes.
+        ValueError: If a part names no field, or has a value that its field does not take.
 
     Example:
         >>> read("input=8,3,32,32&kernel_size=3&padding=(1,2),(0,0)")["padding"]
@@ -48,7 +48,7 @@ def read(fragment: str) -> dict[str, Any]:
 
 
 def values(texts: Mapping[str, str]) -> dict[str, Any]:
-    """Values of all fields from their texts; those that are missing or empty are the usual ones."""
+    """Values of all fields from their texts; those that are missing or empty get their defaults."""
     if unknown := texts.keys() - USUAL.keys():
         raise ValueError(f"there are {', '.join(USUAL)}, but no {', '.join(sorted(unknown))}")
     return {name: _value(name, texts.get(name, "").strip()) for name in USUAL}

@@ -2,8 +2,8 @@
 Edge filters on a photograph
 ============================
 
-The photograph is one that scikit-learn brings along. Sobel's two kernels take the differences of brightness across and
-along; each colour is filtered by itself, which is what groups are for.
+The photograph comes with scikit-learn. Sobel's two kernels take the differences of brightness across and along. Each
+colour is filtered by itself, by ``groups``.
 """
 
 import matplotlib.pyplot as plt

@@ -2,9 +2,9 @@
 What a gradient step does to a kernel
 =====================================
 
-The gradient of a kernel is the sum of all windows, each weighted by how wrong the output was there. A step subtracts
-it: the kernel becomes a little less like the windows that led it astray. Here a random kernel is to become one that
-finds edges, and is told only what the result should look like."""
+The gradient of a kernel is the sum of all windows, each weighted by the error of the output there. A step subtracts it:
+the kernel becomes a little less like the windows that led it astray. Here a random kernel learns to find edges, from
+nothing but the wanted result."""
 
 import matplotlib.pyplot as plt
 import torch

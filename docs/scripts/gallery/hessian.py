@@ -2,9 +2,9 @@
 Hessian-vector products
 =======================
 
-The Hessian of a network has as many entries as the square of its parameters, and is never written down. Its product
-with a vector costs two passes: differentiate the gradient in a direction. Power iteration then finds the direction in
-which the loss curves most."""
+The Hessian of a network has as many entries as the square of the number of parameters, and is never written down. Its
+product with a vector costs two passes: it is the derivative of the gradient in one direction. Power iteration then
+finds the direction in which the loss curves most."""
 
 import matplotlib.pyplot as plt
 import torch
@@ -65,7 +65,7 @@ for _ in range(60):
 print(f"{sum(sizes)} parameters, largest curvature {curvatures[-1]:.4f}")
 
 # %%
-# With so few parameters the whole Hessian can be computed for once, a product for each of its columns, and be asked:
+# With so few parameters the whole Hessian can be computed for comparison, one product for each of its columns:
 
 hessian = torch.func.vmap(product, chunk_size=64)(torch.eye(sum(sizes)))
 spectrum = torch.linalg.eigvalsh(hessian)

@@ -2,9 +2,9 @@
 Refocusing a light field
 ========================
 
-A light field is an image from every place of a small window: four axes, two for the place and two for the pixel. What
-is near moves more from place to place than what is far. Shift every image by its place times a number, take the mean,
-and what moves by that number is sharp: one photograph becomes many, focused at any depth, after it was taken.
+A light field is an image from every place of a small window: four axes, two for the place and two for the pixel. Near
+objects move more from place to place than far ones. Shift every image by its place times a number, and take the mean:
+objects that move by that number are sharp. So one photograph becomes many, focused at any depth, after it was taken.
 
 Shift and mean are linear and the same everywhere, so they are a convolution: a 4-D one.
 """
@@ -21,7 +21,7 @@ far, near = (
 )
 
 # %%
-# Two layers of 120 x 160 pixels, seen from 5 x 5 places: the far one stays where it is, the near one, a disk cut out of
+# Two layers of 120 x 160 pixels, seen from 5 x 5 places: the far one stays where it is. The near one, a disk cut out of
 # another photograph, moves by two pixels from place to place.
 
 places = 5
@@ -41,7 +41,7 @@ field = torch.stack(
 print(field.shape, "place v, place u, row, column")
 
 # %%
-# The kernel has a one wherever the shift of a place leads. Three depths are three output channels.
+# The kernel is nonzero where the shift of a place leads. Three depths are three output channels.
 
 kernel = torch.zeros(3, 1, places, places, 9, 9)
 for depth in range(3):

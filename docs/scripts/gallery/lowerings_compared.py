@@ -2,9 +2,9 @@
 Lowerings compared
 ==================
 
-The same convolution, four ways, on images from small to large. All give the same numbers, bit for bit, since they are
-integers; what differs is the time, and here is how much on the machine that built this page, with one thread. On
-another it will be otherwise: see :doc:`/guides/benchmarks_on_your_machine`.
+The same convolution by four :doc:`lowerings </guides/lowerings>`, on images from small to large. All give the same
+numbers, bit for bit, since they are integers. The times differ: here are those of one thread of the machine that built
+this page. On another machine they will be others: see :doc:`/guides/benchmarks_on_your_machine`.
 """
 
 import time
@@ -45,7 +45,7 @@ for side in sides:
         seconds[name].append(least(call))
 
 # %%
-# ``native`` is torch's own kernel, and one is the line to reach. What ``"auto"`` would pick, by estimate alone:
+# ``native`` is torch's own kernel, so 1 is the speed to reach. The pick of ``"auto"``, by estimate alone:
 
 picked = [
     ndconv.plan((4, 16, side, side), (16, 16, 3, 3), padding=1).output.lowering

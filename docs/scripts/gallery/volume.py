@@ -47,8 +47,8 @@ found = -laplacian(scan[None, None])[0, 0]
 print(ndconv.plan((1, 1, 64, 64, 64), (1, 1, 13, 1, 1), padding="same").output)
 
 # %%
-# Projections of the largest value along one axis, and how well each tells the tube from the rest: the correlation with
-# the tube that was put in.
+# Maximum intensity projections along one axis. The correlation with the tube that was put in says how well each tells
+# the tube from the rest.
 
 
 def correlation(volume):

@@ -4,7 +4,8 @@ A volume that no process has whole
 
 The vessel of :ref:`the page before <sphx_glr_gallery_volume.py>`, cut into three slabs. Three processes smooth and
 differentiate it, each its own slab, with kernels of 13 elements: every convolution along the cut axis reads six rows of
-a neighbour. Where the volume ends it is reflected, and the cuts leave no trace: all bits are those of one process."""
+a neighbour, by a halo exchange. Where the volume ends it is reflected. The cuts leave no trace: all bits are those of
+one process."""
 
 import subprocess
 import sys
@@ -70,7 +71,7 @@ if dist.is_torchelastic_launched():
     sys.exit()
 
 # %%
-# Started by itself, this file starts three of itself, and puts the parts together again.
+# Started alone, this file starts three copies of itself, and puts the parts together again.
 
 with tempfile.TemporaryDirectory() as folder:
     launch = ["torch.distributed.run", "--nproc-per-node", str(PROCESSES), sys.argv[0]]

@@ -3,10 +3,10 @@ A lowering of your own
 ======================
 
 A lowering is a function that computes one slot of the trilinear form from the two others, for any number of axes. It
-is handed what a convolution is made of, ``x[n,g,c,*i]``, ``w[g,d,c,*k]`` and ``y[n,g,d,*o]``, and a builder. Shapes
-have been checked, half types widened, groups set apart, and autograd, ``vmap`` and forward mode are seen to by the
-Function above it. So it is short. This one is complete: for every kernel element, one matrix product on the elements
-of all windows that it meets."""
+gets two of the operands ``x[n,g,c,*i]``, ``w[g,d,c,*k]`` and ``y[n,g,d,*o]``, and a builder. Shapes have been checked,
+half types widened and groups given an axis of their own. The Function above it handles autograd, ``vmap`` and forward
+mode. So it is short. This one is complete: for every kernel element, one matrix product on the elements of all windows
+that it meets."""
 
 from itertools import product
 
@@ -41,9 +41,9 @@ def slices(b, problem, first, second):
 
 # %%
 # The line ``i = S*o + D*k - lo`` is in `windows <ndconv.lowerings.windows>`: its view has all windows,
-# ``[n,g,c,*o,*k]``, and for a fixed :math:`k` those are the elements that begin at :math:`Dk` and are :math:`S` apart.
-# OUTPUT and WEIGHT read them, INPUT writes to them. `register <ndconv.lowerings.register>` has a table of what comes
-# first and second in each slot.
+# ``[n,g,c,*o,*k]``. For a fixed :math:`k` these are the elements that begin at :math:`Dk` and are :math:`S` apart.
+# OUTPUT and WEIGHT read them, INPUT writes to them. `register <ndconv.lowerings.register>` has a table of the first and
+# second operand of each slot.
 #
 # Registering it
 # --------------
@@ -61,16 +61,16 @@ plan = ndconv.plan(x, w, groups=2, stride=2, lowering="slices")
 print(plan.grad_weight)
 
 # %%
-# Nothing above says what it costs. The function is not run on tensors: it is run on sizes, and leaves steps behind.
-# What they move and multiply is added up for the plan, and what is run later is these steps, as a program. Here is that
-# of a kernel with two elements:
+# Nothing above says what it costs. The function is not run on tensors: it is run on sizes, and its steps are recorded.
+# A plan adds up what they move and multiply; later they run as a program. Here is the program for a kernel with two
+# elements:
 
 print(ndconv.plan((2, 3, 6), (4, 3, 2), lowering="slices").output.source)
 
 # %%
 # So there is one rule: the function must decide by the problem, never by numbers in tensors, which are not there yet.
 #
-# It has gradients, and theirs, though nothing above mentions autograd:
+# It has first and second derivatives, though nothing above mentions autograd:
 
 x, w = (
     torch.randint(-2, 3, shape).double().requires_grad_()
@@ -95,8 +95,8 @@ print(torch.autograd.gradgradcheck(convolve, (x, w)))
 # The matrix
 # ----------
 #
-# Whether it is right, the matrix tells: every pair of settings, for this lowering. The trials that compile take a
-# second or more each and are left out here, and of the rest every sixth is run, with all of its checks:
+# The :doc:`test matrix </test_matrix>` tells whether it is right, by trials of every pair of settings. Trials that
+# compile take a second or more each and are left out here. Of the rest every sixth is run, with all of its checks:
 
 from collections import Counter
 
@@ -123,7 +123,7 @@ assert not counts["failed"] + counts["unsupported"]
 #
 #    python -m ndconv.testing --plugin my_module --lowering slices
 #
-# runs all of them, the compiler included, in as many processes as there are cores. If they pass, it is right in every
+# runs all trials, the compiler's included, in as many processes as there are cores. If they pass, it is right in every
 # dtype and on as many axes as you like.
 #
 # Is it any good?
@@ -160,7 +160,7 @@ ndconv.lowerings.unregister("slices")
 # sphinx_gallery_end_ignore
 
 # %%
-# ``taps`` is this idea done well: it writes the padded input as one flat matrix, so that what a kernel element meets
-# is a shifted view on which a plain matrix product runs, and splits a stride into phases first. A lowering need not be
-# best everywhere; it need only be best somewhere. One that is can say ``automatic=True``, and ``"auto"`` will take it
-# there.
+# ``taps`` is this idea done well. It writes the padded input as one flat matrix, so that the elements that a kernel
+# element meets are a shifted view, on which a plain matrix product runs. It splits a stride into phases first. A
+# lowering need not be best everywhere, only somewhere. If it is, register it with ``automatic=True``, and ``"auto"``
+# will take it there.

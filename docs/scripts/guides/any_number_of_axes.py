@@ -2,8 +2,7 @@
 Four axes and more
 ==================
 
-Functions and modules with an ``n`` in their names take any number of axes. It is the number of axes of the weight less
-two; nothing else tells them, and nothing else need.
+Functions and modules with an ``n`` in their names take any number of axes: that of the weight less two.
 
 A light field is a picture of pictures: two axes say where the camera stood, two where the pixel is. A series of
 volumes, as fMRI records it, has time and three axes of space."""
@@ -34,8 +33,8 @@ print(layer)
 print(layer(series).shape)
 
 # %%
-# Time should not look ahead, and space should. Padding by ``(lo, hi)`` pairs says both at once: two elements before the
-# first moment and none after the last, one on each side of space.
+# The layer should not look ahead in time; in space it should. Padding by ``(lo, hi)`` pairs says both at once: two
+# elements before the first moment and none after the last, one on each side in space.
 
 padding = ((2, 0), (1, 1), (1, 1), (1, 1))
 forecast = ndconv.ConvNd(4, 1, 8, 3, padding=padding)
@@ -48,8 +47,8 @@ print("what happens from moment 8 on leaves moments 0 to 7 as they are:", same)
 # Training it
 # -----------
 #
-# A small encoder and decoder, trained to give back what it was shown. Gradients, transposed convolutions and padding
-# modes work for four axes as for two.
+# A small encoder and decoder, trained to reproduce its input. Gradients, transposed convolutions and padding modes work
+# for four axes as for two.
 
 encoder = ndconv.ConvNd(4, 1, 6, 3, stride=2, padding=1, padding_mode="replicate")
 decoder = ndconv.ConvTransposeNd(4, 6, 1, 4, stride=2, padding=1)
@@ -70,7 +69,7 @@ for _ in range(60):
 print(f"{losses[0]:.4f} -> {losses[-1]:.4f}")
 
 # %%
-# A blob that moves through space, at four moments, and what the model makes of it; one slice of each volume:
+# A blob that moves through space, at four moments, and the model's output; one slice of each volume:
 
 import matplotlib.pyplot as plt
 
@@ -91,7 +90,7 @@ plt.show()
 # How many axes?
 # --------------
 #
-# The symbols of the equation do not run out, and the tests go to eight. What runs out is memory: a kernel of 3 has
+# The equation has symbols for any number, and the tests go to eight axes. The limit is memory: a kernel of 3 has
 # :math:`3^N` elements.
 
 for ndim in (1, 2, 4, 8):

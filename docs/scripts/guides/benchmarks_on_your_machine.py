@@ -10,9 +10,9 @@ where it will run. In a clone of the repository
    nox -s "bench(cpu)"
    nox -s "bench(cuda)"
 
-times whole steps of the layers of well-known networks, forward and both gradients, against torch and against the
-article's operator, one beside the other in one process, and writes a JSON file. How well the planner foretells times on
-your machine, and what its picks lose, is told by
+times whole steps (forward and both gradients) of the layers of well-known networks against torch and against a
+published hand-written operator, in turns in one process, and writes a JSON file. How well the planner predicts times on
+your machine, and what its picks lose, is measured by
 
 .. code-block:: sh
 
@@ -21,8 +21,8 @@ your machine, and what its picks lose, is told by
 A layer of yours
 ----------------
 
-For one layer there is a shorter way: ``"fastest"`` measures all lowerings, torch's own kernel among them, in the fourth
-step with one size, and a plan tells what it measured.
+For one layer there is a shorter way. In the fourth step with one size, ``"fastest"`` measures all
+:doc:`lowerings </guides/lowerings>`, torch's own kernel among them. A plan shows what it measured.
 """
 
 import torch

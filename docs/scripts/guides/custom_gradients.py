@@ -2,9 +2,9 @@
 Custom gradients and ``torch.func``
 ===================================
 
-`ndconv.grad` has every gradient as a plain function. They serve an ``autograd.Function`` of your own, a test, or an
-algorithm that has no use for a graph. Names and arguments are those of ``torch.nn.grad``; biases, transposed
-convolutions, any number of axes and padding of every kind are more than it has.
+`ndconv.grad` has every gradient as a plain function. Use them in your own ``autograd.Function``, in a test, or in an
+algorithm that needs no graph. Names and arguments are those of ``torch.nn.grad``. Beyond it there are biases,
+transposed convolutions, any number of axes and padding of every kind.
 """
 
 import torch
@@ -21,7 +21,7 @@ print(ndconv.grad.conv2d_weight(x, w.shape, g, stride=2).shape)
 print(ndconv.grad.conv2d_bias(g).shape)
 
 # %%
-# All in one call, or those that the mask names:
+# All in one call, or only those that the mask selects:
 
 print(
     [
@@ -37,7 +37,7 @@ print(found.input, tuple(found.weight.shape), found.bias)
 # ----------------------
 #
 # A convolution whose weight is rounded to three levels in the forward pass, while its gradient pretends that it was
-# not: the *straight-through* estimator. The backward is two calls.
+# not: the *straight-through* estimator. The backward pass is two calls.
 
 
 class Ternary(torch.autograd.Function):

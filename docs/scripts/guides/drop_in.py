@@ -2,8 +2,8 @@
 Drop-in, and converting a model
 ===============================
 
-In a model of yours, change the module that the layer comes from. Arguments, parameters, names in the state dict and
-initial draws are torch's, so nothing else changes.
+In your model, change the module that a layer comes from. Arguments, parameters, names in the state dict and initial
+draws are torch's, so nothing else changes.
 
 .. code-block:: diff
 
@@ -24,8 +24,8 @@ print(torch.equal(ours.weight, theirs.weight), torch.equal(ours.bias, theirs.bia
 print(isinstance(ours, torch.nn.Conv2d), ours.load_state_dict(theirs.state_dict()))
 
 # %%
-# Outputs and gradients are equal for small integers, and close for random floats: two correct programs add in different
-# orders. How close, here:
+# Outputs and gradients are equal for small integers, and close for random floats, because two correct programs add in
+# different orders. Here the largest difference is:
 
 x = torch.randn(4, 3, 32, 32)
 print((ours(x) - theirs(x)).abs().max().item())
@@ -34,8 +34,8 @@ print((ours(x) - theirs(x)).abs().max().item())
 # A whole model
 # -------------
 #
-# `ndconv.convert` exchanges the classes of all convolutions, in place. Parameters stay the same objects, so an
-# optimizer that was made before does not notice, nor do hooks and shared weights.
+# `ndconv.convert` exchanges the classes of all convolutions, in place. Parameters stay the same objects, so optimizers
+# made before, hooks and shared weights still work.
 
 model = torch.nn.Sequential(
     torch.nn.Conv2d(3, 16, 3, padding=1),
@@ -53,7 +53,7 @@ print(ndconv.convert(model))
 print((model(x) - before).abs().max().item())
 
 # %%
-# ``only=`` names which ones: a module's name with ``*`` and ``?``, a class, or a function of name and module. And
+# ``only=`` selects modules by a name with ``*`` and ``?``, by a class, or by a function of name and module.
 # `ndconv.revert` goes back.
 
 print(
@@ -64,8 +64,8 @@ print(
 # What is left alone, and says so
 # -------------------------------
 #
-# A class that somebody derived from torch's may do more in its ``forward``, so it stays. Calls of
-# ``torch.nn.functional.conv2d`` are no modules, stay too, and have no row.
+# A subclass of torch's classes may do more in its ``forward``, so it stays. Calls of ``torch.nn.functional.conv2d``
+# stay too; they are no modules and have no row.
 
 
 class Scaled(torch.nn.Conv2d):
@@ -80,6 +80,6 @@ print(ndconv.convert(torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), Scaled(8, 8, 
 # ----------------------
 #
 # - Convert before ``fully_shard``, which makes classes of its own, and before ``torch.compile``.
-# - What torch does not have, it cannot be reverted to: more than three axes, ``(lo, hi)`` padding, ``"causal"``,
+# - Layers that torch does not have cannot be reverted: more than three axes, ``(lo, hi)`` padding, ``"causal"``,
 #   strided ``"same"``. `ndconv.revert` leaves these alone and says why.
-# - :doc:`/compatibility` lists every promise with the test that holds it, and where the two differ.
+# - :doc:`/compatibility` lists every promise with the test that checks it, and where the two differ.

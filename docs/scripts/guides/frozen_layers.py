@@ -3,8 +3,8 @@ Frozen layers and memory
 ========================
 
 Fine-tuning freezes most of a network. The gradient of a frozen weight is not wanted, and only that gradient needs the
-layer's input: so there is no reason to keep the input alive until the backward pass. An operand is saved here for the
-*other one's* gradient, and for nothing else.
+layer's input. So there is no reason to keep the input alive until the backward pass. Here an operand is saved only for
+the gradient of the *other* one.
 
 =====================  ==================  ===================
 gradient wanted of     keeps the input     keeps the weight
@@ -57,8 +57,8 @@ for frozen in (0, 5, 10):
     )
 
 # %%
-# The input needs a gradient here, as that of an adapter in front or of an adversarial attack does, so all ten layers
-# are walked through on the way back. Ten frozen layers keep nothing.
+# The input needs a gradient here, as with an adapter in front or in an adversarial attack. So the backward pass goes
+# through all ten layers. Ten frozen layers keep nothing.
 
 import matplotlib.pyplot as plt
 
@@ -82,14 +82,15 @@ fig.suptitle("Activations kept alive, by the number of frozen layers")
 plt.show()
 
 # %%
-# A ReLU between the layers keeps its own result, which is the next layer's input: then there is nothing to save. Layers
-# without one, or with an activation that keeps something else, gain.
+# A ReLU between the layers keeps its own result, which is the next layer's input. Then there is nothing to gain. Layers
+# without one, or with an activation that keeps something else, do gain.
 #
 # The workspace
 # -------------
 #
-# What a lowering needs while it runs is another matter. It is a buffer of the size that a plan states, gone when the
-# call returns, and bounded: a lowering that copies windows does so in chunks under the limit.
+# Separate from that is the *workspace*, which a :doc:`lowering </guides/lowerings>` needs while it runs. It is a buffer
+# of the size that a plan states, freed when the call returns. It is bounded: a lowering that copies windows does so in
+# chunks under the limit.
 
 print(ndconv.get_workspace_limit() // 2**20, "MiB")
 plan = ndconv.plan((8, 32, 64, 64, 64), (32, 32, 3, 3, 3), padding=1, lowering="window")

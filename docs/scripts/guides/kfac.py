@@ -39,15 +39,15 @@ for name, statistic in statistics.items():
     print(name, statistic)
 
 # %%
-# ``bias=True`` adds a last row and column for an input of 1, which the bias multiplies. The axis in front is that of
-# the groups: a grouped convolution has a factor for each, and so it has below.
+# ``bias=True`` adds a last row and column for an input of 1, which the bias multiplies. The first axis is that of the
+# groups: a grouped convolution has a factor for each, and so has the network further below.
 #
 # Beside curvlinops
 # -----------------
 #
 # The factors are plain sums, and every library divides them in its own way. curvlinops divides :math:`A` by the number
-# :math:`N` of samples and by that of positions, :math:`P`; of a summed loss :math:`B` stays as it is. The corner of
-# :math:`A`, where the bias's input meets itself, is :math:`NP`.
+# :math:`N` of samples and by the number :math:`P` of positions. With a summed loss it leaves :math:`B` as it is. The
+# corner of :math:`A`, where the bias's input meets itself, is :math:`NP`.
 
 from curvlinops import KFACLinearOperator
 
@@ -68,14 +68,14 @@ for name, statistic in statistics.items():
 
 # %%
 # That is for ``groups=1``. With groups, curvlinops averages the windows of all groups and gives one factor for the
-# layer. Here every group has its own, as its block of the Fisher matrix has.
+# layer. Here every group has its own, because it has its own block of the Fisher matrix.
 #
 # Steps
 # -----
 #
 # The Fisher matrix is an expectation over labels that the model itself draws, so :math:`B` comes from drawn labels; the
-# real ones would give the *empirical* Fisher matrix. Here is a step, with factors that are averaged over time and
-# damped, and with a weight's gradient and its bias's side by side, as :math:`A` has them.
+# real ones would give the *empirical* Fisher matrix. In the step below, factors are averaged over time and damped. The
+# gradients of weight and bias stand side by side, in the order of :math:`A`.
 
 
 class KFAC:
@@ -122,8 +122,8 @@ class KFAC:
 
 # %%
 # Every layer is treated alike, grouped or not, and the linear one too: ``torch.linalg.solve`` takes the axis of groups
-# as a batch. Now against SGD with momentum, on the same batches of 256 digits. The rates of both were chosen by trying
-# a few. A step of K-FAC takes longer, so SGD takes more of them.
+# as a batch. Now compare with SGD with momentum, on the same batches of 256 digits. The learning rates of both were
+# chosen by trying a few. A step of K-FAC takes longer, so SGD takes more of them.
 
 import time
 
@@ -170,5 +170,6 @@ fig.suptitle("Training with K-FAC and with SGD, by steps and by seconds")
 plt.show()
 
 # %%
-# By steps K-FAC is far ahead. By seconds, on layers this small, it is not: forward and backward for the factors and two
-# solves a layer cost as much as several steps of SGD. Implementations update the factors and solve only now and then.
+# By steps K-FAC is far ahead. By seconds, on layers this small, it is not: forward and backward for the factors, and
+# two solves per layer, cost as much as several steps of SGD. Implementations update the factors and solve only now and
+# then.

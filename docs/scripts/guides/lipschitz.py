@@ -3,12 +3,12 @@ Lipschitz constants of layers
 =============================
 
 How much can a layer stretch a difference of its inputs? A convolution is a linear map, so the answer is its largest
-singular value, the *operator norm*. It depends on the border, the stride and the size of the input, and the norm of the
-weight as a matrix ``weight.flatten(1)`` is not it.
+singular value, the *operator norm*. It depends on the border, the stride and the size of the input. It is not the norm
+of the matrix ``weight.flatten(1)``.
 
-`ndconv.curvature.conv2d_operator_norm` and its kin for any number of axes find it without the matrix. They return three
-numbers: the ``value`` that was found, which can be differentiated, a ``lower`` bound that some input reaches, and an
-``upper`` bound that none exceeds."""
+`ndconv.curvature.conv2d_operator_norm` and its variants for any number of axes find it without the matrix. They return
+three numbers: the ``value`` that was found, which can be differentiated, a ``lower`` bound that some input reaches, and
+an ``upper`` bound that none exceeds."""
 
 import torch
 import torch.nn.functional as F
@@ -32,9 +32,9 @@ for name, (value, lower, upper) in layers.items():
 print(f"matrix of the weight: {torch.linalg.matrix_norm(w.flatten(1), 2):.4f}")
 
 # %%
-# The upper bound is that of an endless input, so it is close for zeros and a large input, and exact for a circular
-# border up to the frequencies that the size has. A mirroring border copies elements and may stretch more than the
-# inside does; there the upper bound has to allow for all copies and is loose.
+# The upper bound is the norm on an infinite input. So it is close for zeros and a large input. For a circular border it
+# is exact up to the frequencies that the size has. A mirroring border copies elements and may stretch more than the
+# inside does. There the upper bound has to allow for all copies and is loose.
 #
 # Is it right? The matrices of these layers are small enough to be written down and decomposed:
 
@@ -54,13 +54,13 @@ for name, map_ in maps.items():
 
 # %%
 # The value is the result of an iteration that ends at ``tolerance``. It never exceeds the exact norm by more than
-# rounding; for a promise, take ``upper``.
+# rounding. For a guaranteed bound take ``upper``.
 #
 # A network with a small constant
 # -------------------------------
 #
-# The constant of a network is at most the product of its layers' norms. Here the value, differentiable as it is, serves
-# as a penalty: whatever a layer stretches by more than 1 is to cost something.
+# The constant of a network is at most the product of its layers' norms. Here the value, which can be differentiated,
+# serves as a penalty on layers that stretch by more than 1.
 
 from sklearn.datasets import load_digits
 
@@ -119,8 +119,8 @@ def trained(penalty, steps=100):
 models = {"before": network(), "plain": trained(0), "penalised": trained(0.05)}
 
 # %%
-# The product is a bound, and a loose one: no single input stretches all layers to the full. How far it is from what
-# happens at the digits, the norms of the network's Jacobian there tell.
+# The product is a bound, and a loose one: no single input stretches all layers to the full. The norms of the network's
+# Jacobian at the digits show how loose it is there.
 
 
 def at_digits(model):
@@ -169,4 +169,4 @@ plt.show()
 
 # %%
 # The bound takes longer to compute than the value, and both come with every call: on wide layers the penalty costs more
-# than the step that it is added to. Then penalise every few steps.
+# than the step itself. Then penalise only every few steps.

@@ -2,12 +2,12 @@
 Choosing a lowering, reading a plan
 ===================================
 
-A *lowering* is a way to turn a convolution into matrix products. There are several because none is best everywhere: to
-copy all windows is quick for small images, hopeless for large volumes, and pointless for windows that do not overlap.
-By default nobody chooses: ``"auto"`` takes the exact one whose program costs the least, for each of the three
-operations apart.
+A *lowering* is a way to turn a convolution into matrix products. It writes a *program*, a short function of torch
+operations. There are several lowerings because none is best everywhere: copying all windows is quick for small images,
+hopeless for large volumes, and pointless for windows that do not overlap. The default, ``"auto"``, takes the exact one
+whose program costs the least, for each of the three operations separately.
 
-`ndconv.plan` shows what that is. It computes nothing; shapes are enough.
+`ndconv.plan` shows the choice. It computes nothing; shapes are enough.
 """
 
 import torch
@@ -22,18 +22,18 @@ print(ndconv.plan((16, 64, 56, 56), (64, 64, 3, 3), padding=1))
 # ``equation``
 #     the sum, over windows of the input; :doc:`/mathematics/trilinear_form` tells how it is made.
 # ``lowering``
-#     the one that will run. If another was asked for and does not apply, it says so.
+#     the one that will run. If you asked for another that does not apply, the plan says so.
 # ``matmuls``
 #     how many matrix products, and their shapes.
 # ``multiply-adds``
 #     what the lowering multiplies, and in brackets what the sum needs. The first is larger where a lowering computes
 #     something that it throws away.
 # ``bytes moved``
-#     read and written, copies included: what a lowering is usually lost by.
+#     read and written, copies included; usually what makes a lowering slow.
 # ``workspace``
-#     buffers beside operands and result.
+#     buffers besides operands and result.
 # ``not ...``
-#     the others, and why not: their cost as a multiple of the chosen one's, or the reason why they do not apply.
+#     the others: their cost as a multiple of the chosen one's, or the reason why they do not apply.
 #
 # All but the first two are read off the program that will run. ``print(f"{plan:source}")`` shows the programs below the
 # table; :doc:`/mathematics/what_runs` reads some.
@@ -43,7 +43,7 @@ print(ndconv.plan((16, 64, 56, 56), (64, 64, 3, 3), padding=1))
 print(ndconv.plan((8, 3, 224, 224), (768, 3, 16, 16), stride=16).output)
 
 # %%
-# A plan is an object, not a text. It has fields, can be compared and pickled, and a layer has one of its own:
+# A plan is an object, not a text: it has fields, and can be compared and pickled. A layer has a plan too:
 
 layer = ndconv.Conv3d(16, 16, 3, padding=1)
 plan = layer.plan((1, 16, 32, 32, 32))
@@ -54,7 +54,7 @@ print(plan.output.workspace / 2**20, "MiB of workspace")
 # Choosing
 # --------
 #
-# For one call, one layer, a block, or everything, in this order of precedence:
+# Choose for one call, one layer, a block, or everything, in this order of precedence:
 
 x, w = torch.randn(2, 8, 20, 20), torch.randn(8, 8, 3, 3)
 y = ndconv.functional.conv2d(x, w, lowering="taps")
@@ -76,12 +76,12 @@ print(ndconv.plan(x, w, lowering="taps").output)
 # ------------
 #
 # All lowerings but two sum the products of a convolution as they are. Integers in floats come out as integers, and a
-# result depends on nothing outside its window: a NaN or an infinity reaches what it is tied to and nothing else. Zeros
-# of the padding are elements that a window reads, as in torch's documentation, and 0 * NaN is NaN; the gradient of the
-# input takes nothing from them. ``"auto"`` picks from these. ``"winograd"`` transforms tiles of a few elements, which
-# takes down to a quarter of the products. ``"fourier"`` transforms all at once and multiplies at every frequency, which
-# is quicker for long kernels by far. Both round in between, relative to the *largest* sums of what they transform
-# together, and spread a NaN over all of it. So they are there for those who name them:
+# result depends on nothing outside its window: a NaN or an infinity reaches only the elements that the sum ties it to.
+# Zeros of the padding are elements that a window reads, as in torch's documentation, and 0 * NaN is NaN; the gradient
+# of the input takes nothing from them. ``"auto"`` picks from these lowerings. ``"winograd"`` transforms tiles of a few
+# elements and needs down to a quarter of the products. ``"fourier"`` transforms all at once and multiplies at every
+# frequency, which is far quicker for long kernels. Both round in between, relative to the *largest* sums in what they
+# transform together, and spread a NaN over all of it. So they run only where they are named, or under ``"fastest"``:
 
 signal, long = (
     torch.randint(-3, 4, shape).float() for shape in ((1, 1, 4096), (1, 1, 1024))
@@ -92,7 +92,7 @@ for name in ("auto", "fourier"):
     print(name, (y - y.round()).abs().max().item(), "of", y.abs().max().item())
 
 # %%
-# Who needs equality whatever somebody named, or under ``"fastest"``, forbids both. They are never used for integer
+# If you need equality even where one is named, or under ``"fastest"``, forbid both. They are never used for integer
 # dtypes:
 
 ndconv.set_exact(True)
@@ -135,12 +135,11 @@ plt.show()
 # Measuring instead of estimating
 # -------------------------------
 #
-# ``"fastest"`` runs every lowering, torch's own kernel included, and keeps the quickest; only transforms whose estimate
-# is hopeless are left out, and torch's kernel is kept unless it is beaten by 4 percent. It does so in the fourth step
-# of training that meets a problem, so that sizes which never come again cost nothing, and for no longer in all than
-# `ndconv.set_measuring_budget` allows. Where torch's kernel wins the forward and both gradients, torch's own operator
-# takes over and differentiates itself. What it measured when this page was built, on one thread of whatever machine
-# that was:
+# ``"fastest"`` runs every lowering, torch's own kernel included, and keeps the quickest. Only transforms whose estimate
+# is hopeless are left out, and torch's kernel is kept unless it is beaten by 4 percent. A problem is measured in the
+# fourth step of training that meets it, so sizes which never come again cost nothing. In all, measuring takes no longer
+# than `ndconv.set_measuring_budget` allows. Where torch's kernel wins the forward and both gradients, torch's own
+# operator takes over, with its own backward pass. This was measured when this page was built, on one thread:
 
 x.requires_grad_()
 for _ in range(4):
@@ -148,6 +147,6 @@ for _ in range(4):
 print(ndconv.plan(x, w, lowering="fastest").output)
 
 # %%
-# `ndconv.save_timings` writes what was learnt to a file, and `ndconv.load_timings` spares the next process the trouble.
-# Under ``torch.compile`` it is the same, for the lowering is chosen when the compiled program runs; a program that
-# `torch.export` writes takes ``"auto"`` for it.
+# `ndconv.save_timings` writes what was learnt to a file, and `ndconv.load_timings` spares the next process the
+# measurements. Under ``torch.compile`` it is the same, because the lowering is chosen when the compiled program runs. A
+# program that `torch.export` writes takes ``"auto"`` instead.

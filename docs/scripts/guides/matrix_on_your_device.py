@@ -2,7 +2,7 @@
 The test matrix on your device
 ==============================
 
-Nobody has your device but you. One command says what holds there, in about half a minute on two cores:
+Only you have your device. One command says what holds on it, in about half a minute on two cores:
 
 .. code-block:: sh
 
@@ -10,7 +10,7 @@ Nobody has your device but you. One command says what holds there, in about half
    python -m ndconv.testing --device cuda --report matrix.html
 
 It exits with 0 if something passed and nothing failed, and writes a page that filters by every parameter without a
-network. What a device lacks is *unsupported*, in torch's own words, and no failure.
+network. What a device lacks counts as *unsupported*, with torch's own message, and not as a failure.
 
 ========================================  ==========================================================================
 option                                    does
@@ -27,7 +27,7 @@ option                                    does
 From Python
 -----------
 
-The command is a thin coat over four functions. Here are some trials, drawn for one lowering and one dtype:
+The command is a thin wrapper around four functions. Here are some trials, drawn for one lowering and one dtype:
 """
 
 from ndconv.testing import Trial, examine, examine_all, matrix
@@ -46,14 +46,14 @@ for trial, _ in generated.trials[:5]:
 
 # %%
 # An id says everything: batch, groups, channels and features of a group; kernel, stride, padding, dilation and input
-# size by axis; and what is not a matter of course. It can be run again alone, with every check:
+# size by axis; then every setting that is not the default. A trial can be run again alone, with every check:
 
 trial = Trial.parse("n2g1c3d4-k3x2-s2x1-p1.1x0.0-d1x2-i8x5-float32-taps")
 for outcome in examine(trial):
     print(f"{outcome.check:28} {outcome.status:15} {outcome.detail}")
 
 # %%
-# Twenty of them, and how they went:
+# Twenty trials and their results:
 
 from collections import Counter
 

@@ -2,8 +2,9 @@
 Finding mislabelled samples
 ===========================
 
-A sample with a wrong label pulls at a model that has learnt the others. How hard is the norm of its gradient: a score
-that needs no second model and no held-out data (GraNd, `Paul et al., 2021 <https://arxiv.org/abs/2107.07075>`_).
+A sample with a wrong label pulls at a model that has learnt the others. The norm of its gradient measures how hard. It
+is a score that needs no second model and no held-out data (GraNd,
+`Paul et al., 2021 <https://arxiv.org/abs/2107.07075>`_).
 
 Here are the handwritten digits, 5 % of them with a label that we made wrong."""
 
@@ -23,8 +24,8 @@ given[flipped] = (given[flipped] + torch.randint(1, 10, flipped.shape)) % 10
 print(f"{len(flipped)} of {len(given)} labels are wrong")
 
 # %%
-# Train shortly, on the wrong labels too: as long as it takes to learn what most digits have in common, and not so long
-# that single ones are learnt by heart.
+# Train briefly, on the wrong labels too: long enough to learn what most digits have in common, and not so long that
+# single ones are memorised.
 
 model = torch.nn.Sequential(
     torch.nn.Conv2d(1, 16, 3, padding=1),
@@ -44,7 +45,7 @@ for _ in range(5):
 
 # %%
 # Now one backward over all 1797 digits gives the norm of every digit's gradient with respect to the whole network. No
-# gradient is kept for a digit: they would be 1797 times as large as the network. The loss is a sum, so that a digit's
+# per-sample gradients are kept: they would be 1797 times as large as the network. The loss is a sum, so that a digit's
 # gradient is that of its own loss.
 
 with record(model, "weight_sqnorm", "bias_sqnorm") as statistics:
@@ -64,17 +65,17 @@ for percent in (5, 10):
     print(f"the first {percent:2} % hold {found} of {len(flipped)}")
 
 # %%
-# Ranked by their loss, which costs no backward, and counted the same way:
+# Ranked by their loss, which needs no backward pass, and counted the same way:
 
 found = is_flipped[losses.argsort(descending=True)[: len(given) // 20]].sum()
 print(f"the first  5 % hold {found} of {len(flipped)}")
 
 # %%
-# So for wrong labels the loss does as well, and is cheaper. The norms come layer by layer, too: where a sample pulls,
-# the loss does not tell.
+# So for wrong labels the loss does as well, and is cheaper. The norms also come layer by layer: they tell where a
+# sample pulls, and the loss does not.
 #
-# The digits with the largest gradients, with the label that was given and the true one where we had flipped it. Below,
-# those with the largest gradients among the labels that nobody touched: digits that are hard to read.
+# Here are the digits with the largest gradients, with the given label, and with the true one where we had flipped it.
+# The last row has the largest gradients among the labels that we did not change: digits that are hard to read.
 
 import matplotlib.pyplot as plt
 

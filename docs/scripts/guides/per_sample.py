@@ -2,11 +2,11 @@
 Per-sample gradients
 ====================
 
-Training sums the gradients of a batch. Some methods need them apart: differential privacy clips each one, influence
-functions ask which sample did it, and the noise of a gradient is the spread of its samples.
+Training sums the gradients of a batch. Some methods need them separately: differential privacy clips each one,
+influence functions ask which sample had an effect, and gradient noise is the spread over samples.
 
-``per_sample=True`` leaves the sum over the batch out. No loop, no hook, and for grouped layers no block that is
-computed to be thrown away."""
+``per_sample=True`` leaves out the sum over the batch. It needs no loop and no hook, and for grouped layers it computes
+no block that is then discarded."""
 
 import torch
 
@@ -31,13 +31,13 @@ print(gradients.weight.shape, gradients.bias.shape)
 #
 # The gradient of the weight sums over samples and windows, ``ngcopkl,ngdop->gdckl``. Keep ``n`` in the result and it is
 # ``ngcopkl,ngdop->ngdckl``: ``n`` is now in all three tensors, as ``g`` is. So every sample is a group, and the
-# operation is the one there was (:doc:`/mathematics/groups`).
+# operation is the same as before (:doc:`/mathematics/groups`).
 #
 # A whole model
 # -------------
 #
-# Below, the layers of a model get one gradient for each sample by ``torch.func``. First the gradients, then their
-# norms, of a small network on handwritten digits.
+# ``torch.func`` gives the layers of a model one gradient for each sample. Below are the gradients of a small network on
+# handwritten digits, and then their norms.
 
 from sklearn.datasets import load_digits
 
@@ -73,8 +73,8 @@ norms = sum(value.flatten(1).square().sum(1) for value in gradients.values()).sq
 print(f"median {norms.median():.3f}, largest {norms.max():.3f}")
 
 # %%
-# A clipped step, as differential privacy takes it: no sample may pull by more than the median. Where norms are all that
-# is wanted, :doc:`/guides/private_training` has them without the gradients.
+# A clipped step, as in differential privacy: no sample's gradient may be longer than the median. If only norms are
+# needed, :doc:`/guides/private_training` has them without the gradients.
 
 factors = (norms.median() / norms).clamp(max=1)
 clipped = {
@@ -84,7 +84,7 @@ clipped = {
 print(tuple(clipped["2.weight"].shape), "as the weight itself")
 
 # %%
-# The digits that pull hardest, after some training, and the ones that pull least:
+# The digits with the largest gradients after some training, and those with the smallest:
 
 import matplotlib.pyplot as plt
 

@@ -6,7 +6,7 @@ Differentially private SGD clips the gradient of every sample to one length, sum
 So it needs the norm of each sample's gradient, but never that gradient itself: a clipped sum is the gradient of a sum
 of weighted losses.
 
-`ndconv.curvature.record` gives the norms of all layers in one backward. Here is the step, whole:"""
+`ndconv.curvature.record` gives the norms of all layers in one backward pass. Here is the whole step:"""
 
 import torch
 import torch.nn.functional as F
@@ -25,9 +25,9 @@ def clipped_step(model, images, labels, bound):
 
 
 # %%
-# The first backward asks for the gradient of the images alone. It passes through every layer, which is all that the
-# norms need, and computes no gradient of a weight. The second backward computes those, once, with every loss weighted
-# by its clipping factor. Layers that mix samples, as batch norm does, have no per-sample gradient: leave them out.
+# The first backward pass asks only for the gradient of the images. It goes through every layer, which is all that the
+# norms need, and computes no gradient of a weight. The second one computes those, once, with every loss weighted by its
+# clipping factor. Layers that mix samples, as batch norm does, have no per-sample gradient: leave them out.
 #
 # A network on handwritten digits, with a grouped layer in the middle:
 
@@ -58,7 +58,7 @@ def network():
 # -------------
 #
 # `Opacus <https://opacus.ai>`_ is the usual library for this. Its ``GradSampleModule`` keeps the gradients of all
-# samples. Its ghost clipping keeps none for linear layers and embeddings; of a convolution it computes them all, takes
+# samples. Its ghost clipping keeps none for linear layers and embeddings. For a convolution it computes them all, takes
 # the norms and drops them, layer by layer.
 
 import warnings
@@ -106,7 +106,7 @@ def unclipped():
 
 
 # %%
-# All three give the same clipped sums, and here is the largest difference of any element:
+# All three give the same clipped sums. The largest difference of any element:
 
 for step in (with_record, opacus_kept, opacus_ghost):
     step()
@@ -116,9 +116,9 @@ for model in (kept, ghost):
 print(f"of {max(p.grad.abs().max().item() for p in plain.parameters()):.2f}")
 
 # %%
-# Time is measured in turns, so that whatever else the machine does falls on all alike; the median of the ratios to an
-# ordinary, unclipped step is shown. Memory is the highest sum of what torch's allocator handed out during a step, as
-# its profiler tells; ``benchmarks/memory.py`` in the repository has the few lines.
+# Time is measured in turns, so that other load of the machine affects all alike. The result is the median of the ratios
+# to an ordinary, unclipped step. Memory is the highest sum of what torch's allocator handed out during a step, as its
+# profiler reports; ``benchmarks/memory.py`` in the repository has the few lines.
 
 import time
 
@@ -169,9 +169,9 @@ plt.show()
 # Training
 # --------
 #
-# Now with noise. A batch takes every sample with probability ``rate``, for that is what the accountant counts with; the
-# sum is divided by the size that a batch has on average. ``epsilon`` holds for a ``delta`` of 1e-4. The network is
-# smaller: noise is added to every parameter, so every parameter has to be worth it.
+# Now with noise. A batch takes every sample with probability ``rate``, because the accountant assumes that. The sum is
+# divided by the size that a batch has on average. ``epsilon`` holds for a ``delta`` of 1e-4. The network is smaller:
+# noise is added to every parameter, so every parameter has to be worth it.
 
 from opacus.accountants import RDPAccountant
 

@@ -2,13 +2,15 @@ r"""
 Quantising a network
 ====================
 
-To store weights in 3 bits, one can round each to the nearest of 8 levels. GPTQ (`Frantar et al., 2023
-<https://arxiv.org/abs/2210.17323>`_) does better with the same levels: it rounds one column of a layer's weight after
-the other, and lets the columns that are still to come make up for the error. How, the Hessian of the layer's squared
-output error tells. It is the covariance of the layer's inputs, which for a convolution are its windows.
+To store weights in 3 bits, one can round each to the nearest of 8 levels. GPTQ
+(`Frantar et al., 2023 <https://arxiv.org/abs/2210.17323>`_) does better with the same levels: it rounds one column of a
+layer's weight after the other, and changes the columns that are still to come to make up for the error. The Hessian of
+the layer's squared output error tells how. It is the covariance of the layer's inputs, which for a convolution are its
+windows.
 
 `ndconv.curvature.record` collects it for convolutions over any number of axes, with any stride, dilation and padding,
-and for linear layers. Groups have a Hessian each: a group's outputs do not depend on another group's windows.
+and for linear layers. Each group has its own Hessian, because a group's outputs do not depend on another group's
+windows.
 
 First a network to be quantised, with two grouped layers, one of them depthwise."""
 
@@ -58,7 +60,7 @@ print(f"{accuracy(model):.1%} of {len(test)} digits right")
 # ------
 #
 # Every row of a weight, that is every output channel, has its own levels, evenly spaced between its smallest weight and
-# its largest. Rounding to the nearest of them is the method to beat.
+# its largest. Rounding to the nearest of them is the baseline.
 
 
 def grid(rows, bits):
@@ -76,9 +78,9 @@ def rounded(rows, low, step, top):
 # Column by column
 # ----------------
 #
-# ``H`` is ``(groups, a, a)`` and the weight ``(groups, d, a)``, with the columns ``a`` in the same order. All groups go
-# at once: ``torch.linalg`` takes their axis as a batch. ``U`` is the Cholesky factor of the inverse Hessian, whose rows
-# say how the columns to come have to change.
+# ``H`` is ``(groups, a, a)`` and the weight ``(groups, d, a)``, with the columns ``a`` in the same order. All groups
+# are processed at once: ``torch.linalg`` takes their axis as a batch. ``U`` is the Cholesky factor of the inverse
+# Hessian, whose rows say how the columns to come have to change.
 
 
 def gptq(rows, H, bits, damping=0.01):
@@ -99,8 +101,8 @@ def gptq(rows, H, bits, damping=0.01):
 # Layer by layer
 # --------------
 #
-# Each layer is quantised for the inputs that it will get, from the layers before it that already are. Recording one
-# layer is recording a model of one module, whose name is empty. No labels are needed, and no backward.
+# Each layer is quantised for the inputs that it will get from the layers before it, which are already quantised.
+# Recording one layer is recording a model of one module, whose name is empty. It needs no labels and no backward pass.
 
 import copy
 
@@ -170,6 +172,6 @@ fig.suptitle("A network after quantisation")
 plt.show()
 
 # %%
-# The fewer the bits, the more there is to gain. With 4 bits the digits are as good as those of float32 whichever way,
-# and only the logits show a difference. One Hessian that is averaged over the groups, as some tools have it, did as
-# well on a network this small; a Hessian for each group is what the layer has, and costs no more.
+# The fewer the bits, the more there is to gain. With 4 bits both ways do as well as float32 on the digits, and only the
+# logits show a difference. One Hessian averaged over the groups, as in some tools, did as well on a network this small.
+# But the layer has a Hessian for each group, and that costs no more.

@@ -4,11 +4,11 @@ Volumes over several processes
 
 A volume that is too large for one device is cut along its spatial axes, and every process keeps a part. Convolutions
 then need a few rows of their neighbours: a *halo exchange*. ndconv's functions and modules take the DTensors of
-`torch.distributed.tensor <https://docs.pytorch.org/docs/stable/distributed.tensor.html>`_ that are cut so, with any
-kernel, stride, dilation, padding, padding mode, groups and number of axes, transposed or not, and give the bits that
-one process gives.
+`torch.distributed.tensor <https://docs.pytorch.org/docs/stable/distributed.tensor.html>`_ that are cut in this way.
+They support any kernel, stride, dilation, padding, padding mode, groups and number of axes, transposed or not. The
+result has the bits that one process gives.
 
-This page is a program for several processes. Started by itself, it starts two of itself; each of them runs what
+This page is a program for several processes. Started alone, it starts two copies of itself; each of them runs what
 follows."""
 
 import subprocess
@@ -36,8 +36,8 @@ def say(*words):
 # A loader that reads its part alone
 # ----------------------------------
 #
-# `local_slices` tells which part of a volume a process has. Give it to whatever reads: a memory map, Zarr, HDF5. Here
-# the volume is computed, each part where it belongs.
+# `local_slices` tells which part of a volume a process has. Index a memory map, Zarr or HDF5 with it. Here the volume
+# is computed, each part in its own process.
 
 
 def load(step, mesh):
@@ -55,7 +55,7 @@ def load(step, mesh):
 # ----------------------
 #
 # `parallelize` changes a model in place: convolutions, norms, pooling and upsampling take shards, and parameters become
-# DTensors that every process has. It returns what changed, and what it left alone because it does not know it.
+# replicated DTensors. It returns what changed, and what it left alone because it does not know it.
 
 
 def network():
@@ -87,9 +87,9 @@ def train(model, batch):
 # What is sent is known before
 # ----------------------------
 #
-# ``plan`` of a DTensor tells what this process sends and gets. The backward exchanges the gradient of the output, once
-# for both gradients; no partial gradient is ever sent and added up, so the result does not depend on where the cuts
-# are.
+# ``plan`` of a DTensor tells what this process sends and receives. The backward exchanges the gradient of the output,
+# once for both gradients; no partial gradient is ever sent and added up, so the result does not depend on where the
+# cuts are.
 
 
 def main():
@@ -111,9 +111,9 @@ def main():
 
 
 # %%
-# Batch norm sums over all processes, in an order of its own, so the losses agree to rounding. Convolutions alone agree
-# to the last bit: outputs and gradients of the input always, that of the weight to one rounding, as its sum over
-# processes has another order.
+# Batch norm sums over all processes, in an order of its own, so the losses agree to rounding. Convolutions alone always
+# agree to the last bit in outputs and gradients of the input. The gradient of the weight agrees to one rounding,
+# because its sum over processes has another order.
 
 if dist.is_torchelastic_launched():
     main()
@@ -139,11 +139,11 @@ else:
 # `DistributedDataParallel` wants plain parameters: pass ``distribute_parameters=False``, and the process group of
 # ``mesh["data"]``. Convolutions and norms give plain parameters plain gradients, already added up over space.
 #
-# Checkpoints are those of the model on one process: names do not change, and every process has every parameter.
+# Checkpoints are the same as on one process: names do not change, and every process has every parameter.
 #
 # What does not go
 # ----------------
 #
 # Channels may not be sharded, nor one axis over two dimensions of the mesh: this raises `NotImplementedError` on all
 # processes, before anything is sent. DTensors have no forward-mode derivatives and no ``vmap``. Statistics of gradients
-# and `ndconv.functional.unfoldnd` take plain tensors only. All was run over gloo; NCCL has not been tried.
+# and `ndconv.functional.unfoldnd` take plain tensors only. Everything was run over gloo; NCCL has not been tried.

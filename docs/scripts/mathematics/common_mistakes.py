@@ -2,8 +2,8 @@ r"""
 Common mistakes
 ===============
 
-Code for convolution gradients is copied from page to page, and its mistakes with it. Here are those met most often,
-each with what it does, what ndconv answers, and the right form."""
+Code for convolution gradients is copied from page to page, and its mistakes with it. Here are the most common ones,
+each with its effect, the answer of ndconv, and the right form."""
 
 from textwrap import fill
 
@@ -38,9 +38,9 @@ wrong = torch.einsum("ndo,nco->dc", g, x)
 print(tuple(wrong.shape), "for a weight of", tuple(w.shape))
 
 # %%
-# It lacks the kernel axis; where a :func:`view <torch.Tensor.view>` or a broadcast mends the shape, nobody notices.
-# What it computes is the middle tap of the gradient, and nothing of the others. The :math:`X` of the rule is the matrix
-# of windows, for these were multiplied:
+# It lacks the kernel axis. Where a :func:`view <torch.Tensor.view>` or a broadcast mends the shape, nobody notices. It
+# computes the middle element of the kernel's gradient, and none of the others. The :math:`X` of the rule is the matrix
+# of windows, because windows were multiplied:
 
 windows = torch.nn.functional.pad(x, (1, 1)).unfold(2, 3, 1)
 right = torch.einsum("ndo,ncok->dck", g, windows)
@@ -48,7 +48,7 @@ print(torch.equal(right[:, :, 1], wrong), torch.equal(right[:, :, 0], wrong))
 print(torch.equal(right, ndconv.grad.conv1d_weight(x, w.shape, g, padding="same")))
 
 # %%
-# A caller who believes in the wrong shape is told so:
+# A caller who passes the wrong shape gets an error:
 
 answer(ndconv.grad.conv1d_weight, x, (5, 3), g, padding="same")
 
@@ -90,7 +90,7 @@ answer(torch.nn.grad.conv2d_weight, image, above, kernel.shape)
 answer(ndconv.grad.conv2d_weight, image, above, kernel.shape)
 
 # %%
-# Worse is the pair that nobody can tell apart. A convolution takes ``(stride, padding, dilation, groups)``, a
+# Worse are two orders that no check can tell apart. A convolution takes ``(stride, padding, dilation, groups)``, a
 # transposed one ``(stride, padding, output_padding, groups, dilation)``: what was the dilation becomes a number of
 # groups. ndconv keeps torch's order, so it cannot object either. Pass them by name.
 
@@ -104,8 +104,8 @@ answer(ndconv.functional.conv_transpose2d, channels, weight, None, 1, 0, 0, 2)
 # An axis of one that broadcasts
 # ------------------------------
 #
-# ``einsum`` lets an axis of size 1 stand for any size. A forgotten channel then gives a result instead of an error,
-# three times the same channel summed:
+# ``einsum`` lets an axis of size 1 stand for any size. A forgotten channel then gives a result instead of an error: the
+# same channel, summed three times:
 
 one_channel = x[:, :1]
 answer(torch.einsum, "ncok,dck->ndo", one_channel.unfold(2, 3, 1), w)
@@ -122,7 +122,7 @@ columns = ndconv.functional.unfoldnd(ones, 3)
 print(ndconv.functional.foldnd(columns, (6,), 3))
 
 # %%
-# Divided by what it makes of ones it does give the input back:
+# Divided by the fold of unfolded ones, it does give the input back:
 
 ramp = torch.arange(6.0).view(1, 1, 6)
 added = ndconv.functional.foldnd(ndconv.functional.unfoldnd(ramp, 3), (6,), 3)
@@ -133,8 +133,7 @@ print(added / ndconv.functional.foldnd(columns, (6,), 3))
 # ------------------------------
 #
 # torch's convolution does not turn its kernel, NumPy's does. The gradient of the input turns it *once*, relative to
-# whichever of the two the forward used. A picture of the gradient, right, turned once too often, and without its full
-# padding:
+# whichever of the two the forward used. The gradient: right, turned once too often, and without its full padding:
 
 # sphinx_gallery_start_ignore
 import figures
@@ -159,5 +158,5 @@ plt.show()
 # sphinx_gallery_end_ignore
 
 # %%
-# Where the output gradient has a single one, the gradient of the input shows the kernel as it is, upright, for that is
-# what the window saw. If yours is upside down, there is a turn too many.
+# Where the output gradient has a single one, the gradient of the input shows the kernel upright, as the window saw it.
+# If yours is upside down, it was turned once too often.

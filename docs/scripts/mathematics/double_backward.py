@@ -4,15 +4,15 @@ Derivatives of derivatives
 
 Some losses contain a gradient: the penalty of a Wasserstein GAN, forces as derivatives of an energy, Hessians of any
 kind. Then the backward pass must be differentiated itself. Here nothing is left to derive. The gradient
-:math:`\operatorname{INPUT}(w, g)` is the same form, linear in :math:`w` and in :math:`g`; the derivative of either
-opens that slot. With :math:`v` the gradient that arrives for it:
+:math:`\operatorname{INPUT}(w, g)` is the same form, linear in :math:`w` and in :math:`g`. Its derivative with respect
+to either leaves that slot open. With :math:`v` the gradient that arrives for it:
 
 .. math::
 
    \frac{\partial \langle v, \operatorname{INPUT}(w, g) \rangle}{\partial g} = \operatorname{OUTPUT}(v, w), \qquad
    \frac{\partial \langle v, \operatorname{INPUT}(w, g) \rangle}{\partial w} = \operatorname{WEIGHT}(v, g)
 
-The three operations turn into one another for ever. "Double backward" is a word for something that is already there.
+The three operations turn into one another for ever. A double backward needs nothing that is not already there.
 """
 
 import torch
@@ -32,8 +32,7 @@ print(torch.equal(of_g, ndconv.functional.conv1d(v, w)))
 print(torch.equal(of_w, ndconv.grad.conv1d_weight(v, w.shape, g)))
 
 # %%
-# The programs of all three stand beside one another here. `And yours?
-# <../try.html#input=1,2,6&out_channels=3&kernel_size=3>`__
+# A page shows the programs of all three. `And yours? <../try.html#input=1,2,6&out_channels=3&kernel_size=3>`__
 #
 # The graph of two layers
 # -----------------------
@@ -59,8 +58,7 @@ plt.show()
 # sphinx_gallery_end_ignore
 
 # %%
-# And this is the graph of the *gradient* of the first kernel. There are more green nodes, and no other kind of green
-# node.
+# And this is the graph of the *gradient* of the first kernel. There are more green nodes, but no new kind.
 
 (grad_w,) = torch.autograd.grad(out, w, create_graph=True)
 
@@ -78,8 +76,8 @@ plt.show()
 # A Hessian is symmetric
 # ----------------------
 #
-# For a loss that is quadratic in the kernel, differentiating twice must give a symmetric matrix, and a positive one.
-# The whole of it, by ``torch.func``, forward over reverse:
+# For a loss that is quadratic in the kernel, differentiating twice must give a symmetric and positive matrix. The whole
+# Hessian, by ``torch.func``, forward over reverse:
 
 hessian = torch.func.hessian(
     lambda kernel: ndconv.functional.conv1d(x.detach(), kernel).square().sum() / 2

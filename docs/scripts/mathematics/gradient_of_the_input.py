@@ -3,16 +3,16 @@ The gradient of the input
 =========================
 
 Of the three sums this is the one that people get wrong. We know it from the regression already: an input element
-collects from every window that shows it.
+collects from every window that contains it.
 
 .. math:: \operatorname{grad}_{x,i} = \sum_{o + k = i} g_o \, w_k
 
-The pairs :math:`(o, k)` with :math:`o + k = i` can be named by :math:`k` alone, for then :math:`o = i - k`:
+The pairs :math:`(o, k)` with :math:`o + k = i` are given by :math:`k` alone, since :math:`o = i - k`:
 
 .. math:: \operatorname{grad}_{x,i} = \sum_k w_k \; g_{i-k}
 
-There is the minus sign that turns the kernel around: as :math:`k` grows, :math:`g` is read backwards. And there is the
-word *full*: :math:`i - k` runs beyond both ends of :math:`g`, by :math:`K - 1` on each side, where we let it be zero.
+The minus sign turns the kernel around: as :math:`k` grows, :math:`g` is read backwards. And it makes the convolution
+*full*: :math:`i - k` runs beyond both ends of :math:`g`, by :math:`K - 1` on each side, where we let :math:`g` be zero.
 So: pad the output gradient with :math:`K - 1` zeros on both sides, turn the kernel, convolve.
 """
 
@@ -47,7 +47,7 @@ plt.show()
 # A layer
 # -------
 #
-# With channels, the sum is over output channels now, for the gradient has those of the input:
+# With channels, the sum is over output channels now, because the gradient has those of the input:
 #
 # .. math:: \operatorname{grad}_{x,\,ncij} = \sum_{d,k,l} w_{dckl} \; g_{n,d,\,i-k,\,j-l}
 #
@@ -66,9 +66,9 @@ print(torch.equal(grad_x, torch.autograd.grad(y, x, g)[0]))
 # Without turning anything
 # ------------------------
 #
-# There is a second way to read the same sum. First a gradient for every *window element*, which is the plain einsum of
-# the first chapter's rule; then every window goes back to where it was taken from, and what meets there is added. The
-# second step is the transpose of unfold, *fold*.
+# There is a second way to read the same sum. First compute a gradient for every *window element*, by the rule of the
+# first chapter as an einsum. Then put every window back where it was taken from, and add what overlaps. This second
+# step is the transpose of unfold: *fold*.
 
 window_gradients = torch.einsum("dckl,ndop->ncklop", w, g)
 added = torch.zeros_like(x)
@@ -79,9 +79,9 @@ print(torch.equal(added, grad_x))
 
 # %%
 # This form needs no turned kernel, no padding, and, as the next chapter shows, no zeros between the elements where
-# there is a stride. It is what ndconv does. Nor does any element come from two places at once: slices are added in a
-# fixed order, so the same call gives the same bits.
-# What goes where can be pointed at. `And yours? <../try.html#input=2,3,6,7&out_channels=5&kernel_size=3,2>`__
+# there is a stride. It is what ndconv does. Slices are added in a fixed order, never two at once, so the same call
+# gives the same bits. A page shows which element goes where.
+# `And yours? <../try.html#input=2,3,6,7&out_channels=5&kernel_size=3,2>`__
 
 import ndconv
 

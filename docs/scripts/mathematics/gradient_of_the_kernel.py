@@ -2,8 +2,8 @@ r"""
 The gradient of the kernel
 ==========================
 
-The windows are data, the kernel is the unknown, and the gradient of a regression is the product of the two that are
-left. In indices, with :math:`g_{ndop}` the gradient of the output:
+The windows are the data of a regression, and the kernel is its unknown. So the gradient of the kernel is the product of
+windows and output gradient. In indices, with :math:`g_{ndop}` the gradient of the output:
 
 .. math:: \operatorname{grad}_{w,\,dckl} = \sum_{n,o,p} x_{n,c,\,o+k,\,p+l} \; g_{ndop}
 """
@@ -21,9 +21,8 @@ grad_w = torch.einsum("ncopkl,ndop->dckl", windows, g)
 print(torch.equal(grad_w, torch.autograd.grad(y, w, g)[0]))
 
 # %%
-# The forward equation was ``ncopkl,dckl->ndop``. The same three terms, in another order.
-# A program that computes it can be read and copied. `And yours?
-# <../try.html#input=2,3,6,7&out_channels=5&kernel_size=3,2>`__
+# The forward equation was ``ncopkl,dckl->ndop``. The same three terms, in another order. A page shows a program that
+# computes it. `And yours? <../try.html#input=2,3,6,7&out_channels=5&kernel_size=3,2>`__
 #
 # It is a convolution again
 # -------------------------

@@ -2,13 +2,13 @@ r"""
 Groups
 ======
 
-With :math:`g` groups the channels are dealt into :math:`g` parts that know nothing of one another. Give the group an
-index of its own, in all three tensors, and never sum it:
+With :math:`g` groups the channels are split into :math:`g` independent parts. Give the group an index of its own, in
+all three tensors, and never sum it:
 
 .. math:: y_{n\,g\,d\,o} = \sum_{c,k} x_{n\,g\,c\,i} \; w_{g\,d\,c\,k}
 
 That is the letter ``g`` in every equation so far. torch writes the pair :math:`(g, c)` as one axis of channels, and
-:math:`(g, d)` likewise, so a reshape is all there is between the two.
+:math:`(g, d)` likewise, so the two notations differ by a reshape.
 """
 
 import torch
@@ -24,8 +24,8 @@ y = torch.einsum("ngcok,gdck->ngdo", windows, w.view(3, 3, 2, 3)).flatten(1, 2)
 print(torch.equal(y, ndconv.functional.conv1d(x, w, groups=3)))
 
 # %%
-# The same as one large kernel would be mostly zeros. At each :math:`k` it is block diagonal, and a program that fills
-# the whole of it multiplies :math:`g` times too often.
+# As one large kernel it would be mostly zeros. At each :math:`k` that kernel is block diagonal, and a program that
+# multiplies by all of it multiplies :math:`g` times too often.
 
 dense = torch.zeros(9, 6, 3).double()
 for group in range(3):
@@ -59,9 +59,9 @@ plt.show()
 # sphinx_gallery_end_ignore
 
 # %%
-# The gradients need no second thought. :math:`g` is in all three tensors, so it stays where it is when another slot
-# opens.
-# Nor do the programs that compute them. `And yours? <../try.html#input=2,6,9&out_channels=9&kernel_size=3&groups=3>`__
+# The gradients need nothing new. :math:`g` is in all three tensors, so it stays where it is when another slot is left
+# open. Their programs need nothing new either.
+# `And yours? <../try.html#input=2,6,9&out_channels=9&kernel_size=3&groups=3>`__
 
 g = torch.randint(-4, 5, y.shape).double()
 grad_w = torch.einsum("ngcok,ngdo->gdck", windows, g.view(2, 3, 3, 7)).flatten(0, 1)
@@ -72,8 +72,8 @@ print(torch.equal(grad_w, ndconv.grad.conv1d_weight(x, w.shape, g, groups=3)))
 # -----------------------------
 #
 # An index that is never summed can stand for anything. Let it count *samples*, and the gradient of the weight comes out
-# once for each sample; let it count *models*, and an ensemble is one convolution. That is how ``per_sample=True`` works
-# and what ``torch.func.vmap`` becomes when both tensors are mapped.
+# once for each sample; let it count *models*, and an ensemble is one convolution. ``per_sample=True`` works that way,
+# and so does ``torch.func.vmap`` when both tensors are mapped.
 
 x, g = (
     torch.randint(-4, 5, (4, 2, 9)).double(),

@@ -7,7 +7,7 @@ Everything rests on this. Let
 .. math:: Y = A B, \qquad Y_{rs} = \sum_t A_{rt} B_{ts}
 
 and let a loss :math:`L` depend on :math:`Y`. Call :math:`G_{rs} = \partial L / \partial Y_{rs}` the gradient that
-arrives from above. Which gradients does it leave for :math:`A` and :math:`B`?
+arrives from above. What are the gradients of :math:`A` and :math:`B`?
 """
 
 import torch
@@ -43,8 +43,8 @@ print(torch.equal(grad_A, theirs_A), torch.equal(grad_B, theirs_B))
 
 # %%
 # There is nothing to remember. Three matrices take part, :math:`A`, :math:`B` and :math:`G`; their indices are
-# :math:`rt`, :math:`ts` and :math:`rs`. A gradient has the indices of what it is the gradient of, and the index that is
-# missing there is summed over. As an :func:`einsum <torch.einsum>` that is all one has to write:
+# :math:`rt`, :math:`ts` and :math:`rs`. A gradient has the indices of the matrix that it belongs to, and the third
+# index is summed over. As an :func:`einsum <torch.einsum>` that is all one has to write:
 
 print(torch.equal(torch.einsum("rt,ts->rs", A, B), Y))
 print(torch.equal(torch.einsum("rs,ts->rt", G, B), grad_A))

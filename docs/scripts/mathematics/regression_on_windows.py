@@ -2,8 +2,8 @@ r"""
 Convolution is a linear regression on windows
 =============================================
 
-Slide a window of three elements along a signal. At each place predict one number from what the window shows, always
-with the same three weights:
+Slide a window of three elements along a signal. At each place predict one number from the elements in the window,
+always with the same three weights:
 
 .. math:: y_o = \sum_k w_k \, x_{o+k}
 
@@ -22,14 +22,14 @@ print(X @ w)
 
 # %%
 # torch calls this a convolution. (Mathematicians call it a cross-correlation: their convolution turns the kernel
-# around. It will turn around by itself two chapters from here.) What meets what, to be pointed at:
+# around. It will turn around by itself two chapters from here.) Point at an element to see which others it meets:
 # `and yours? <../try.html#input=1,1,6&kernel_size=3>`__
 
 y = torch.nn.functional.conv1d(x.view(1, 1, -1), w.view(1, 1, -1))
 print(y)
 
 # %%
-# The second window, and the one number that comes of it:
+# The second window, and the one number that it gives:
 
 # sphinx_gallery_start_ignore
 import figures
@@ -65,8 +65,8 @@ print(grad_X)
 
 # %%
 # The windows, though, were not the input. Element :math:`x_i` was copied into up to three of them, and a number that is
-# used in several places collects the gradients of all of them. So the gradient of the input adds what lies on the same
-# :math:`i = o + k`, the diagonals of this matrix from bottom left to top right:
+# used in several places collects the gradients of all of them. So the gradient of the input adds the elements with the
+# same :math:`i = o + k`. They are the diagonals of this matrix from bottom left to top right:
 #
 # .. math:: \operatorname{grad}_{x,i} = \sum_{o + k = i} g_o\, w_k
 
@@ -88,8 +88,8 @@ print(torch.equal(theirs[0], grad_x), torch.equal(theirs[1], grad_w))
 # A real regression
 # -----------------
 #
-# The word is meant literally. Blur a signal with weights that nobody tells us; the least-squares solution on its
-# windows finds them.
+# The word *regression* is meant literally. Blur a signal with secret weights: the least-squares solution on its windows
+# finds them.
 
 torch.manual_seed(0)
 signal, secret = torch.randn(200), torch.tensor([0.25, 0.5, 0.25])
@@ -130,5 +130,5 @@ plt.show()
 # sphinx_gallery_end_ignore
 
 # %%
-# Each of the 36 small images is one sample of the regression, with nine features. That so many of them share pixels is
-# what makes a convolution cheap to store, and its gradient a little harder than that of a matrix product.
+# Each of the 36 small images is one sample of the regression, with nine features. Many of them share pixels. That makes
+# a convolution cheap to store, and its gradient a little harder than that of a matrix product.

@@ -6,15 +6,15 @@ A derivative is usually checked by moving an input a little and looking at the c
 
 .. math:: f'(x)\,v \approx \frac{f(x + h v) - f(x - h v)}{2h}
 
-The step :math:`h` must be small, or the curvature of :math:`f` falsifies the result, and must not be small, or rounding
-does. So such checks have a tolerance, and behind a tolerance there is room for a fault.
+If the step :math:`h` is large, the curvature of :math:`f` falsifies the result; if it is small, rounding does. So such
+checks have a tolerance, and a tolerance leaves room for a fault.
 
 A convolution has no curvature. In :math:`x` alone it is linear, and in :math:`w` alone too:
 
 .. math:: f(x + h v) - f(x) = h\, f(v) \quad \text{for every } h
 
-Any step is right, so take :math:`h = 1`. And then take integers for the values, whose sums floating point forms without
-rounding. What is left of the error is nothing at all.
+Any step is right, so take :math:`h = 1`. And take integers for the values: floating point adds them without rounding.
+Then no error is left.
 """
 
 import torch
@@ -61,8 +61,8 @@ for (dtype, kind, power), error in errors.items():
         print(f"{dtype}  {kind:8}  step {10.0**power:5g}  error {error:.1e}")
 
 # %%
-# The larger the step, the better, and with integers the last point of the curve is 0, which a logarithmic axis cannot
-# show. It is drawn on its floor.
+# The larger the step, the better, and with integers the last point of the curve is 0. A logarithmic axis cannot show 0,
+# so the point is drawn at its floor.
 
 # sphinx_gallery_start_ignore
 import figures
@@ -100,14 +100,13 @@ plt.show()
 # --------------------
 #
 # - The tests of this project compare *for equality*: results, both gradients, second derivatives, forward mode and
-#   ``vmap``, in every dtype whose integers hold the sums. There is no tolerance that a fault could hide behind.
+#   ``vmap``, in every dtype whose integers hold the sums. There is no tolerance for a fault to hide behind.
 # - Equal to what? To a Jacobian of step 1, to a loop in NumPy that shares no code with the library, and to torch.
 # - The sums must fit. float32 holds integers up to :math:`2^{24}`, bfloat16 up to :math:`2^8`; ``ndconv.testing`` draws
 #   its numbers so small that every partial sum does.
 #
-# How it is done is told in :doc:`/test_matrix`, and how to do it on a device of yours in
-# :doc:`/guides/matrix_on_your_device`. JAX checks its convolutions with the same step
-# (``check_grads_bilinear`` in its ``lax_autodiff_test.py``).
+# :doc:`/test_matrix` tells how it is done, and :doc:`/guides/matrix_on_your_device` how to do it on your device. JAX
+# checks its convolutions with the same step (``check_grads_bilinear`` in its ``lax_autodiff_test.py``).
 
 from torch.autograd import gradcheck
 

@@ -35,8 +35,8 @@ print(index_pattern(size=5, kernel=2, stride=2)[:, :, 0])
 print(index_pattern(size=5, kernel=2, stride=2)[:, :, 1])
 
 # %%
-# Below are four such tensors, their third axis written as the number and the shade in the cell: row :math:`o`, column
-# :math:`i` shows which :math:`k` ties the two. A row is a window.
+# Below are four such tensors. The number and the shade of the cell in row :math:`o` and column :math:`i` show which
+# :math:`k` ties the two. A row is a window.
 
 # sphinx_gallery_start_ignore
 import figures
@@ -88,8 +88,8 @@ print(
 )
 
 # %%
-# (`F. Dangel <https://arxiv.org/abs/2307.02275>`_ builds a whole calculus on these tensors. They are as large as
-# :math:`I \times O \times K`, so ndconv uses them to explain and takes strided views to compute.)
+# (`F. Dangel <https://arxiv.org/abs/2307.02275>`_ builds a whole calculus on these tensors. They have
+# :math:`I \times O \times K` elements, so ndconv only explains with them, and computes with strided views.)
 #
 # Sizes
 # -----
@@ -98,10 +98,10 @@ print(
 #
 # .. math:: O = \left\lfloor \frac{I + lo + hi - D(K-1) - 1}{S} \right\rfloor + 1
 #
-# The floor forgets something. Three input sizes below have the same output, so a gradient of the output does not tell
-# how large the input was. This is why every gradient of an input asks for ``input_size``; and elements after the last
-# window, which nothing reads, have the gradient 0.
-# A page works out how many they are. `And yours? <../try.html#input=1,1,10&kernel_size=3&stride=3>`__
+# The floor loses information. Three input sizes below have the same output size, so a gradient of the output does not
+# tell how large the input was. This is why every gradient of an input asks for ``input_size``. Elements after the last
+# window, which nothing reads, have the gradient 0. A page works out how many there are.
+# `And yours? <../try.html#input=1,1,10&kernel_size=3&stride=3>`__
 
 import ndconv
 
@@ -121,7 +121,7 @@ for size in (9, 10, 11):
 # .. math:: \operatorname{grad}_{w,k} = \sum_o x_{S o + D k - lo} \; g_o
 #
 # and read as a convolution, :math:`k` counting windows and :math:`o` elements, *stride and dilation have changed
-# places*. Elements left over on the far side give windows too many, which must be cut off:
+# places*. Elements left over on the far side give extra windows, which must be cut off:
 
 x = torch.arange(1.0, 15).double().view(1, 1, 14)
 w = torch.tensor([1.0, 2, -1]).double().view(1, 1, 3).requires_grad_()
@@ -151,4 +151,4 @@ print(
 
 # %%
 # Textbooks say: put :math:`S - 1` zeros between the elements of :math:`g`, then convolve with the turned kernel. That
-# is right, and most of its products are with zeros. The loop above has none of them, and neither has ndconv.
+# is right, but most of its products are with zeros. The loop above has none of them, and neither has ndconv.

@@ -3,8 +3,8 @@ Transposed convolution
 ======================
 
 For a fixed kernel a convolution is linear in its input, so it is a matrix: :math:`y = M x`. Its gradient is
-:math:`M^\top g`. A *transposed convolution* is the second operation used as a first one: a layer that computes
-:math:`M^\top y` forward.
+:math:`M^\top g`. A *transposed convolution* uses this second operation as a layer: its forward pass computes
+:math:`M^\top y`.
 """
 
 import torch
@@ -23,7 +23,7 @@ print(ndconv.functional.conv_transpose1d(y, w, stride=2).flatten())
 
 # %%
 # Every element of :math:`y` writes a scaled copy of the kernel into the result, :math:`S` places after the one before,
-# and copies that overlap are added. Its matrix is the other one lying on its side:
+# and copies that overlap are added. Its matrix is the transpose of the other one:
 
 # sphinx_gallery_start_ignore
 import figures
@@ -40,8 +40,8 @@ plt.show()
 # sphinx_gallery_end_ignore
 
 # %%
-# In the terms of the last chapter the operation is the slot INPUT. ndconv starts its one Function from there, and has
-# no code for transposed convolutions beside the rules for their arguments. Its gradients are then the other two slots:
+# In the terms of the last chapter the operation is the slot INPUT. ndconv starts its one Function there, and has no
+# code for transposed convolutions besides the rules for their arguments. Its gradients are then the other two slots:
 # the gradient of its input is a plain *convolution*, and that of its weight is WEIGHT with the roles of input and
 # output exchanged.
 
@@ -60,8 +60,8 @@ print(torch.equal(grad_w, ndconv.grad.conv2d_weight(g, w.shape, y, stride=2)))
 # -----------
 #
 # Several inputs have the same output size (:doc:`stride_and_dilation`), so going back there is a choice to make. The
-# smallest is taken unless ``output_padding`` adds elements on the far side, and less than :math:`S` of them.
-# Below, both sizes. `And yours? <../try.html#transposed=True&input=1,1,3&kernel_size=3&stride=2&output_padding=1>`__
+# smallest is taken unless ``output_padding`` adds elements on the far side, fewer than :math:`S`. Both sizes are below.
+# `And yours? <../try.html#transposed=True&input=1,1,3&kernel_size=3&stride=2&output_padding=1>`__
 
 for extra in (0, 1):
     print(
@@ -71,8 +71,8 @@ for extra in (0, 1):
     )
 
 # %%
-# What is called ``padding`` here is that of the convolution whose transpose it is: it takes elements *away*. And what
-# it does not do is undo a convolution: :math:`M^\top` is not :math:`M^{-1}`. Sizes come back, values do not.
+# ``padding`` here is that of the convolution whose transpose it is: it takes elements *away*. And a transposed
+# convolution does not undo a convolution: :math:`M^\top` is not :math:`M^{-1}`. Sizes come back, values do not.
 
 x = torch.tensor([1.0, 4, 2, 8, 5, 7, 1]).view(1, 1, 7)
 w = torch.tensor([1.0, 2, 3]).view(1, 1, 3)

@@ -10,13 +10,13 @@ Three sums have come up. Side by side, with one axis and :math:`i = S o + D k - 
    \operatorname{grad}_{x,\,nci} &= \sum_{d,\,(o,k)} w_{dck} \, g_{ndo} \\
    \operatorname{grad}_{w,\,dck} &= \sum_{n,o} x_{nci} \, g_{ndo}
 
-Each has two of three tensors on its right side and the third on its left. So they are one number, a form that is linear
-in each of three tensors,
+Each has two of three tensors on its right side and the third on its left. So all three come from one number, a form
+that is linear in each of three tensors,
 
 .. math:: T(x, w, y) = \sum_{i \,=\, S o + D k - lo} x_{nci} \, w_{dck} \, y_{ndo}
 
-*with one slot left open*: leave out :math:`y`, and what multiplies it is the convolution. Leave out :math:`x` or
-:math:`w`, and what multiplies that is a gradient.
+*with one slot left open*, where a slot is the place of one tensor. Leave out :math:`y`, and its factor is the
+convolution. Leave out :math:`x` or :math:`w`, and its factor is a gradient.
 """
 
 import torch
@@ -53,9 +53,8 @@ for ndim in range(5):
     print(f"{ndim}  {plan.output.equation:24} {plan.grad_input.equation}")
 
 # %%
-# With no axis at all, the first line, it is the matrix product of the first chapter and its two gradients, once for
-# each group. With five axes it is this.
-# Its program has no more lines than that of one axis. `And yours?
+# The first line has no axis at all: it is the matrix product of the first chapter and its two gradients, once for each
+# group. Below are five axes. Their program has no more lines than that of one axis. `And yours?
 # <../try.html#input=2,3,4,3,5,3,4&out_channels=2&kernel_size=2,1,3,2,2&stride=1,1,2,1,2&padding=1>`__
 
 torch.manual_seed(0)

@@ -2,13 +2,13 @@ r"""
 Unfold, then einsum
 ===================
 
-A layer has a batch of inputs, several channels in and several out. Each brings an index and no new thought. With
-samples :math:`n`, input channels :math:`c`, output channels :math:`d`, two output axes :math:`o, p` and two kernel axes
+A layer has a batch of inputs, several channels in and several out. Each adds an index and nothing else. With samples
+:math:`n`, input channels :math:`c`, output channels :math:`d`, two output axes :math:`o, p` and two kernel axes
 :math:`k, l`:
 
 .. math:: y_{ndop} = \sum_{c,k,l} x_{n,c,\,o+k,\,p+l} \; w_{dckl}
 
-First every window, as a view: no element is copied, ``unfold`` only writes down new strides.
+First every window, as a view. No element is copied: ``unfold`` only writes down new strides.
 """
 
 import torch
@@ -28,16 +28,16 @@ y = torch.einsum("ncopkl,dckl->ndop", windows, w)
 print(torch.equal(y, torch.nn.functional.conv2d(x, w)))
 
 # %%
-# Other sizes, a stride or groups: other letters and numbers. `And yours?
-# <../try.html#input=2,3,6,7&out_channels=5&kernel_size=3,2>`__
+# Other sizes, a stride or groups only change letters and numbers.
+# `And yours? <../try.html#input=2,3,6,7&out_channels=5&kernel_size=3,2>`__
 
 # %%
 # The same as a matrix product
 # ----------------------------
 #
-# Group the letters. :math:`d` stays on one side, :math:`n, o, p` on the other, and :math:`c, k, l` are summed: so it is
-# one product of a matrix :math:`d \times ckl` with a matrix :math:`ckl \times nop`, whose columns are the windows laid
-# flat, as in this picture of one small image. It is called *im2col*.
+# Group the letters. :math:`d` stays on one side, :math:`n, o, p` on the other, and :math:`c, k, l` are summed. So it is
+# one product of a matrix :math:`d \times ckl` with a matrix :math:`ckl \times nop`. The columns of the second are the
+# windows laid flat, as in this picture of one small image. This is called *im2col*.
 
 # sphinx_gallery_start_ignore
 import figures
@@ -75,13 +75,14 @@ product = (matrix @ columns).view(5, 2, 4, 6).transpose(0, 1)
 print(torch.equal(product, y))
 
 # %%
-# ``columns`` is a copy, and a large one: every element of the input appears in it as often as windows contain it.
+# ``columns`` is a large copy: every element of the input appears once for each window that contains it.
 
 print(columns.numel() / x.numel())
 
 # %%
-# For a kernel of 3 x 3 that tends to 9, for 3 x 3 x 3 to 27. Avoiding the copy, or making it small enough to stay in a
-# cache, is what the lowerings of ndconv are about (:doc:`/guides/lowerings`). The mathematics does not care.
+# For a kernel of 3 x 3 that tends to 9, for 3 x 3 x 3 to 27. The *lowerings* of ndconv, its ways to compute by matrix
+# products, avoid the copy or make it small enough to stay in a cache (:doc:`/guides/lowerings`). The mathematics stays
+# the same.
 #
 # In the library
 # --------------

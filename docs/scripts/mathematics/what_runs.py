@@ -4,8 +4,8 @@ What runs
 
 The equations are done; what is left is to compute them. For every operation ndconv writes a *program*: a function of a
 few lines of torch in which every size is a number. It is written once, when an operation of such sizes is first met,
-and run from then on. This page reads a few of them, all for one operation, the gradient of the weight of a layer with
-stride 2 and padding 1.
+and run from then on. A *lowering* is a way to write one. This page reads the programs of several lowerings, all for one
+operation: the gradient of the weight of a layer with stride 2 and padding 1.
 
 By hand
 -------
@@ -34,8 +34,8 @@ print(by_hand(x, y).shape)
 # ``columns``
 # -----------
 #
-# This is what ndconv runs. A plan needs shapes only; the weight's is ``(4, 3, 3, 3)``.
-# A page writes the same without torch. `And yours?
+# This is what ndconv runs. A plan needs shapes only; the weight's is ``(4, 3, 3, 3)``. A page of this site writes the
+# same without torch. `And yours?
 # <../try.html#input=2,3,6,6&out_channels=4&kernel_size=3&stride=2&padding=1&lowering=columns>`__
 
 
@@ -48,14 +48,14 @@ print(program("columns"))
 
 # %%
 # Line by line it is the same. ``unfold``, ``unfold`` and ``permute`` only say where elements lie, and so does
-# ``as_strided``, in one call: the first tuple has the sizes :math:`c, k, l, n, o, p`, the second tells how far apart in
-# memory neighbours along each of them are. Memory has rows of 7, so a step of :math:`k` is 7 elements long, and a step
-# of :math:`o` is 14: the stride :math:`S = 2` of the line :math:`i = S\,o + D\,k - lo`. A dilation would be in the
-# step of :math:`k`. :math:`lo` is in the padding. On the other side there is none: no window reaches that far, and by
-# hand a row and a column were padded that nobody reads.
+# ``as_strided``, in one call. The first tuple has the sizes :math:`c, k, l, n, o, p`. The second has the strides: how
+# far apart in memory neighbours along each axis are. Memory has rows of 7, so a step of :math:`k` is 7 elements long,
+# and a step of :math:`o` is 14: the stride :math:`S = 2` of the line :math:`i = S\,o + D\,k - lo`. A dilation would be
+# in the step of :math:`k`. :math:`lo` is in the padding. The far side has none, because no window reaches that far; the
+# version by hand pads a row and a column that no window reads.
 #
 # ``reshape`` is the copy. The picture shows a channel of the padded input, with two windows, and the part of the
-# columns that is made of it: a row for each kernel element, a column for each window of either sample.
+# columns made from it: a row for each kernel element, a column for each window of either sample.
 
 # sphinx_gallery_start_ignore
 import figures
@@ -84,8 +84,8 @@ plt.show()
 # The text is the program
 # -----------------------
 #
-# It is not a description of what runs, it is what runs: the text is compiled by Python, and a traceback shows its
-# lines. It needs torch and nothing else. Copied into a file of yours, it computes the same bits:
+# The text does not describe the program, it is the program: Python compiles it, and a traceback shows its lines. It
+# needs torch and nothing else. Copied into a file of yours, it computes the same bits:
 
 
 def run(text, *operands):
@@ -100,8 +100,8 @@ print(torch.equal(run(program("columns"), x, y), by_hand(x, y)))
 # ``window``
 # ----------
 #
-# Without the copy it is the equation itself, an `einsum <torch.einsum>` over a view of all windows. The letters are
-# other ones, one for each axis; torch decides how to contract them, and copies what it must:
+# Without the copy it is the equation itself, an `einsum <torch.einsum>` over a view of all windows. It has other
+# letters, one for each axis. torch decides how to contract them, and copies where it must:
 
 print(program("window"))
 
@@ -109,20 +109,20 @@ print(program("window"))
 # ``taps``
 # --------
 #
-# Or a product for each kernel element. With stride 1 the padded input is written into one long matrix, a row for each
-# channel. A row has samples and rows of the image one after the other, with zeros between. What one kernel element
-# meets is then a slice of it, shifted by ``place``, and the loop has one matrix product for each of the nine. Nothing
-# is copied nine times:
+# Another way is one product for each kernel element, or *tap*. With stride 1 the padded input is written into one long
+# matrix, a row for each channel. A row has samples and rows of the image one after the other, with zeros between. The
+# elements that one tap meets are then a slice of the matrix, shifted by ``place``, and the loop has one matrix product
+# for each of the nine. Nothing is copied nine times:
 
 print(program("taps", stride=1))
 
 # %%
 # The last lines are about numbers that are not finite. Between the rows lie zeros, and zero times infinity is not zero.
-# So if the result has a NaN or an infinity, it is computed again in another way, one that multiplies only what belongs
+# So if the result has a NaN or an infinity, it is computed again in a way that multiplies only elements that belong
 # together.
 #
-# With stride 2, even and odd rows and columns are put apart first. Each of these four images is met with stride 1, and
-# kernel elements that meet several of them at one place share a product:
+# With stride 2, even and odd rows and columns are put apart first. Each of these four phase images is met with stride
+# 1, and taps that meet several of them at one place share a product:
 
 print(program("taps"))
 
@@ -145,8 +145,8 @@ print(program("reshape", stride=3))
 print(program("fourier"))
 
 # %%
-# ``winograd`` is three matrices of fixed numbers, before and after products that are fewer than the sum has. With one
-# axis they are small enough to read:
+# ``winograd`` multiplies by three matrices of fixed numbers, before and after its products. These are fewer than the
+# sum has. With one axis they are small enough to read:
 
 print(ndconv.plan((1, 3, 8), (4, 3, 3), lowering="winograd").output.source)
 
@@ -156,7 +156,7 @@ print(ndconv.plan((1, 3, 8), (4, 3, 3), lowering="winograd").output.source)
 print(program("native"))
 
 # %%
-# All compute the same. The integers are exact but for what the transforms round:
+# All compute the same. The integers are exact, except where the transforms round:
 
 for lowering in ("columns", "window", "taps", "fourier", "native"):
     error = run(program(lowering), x, y) - by_hand(x, y)
@@ -167,9 +167,9 @@ for lowering in ("columns", "window", "taps", "fourier", "native"):
 # -------------------
 #
 # The convolution reads the same columns, and multiplies them by the weight. The gradient of the input goes the other
-# way: a product gives a number for every element of every window, and these are added to where the windows were taken
-# from, first along one axis, then along the other. The slices ``:5:2``, ``1::2`` and ``2::2`` are the three kernel
-# elements of an axis:
+# way: a product gives a number for every element of every window. These are added to the places that the windows were
+# taken from (col2im), first along one axis, then along the other. The slices ``:5:2``, ``1::2`` and ``2::2`` are the
+# three kernel elements of an axis:
 
 plan = ndconv.plan(x, (4, 3, 3, 3), stride=2, padding=1, lowering="columns")
 print(plan.output.source)
@@ -195,9 +195,9 @@ ndconv.set_workspace_limit(256 * 2**20)
 # What it costs
 # -------------
 #
-# Whoever has the program can count: what each line copies, which products it computes, how many operations it starts,
-# and what is alive at one time. The table of a plan is read off the program, and so is the estimate by which ``"auto"``
-# chooses one:
+# Everything can be counted in the program: what each line copies, which products it computes, how many operations it
+# starts, and how much memory is in use at one time. The table of a plan is read off the program, and so is the estimate
+# by which ``"auto"`` chooses one:
 
 plan = ndconv.plan(x, (4, 3, 3, 3), stride=2, padding=1)
 print(f"{plan.grad_weight:source}")
