@@ -161,7 +161,7 @@ class Checks:
         return distribute_tensor(tensor.detach(), self.mesh, placements, src_data_rank=None)
 
     def module(self, case: Case) -> tuple[Any, Any]:
-        """torch's module and the one for DTensors, with the same parameters."""
+        """The module of torch and the one for DTensors, with the same parameters."""
         theirs = case.make().train(case.training)
         if case.dtype is not torch.bfloat16:
             theirs.to(case.dtype)

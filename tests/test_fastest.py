@@ -149,7 +149,7 @@ def test_where_torch_wins_every_slot_its_own_operator_runs(
 def test_no_more_is_kept_alive_than_gradients_need(
     table: dict[Any, Any], device: str, name: str, needed: set[str]
 ) -> None:
-    """torch's own operator would keep both operands in any case."""
+    """The operator of torch would keep both operands in any case."""
 
     def kept() -> list[str]:
         tensors = {"x": integers(*X, device=device), "w": integers(3, 3, 3, 2, device=device)}

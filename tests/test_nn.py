@@ -151,7 +151,7 @@ def test_integers_of_every_kind() -> None:
 @pytest.mark.filterwarnings("ignore:Initializing zero-element tensors:UserWarning")
 @pytest.mark.parametrize("ndim", [1, 2, 3, 5])
 def test_without_input_channels_the_result_is_the_bias(ndim: int) -> None:
-    """torch's result then has no channels, and its bias gradient is 0."""
+    """The result of torch then has no channels, and its bias gradient is 0."""
     layer = ndconv.ConvNd(ndim, 0, 4, 3)
     result = layer(torch.empty(2, 0, *(4,) * ndim))
     assert torch.equal(result, layer.bias.view(-1, *(1,) * ndim).expand(2, 4, *(2,) * ndim))  # type: ignore[union-attr]

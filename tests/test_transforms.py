@@ -300,7 +300,7 @@ def test_compile_for_every_spatial_size(
 
 @pytest.mark.compiler
 def test_compiled_layers_are_differentiated_twice_without_the_compiler(graphs: list[int], device: str) -> None:
-    """torch's compiler refuses; the same layer, called eagerly, works."""
+    """The compiler refuses; the same layer, called eagerly, works."""
     layer = ndconv.ConvTranspose2d(2, 3, 3, device=device)
     x = torch.randn(1, 2, 4, 4, device=device, requires_grad=True)
     (first,) = torch.autograd.grad(_compiled(layer, graphs)(x).pow(3).sum(), x, create_graph=True)

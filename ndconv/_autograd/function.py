@@ -142,7 +142,7 @@ def _derivatives(form: Form, first: Tensor, second: Tensor) -> Derivatives:
 
 
 def _gradients(ctx: Any, grad: Any) -> tuple[Tensor | None, Tensor | None]:
-    """Gradients of both operands, None where nobody needs one."""
+    """Gradients of both operands, None where not needed."""
     (first, second), (of_first, of_second) = ctx.saved_tensors, ctx.derivatives
     # `torch.autograd.grad` names tensors, and so may need only one of two gradients.
     named = first is not None and second is not None and not _ENGINE.is_checkpoint_valid()

@@ -81,7 +81,7 @@ class Frame(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """What the owner of some outputs reads.
+    """The reads of the owner of some outputs.
 
     Args:
         rows: Of the input.
@@ -109,7 +109,7 @@ class Piece(NamedTuple):
 
 
 class Ties(NamedTuple):
-    """What the owner of some inputs reads.
+    """The reads of the owner of some inputs.
 
     Args:
         rows: Of the output.
@@ -211,7 +211,7 @@ class Axis(_Key):
         return _common(border, range(mirror - rows.stop + 1, mirror - rows.start + 1))
 
     def reading(self, part: int) -> Reading:
-        """What a process reads of the input for its outputs."""
+        """The reads of a process from the input, for its outputs."""
         return self.read_for(self.owned_outputs()[part])
 
     def settled(self, part: int) -> range:
@@ -226,7 +226,7 @@ class Axis(_Key):
         return _common(outputs, range(first, max(first, stop))) if rows else range(0)
 
     def read_for(self, outputs: range) -> Reading:
-        """What is read of the input for consecutive outputs."""
+        """The reads of the input for consecutive outputs."""
         whole = self._framed[2].stop
         start = min(max(0, self.stride * outputs.start - self.lo), whole)
         stop = min(whole, self.stride * (outputs.stop - 1) + self._extent - self.lo)
@@ -242,7 +242,7 @@ class Axis(_Key):
         return Reading(rows, Frame(first, range(start, start + len(kept)), last), self._padding(positions, outputs))
 
     def ties(self, part: int) -> Ties:
-        """What a process reads of the output for its inputs."""
+        """The reads of a process from the output, for its inputs."""
         rows = self.owned_inputs()[part]
         low, high = (self._showing(side, rows) for side in (0, 1))
         shown = self._shown(0, low), self._shown(1, high)

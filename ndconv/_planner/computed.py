@@ -52,7 +52,7 @@ def computed(b: Steps, form: Form, choose: Callable[[Problem], Lowering], first:
     """The tensor of the open slot from its two operands, as torch lays tensors out.
 
     Args:
-        b: What records the steps, or computes them at once.
+        b: Records the steps, or computes them at once.
         form: The form and its open slot.
         choose: Returns the lowering for a problem.
         first: Operand ``form.slot.operands[0]``, groups folded into channels.
@@ -94,9 +94,9 @@ def widened(b: Steps, lowering: Lowering, problem: Problem, a: Array, c: Array, 
     """Run a lowering on operands of any dtype.
 
     Args:
-        b: What records the steps, or computes them at once.
-        lowering: What computes.
-        problem: What to compute.
+        b: Records the steps, or computes them at once.
+        lowering: The lowering to run.
+        problem: The problem to compute.
         a: Operand ``problem.slot.operands[0]``, with separate groups.
         c: Operand ``problem.slot.operands[1]``, with separate groups.
         wide: Whether to leave the result of half types in its accumulation dtype.

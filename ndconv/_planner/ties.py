@@ -129,7 +129,7 @@ def assembled(
     """The open slot's tensor, put together from its parts.
 
     Args:
-        b: What records the steps.
+        b: Records the steps.
         form: The whole form.
         parts: Its `ties`.
         operands: In the order of `Slot.operands`, groups folded into channels.

@@ -407,7 +407,7 @@ class Total:
     """A sum with the layout of its terms, so that no term has to be transposed.
 
     Args:
-        builder: What records the steps.
+        builder: Records the steps.
         like: A value of the dtype.
         steps: The steps before the loop, which set the sum to zeros.
     """

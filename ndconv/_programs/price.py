@@ -14,7 +14,7 @@ from ndconv._programs.values import ITEMSIZES, Value, Variable
 
 @dataclass(frozen=True)
 class Cost:
-    """What a program spends.
+    """The cost of a program.
 
     Args:
         multiply_adds: Products it computes, discarded ones included.

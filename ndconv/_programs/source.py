@@ -81,7 +81,7 @@ class _Writer:
         return lines
 
     def computed(self, step: Make | Change) -> str:
-        """What a step computes, as an expression."""
+        """The computation of a step, as an expression."""
         if isinstance(step, Make) and step.line == COPY:
             return self._copied(step.operands[0], step.target.shape)
         return step.line.format(*map(self.text, step.operands))

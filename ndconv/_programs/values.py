@@ -154,7 +154,7 @@ class Value:
     """A view of a variable, or all of it; immutable.
 
     Args:
-        builder: What records the steps.
+        builder: Records the steps.
         variable: The tensor that has a name.
         shape: Of the view.
         strides: Of the view.

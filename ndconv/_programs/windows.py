@@ -67,7 +67,7 @@ def fold(b: Steps, columns: Array, geometry: Geometry) -> Array:
     N axes of K elements take N*K additions, not K**N.
 
     Args:
-        b: What records the steps, or computes them at once.
+        b: Records the steps, or computes them at once.
         columns: ``(n, g, c, *K, *O)``.
         geometry: Kernel, stride and dilation.
 

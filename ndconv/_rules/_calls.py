@@ -129,7 +129,7 @@ def convolution(
         groups: Positive, divides both channel counts.
         mode: How padding is filled.
         ndim: N, or None to take it from the weight.
-        names: What the function calls the two shapes.
+        names: The function's names of the two shapes.
 
     Returns:
         The convolution.
@@ -209,7 +209,7 @@ def transposed(
         output_size: Size of the result, with or without batch and channels, instead of ``output_padding``.
         mode: How the convolution's padding is filled.
         ndim: N, or None to take it from the weight.
-        names: What the function calls the two shapes.
+        names: The function's names of the two shapes.
 
     Returns:
         The convolution.

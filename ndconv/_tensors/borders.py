@@ -47,7 +47,7 @@ def extend(tensor: Tensor, border: Pairs, mode: str) -> Tensor:
 
 
 def extend_axis(tensor: Tensor, axis: int, border: tuple[Side, Side], mode: str, kept: range | None = None) -> Tensor:
-    """Put a border around the rows at hand, or around the ``kept`` ones; it shows any of the rows at hand."""
+    """Put a border around the rows at hand, or around those ``kept``. It may show any of the rows at hand."""
     core = tensor if kept is None else tensor.narrow(axis, kept.start, len(kept))
     if not any(side.size for side in border):
         return core
