@@ -24,7 +24,7 @@ _DIGIT = 16
 
 
 def computed_in(dtype: str, emulated: Sequence[str], on_cpu: bool, wide: bool = False) -> str:
-    """The dtype in which a lowering gets operands of this one, unless the lowering accumulates in it.
+    """The dtype in which a lowering gets operands of this one; one that accumulates always gets the wide dtype.
 
     Args:
         dtype: Of the operands.

@@ -66,7 +66,7 @@ def positive(function: str, name: str, value: int, *, least: int = 1) -> int:
 
 
 def channels(function: str, in_channels: int, out_channels: int, groups: int) -> Ints:
-    """Both channel counts and the groups that divide them. A count of 0 passes; a later call refuses it."""
+    """Both channel counts and the groups that divide them. A count of 0 passes: later calls decide about it."""
     groups = positive(function, "groups", groups)
     counts = []
     for name, value in (("in_channels", in_channels), ("out_channels", out_channels)):
