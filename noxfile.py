@@ -25,16 +25,16 @@ LEVELS = ("quick", "standard", "full")
 TORCH = os.environ.get("NDCONV_TORCH", TORCH)  # for a nightly build
 (OLDEST_TORCH,) = (d.replace(">=", "==") for d in PYPROJECT["project"]["dependencies"] if d.startswith("torch>="))
 
-# What hides a processor's newer instructions from torch itself, from oneDNN and from MKL.
+# Variables that hide a processor's newer instructions from torch itself, from oneDNN and from MKL.
 HIDING = {
     "avx2": {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"},
     "sse": {"ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "SSE41", "MKL_ENABLE_INSTRUCTIONS": "SSE4_2"},
 }
-# Tests of what a processor could decide: rounding, layouts, who multiplies.
+# Tests of all that can depend on the processor: rounding, layouts, the library of a product.
 ARITHMETIC = [f"tests/test_{name}.py" for name in ("dtypes", "lowerings", "matmul", "precision")]
 ARITHMETIC += ["tests/test_memory.py::test_channels_last_is_kept"]
 
-# What files that others read must be.
+# The schemas of files that other tools read.
 SCHEMAS = {
     "github-workflows": ".github/workflows/*.yml",
     "github-issue-forms": ".github/ISSUE_TEMPLATE/[!c]*.yml",
@@ -43,10 +43,10 @@ SCHEMAS = {
     "citation-file-format": "CITATION.cff",
 }
 
-# Python for browsers, in which the docs run the library's integers.
+# Python for browsers: the docs run the library's integer code in it.
 PYODIDE = "314.0.7"
 PYODIDE_INTEGRITY = "0YvXxEhfEdpLfb/XkM2BFAeMROq0iMUX2bzzH9pOttyMcWkwq+HbE5uyuGD82LN7y2q+SNvi/6V5JEsOlD2R1A=="
-"""SHA-512 as npm has it."""
+"""npm's SHA-512."""
 PYODIDE_FILES = [f"pyodide{end}" for end in (".mjs", ".asm.mjs", ".asm.wasm", "-lock.json")]
 PYODIDE_FILES += ["python_stdlib.zip", "package.json"]
 
@@ -70,7 +70,7 @@ def group(*names: str) -> tuple[str, ...]:
 
 
 def provide(session: nox.Session, *groups: str, device: str = "cpu", torch: str = TORCH, package: str = ".") -> None:
-    """Install the package beside the one torch it shall use; skip the session where that torch lacks the device."""
+    """Install the package with the one torch to use; skip the session if that torch lacks the device."""
     session.install("-e", package, torch, *group(*groups))
     if device == "cuda":
         seen = session.run("python", "-c", "import torch; print(torch.cuda.is_available())", silent=True, log=False)
@@ -82,7 +82,7 @@ def provide(session: nox.Session, *groups: str, device: str = "cpu", torch: str 
 @nox.parametrize(
     "python,torch,device",
     [
-        # No Python is named in these two: they take the one nox runs on, so that a GPU box needs --no-venv and no more.
+        # These two name no Python, and so take nox's own: on a GPU machine --no-venv is enough.
         nox.param(None, TORCH, "cpu", id="cpu", tags=["quick"]),
         nox.param(None, TORCH, "cuda", id="cuda", tags=["cuda"]),
         *(
@@ -111,7 +111,7 @@ def gradcheck(session: nox.Session, device: str) -> None:
     "device,level",
     [
         *(nox.param("cpu", level, id=f"cpu-{level}", tags=[level]) for level in LEVELS),
-        # One level under the tag is enough: each contains the one before it.
+        # One level under the tag is enough: each level contains the one before it.
         *(nox.param("cuda", level, id=f"cuda-{level}", tags=["cuda"] * (level == "standard")) for level in LEVELS),
     ],
 )
@@ -130,12 +130,12 @@ def matrix(session: nox.Session, device: str, level: str) -> None:
     ],
 )
 def isa(session: nox.Session, newest: list[str], quick: bool) -> None:
-    """Test as on an older processor, with the newer instructions hidden, so that no machine's luck decides."""
+    """Test as on an older processor, with newer instructions hidden, so that results do not depend on the machine."""
     if platform.machine() not in ("x86_64", "AMD64"):
         session.skip("These instructions are those of x86.")
     provide(session, "test", package=".[testing]")
     for name in newest:
-        # Inductor would take up code that it wrote for other instructions.
+        # Inductor would reuse cached code for other instructions.
         env = {**HIDING[name], "TORCHINDUCTOR_CACHE_DIR": f"{session.create_tmp()}/{name}"}
         if quick:
             session.run("python", "-m", "ndconv.testing", env=env)
@@ -144,7 +144,7 @@ def isa(session: nox.Session, newest: list[str], quick: bool) -> None:
 
 @nox.session
 def distributed(session: nox.Session) -> None:
-    """Compare what 2, 3 and 4 processes compute over gloo with what one does."""
+    """Compare the results of 2, 3 and 4 processes over gloo with those of one."""
     provide(session, "test")
     files = [f"tests/across_processes{name}.py" for name in ("", "_layers", "_models")]
     session.run("python", "-m", "pytest", *files, *session.posargs)
@@ -159,7 +159,7 @@ def oracle(session: nox.Session) -> None:
 
 @nox.session
 def clients(session: nox.Session) -> None:
-    """Use ndconv in the packages that people use it with: models before and after `convert`, tools, statistics."""
+    """Use ndconv with other packages: models before and after `convert`, tools, statistics."""
     provide(session, "clients")
     arguments = "-o", "python_files=against_*.py", "-o", "filterwarnings=", "tests/clients"
     session.run("python", "-m", "pytest", *arguments, *(session.posargs or ["--results", "docs/results/clients.json"]))
@@ -184,7 +184,7 @@ def peers(session: nox.Session) -> None:
 
 @nox.session
 def mutation(session: nox.Session) -> None:
-    """Change the code in every way mutmut knows and see that the matrix finds it; takes an hour."""
+    """Change the code in the ways mutmut knows, and see that the matrix finds it; takes an hour."""
     provide(session, "mutation")
     session.run("python", "-m", "tests.mutation", *session.posargs)
 
@@ -200,7 +200,7 @@ def bench(session: nox.Session, device: str) -> None:
 @nox.session
 @nox.parametrize("device", ["cpu", "cuda"], ids=["cpu", "cuda"])
 def planner(session: nox.Session, device: str) -> None:
-    """Compare what the planner expects with what programs take, and its picks with the best."""
+    """Compare the planner's expected times with measured ones, and its picks with the best."""
     provide(session, "bench", device=device)
     session.run("python", "-m", "benchmarks.planner", "--device", device, *session.posargs)
 
@@ -208,7 +208,7 @@ def planner(session: nox.Session, device: str) -> None:
 @nox.session
 @nox.parametrize("device", ["cpu", "cuda"], ids=["cpu", "cuda"])
 def statistics(session: nox.Session, device: str) -> None:
-    """Compare statistics of gradients with how they are computed without ndconv."""
+    """Compare statistics of gradients with other ways to compute them."""
     provide(session, "bench", device=device)
     session.run("python", "-m", "benchmarks.statistics", "--device", device, *session.posargs)
 
@@ -222,7 +222,7 @@ def demo(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Lint, and check the formatting; and the workflows."""
+    """Lint, check the formatting, and check the workflows."""
     session.install(*group("lint"))
     session.run("ruff", "check", *session.posargs, ".")
     session.run("ruff", "format", "--check", ".")
@@ -239,7 +239,7 @@ def typecheck(session: nox.Session) -> None:
 
 
 def fetch_pyodide(session: nox.Session, target: Path) -> None:
-    """Put Pyodide, and wheels of what the page *Try it* runs, into a folder of the site."""
+    """Put Pyodide, and the wheels that the page *Try it* needs, into a folder of the site."""
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
     packed = Path(session.create_tmp())
@@ -263,7 +263,7 @@ def docs(session: nox.Session) -> None:
     """Build the docs into docs/_build/html; a broken example or reference, or a page that needs a network, fails."""
     provide(session, "docs", package=".[testing]")
     for made in ("_build", "api", "gallery", "guides", "mathematics"):
-        shutil.rmtree(f"docs/{made}", ignore_errors=True)  # sphinx-gallery runs no script twice that has not changed
+        shutil.rmtree(f"docs/{made}", ignore_errors=True)  # sphinx-gallery skips unchanged scripts
     fetch_pyodide(session, Path("docs/_generated/extra/browser"))
     for builder in ("html", "doctest"):
         session.run("sphinx-build", "-n", "-W", "--keep-going", "-b", builder, "docs", f"docs/_build/{builder}")
@@ -277,7 +277,7 @@ def docs_browser(session: nox.Session) -> None:
     """Open every page of the docs in a real browser, and use the page *Try it*; needs Debian's chromium or the like."""
     provide(session, "docs_browser")
     session.run(
-        # Without the options and fixtures of the other tests, and with those of a browser.
+        # With the options and fixtures of browser tests instead of those of all other tests.
         *("python", "-m", "pytest", "--noconftest", "-p", "tests.browsing", "-o", "addopts=", "-o", "filterwarnings="),
         *("tests/docs_browser.py", "tests/try_browser.py", *session.posargs),
     )

@@ -2,5 +2,5 @@
 
 import os
 
-# torch's profiler, which measures memory, would say on stderr that it began and ended; read when torch is imported.
+# Keeps torch's profiler, which measures memory, from printing to stderr. Read when torch is imported.
 os.environ.setdefault("KINETO_LOG_LEVEL", "6")

@@ -1,8 +1,8 @@
 """The seed article's own operator: the plain baseline that ndconv starts from.
 
-A 2-D convolution as most people write it by hand: `torch.nn.functional.unfold` copies every window into a column
+A 2-D convolution as most people write it by hand. `torch.nn.functional.unfold` copies every window into a column
 (im2col), one einsum contracts the columns with the weight, and the backward is derived by hand for this one case. It is
-deliberately left plain: two axes, one group, no second derivative, and a buffer ``prod(kernel)`` times the input.
+left plain on purpose: two axes, one group, no second derivative, and a buffer ``prod(kernel)`` times the input.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Who computes a workload: torch first, then ndconv's lowerings, then the peers that can do it."""
+"""The contenders of a workload: torch first, then ndconv's lowerings, then the peers that support it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Contender:
 
     Args:
         compute: Takes input and weight, or for the per-sample slot input, weight and gradient of the output.
-        buffer: Elements that it is known to hold at one time, so that what no memory can hold is not tried.
+        buffer: Elements that it is known to hold at one time; contenders that no memory can hold are not tried.
     """
 
     compute: Callable[..., Tensor]
@@ -71,7 +71,7 @@ def lowerings(workload: Workload) -> dict[str, int]:
 
 
 def convolutions(workload: Workload) -> dict[str, Contender]:
-    """All that can convolve a workload."""
+    """All contenders that can convolve a workload."""
     found = {TORCH: Contender(partial(_torch, workload))}
     for name, buffer in {AUTO: 0, FASTEST: 0, **lowerings(workload)}.items():
         found[name] = Contender(partial(_ndconv, workload, name), buffer)
@@ -86,7 +86,7 @@ def convolutions(workload: Workload) -> dict[str, Contender]:
 
 
 def per_sample_gradients(workload: Workload) -> dict[str, Contender]:
-    """All that can compute the per-sample gradient of the weight; torch's is `vmap` of `grad`."""
+    """All contenders that can compute per-sample gradients of the weight; torch's is `vmap` of `grad`."""
     found = {TORCH: Contender(partial(per_sample.vmap_grad, partial(_torch, workload)))}
     for name in (AUTO, FASTEST):
         found[name] = Contender(partial(_ndconv_per_sample, workload, name))

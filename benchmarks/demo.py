@@ -1,19 +1,19 @@
 """A LeNet learns real handwritten digits three times, side by side: ``python -m benchmarks.demo``.
 
 The same network is trained with `torch.nn.Conv2d`, with `ndconv.Conv2d` and with the seed article's operator, from the
-same initial weights on the same batches. All take turns at every step, so that whatever else the machine does meets
-them alike, and times are compared step by step.
+same initial weights on the same batches. All take turns at every step, so that other load on the machine affects all
+alike. Times are compared step by step.
 
 The first two must follow one loss curve to float rounding:
 
 * **float64**: twins of the two train along in double precision, and their curves must agree to `FLOAT64_LIMIT` at
-  every step. Rounding alone was seen to take them 2e-15 apart; an error of one part in a million in the gradient of
-  the weight takes them 1e-7 apart, in that of the input 1e-9.
+  every step. Rounding alone took them 2e-15 apart. An error of one part in a million takes them 1e-7 apart in the
+  gradient of the weight, and 1e-9 in that of the input.
 * **float32**: the curves must agree to `FLOAT32_LIMIT` over the first `FLOAT32_STEPS` steps; 1e-4 was the most in 300
-  runs. This limit is loose and later steps have none, because of the millions of numbers that the ReLUs see a few lie
-  so near zero that rounding decides their sign, and each sends correct runs along ways of their own. In float64 that
-  takes a million times as many. The tight check of float32 is of each convolution alone, which has no such edges: with
-  its gradients it must agree with float64 to `ROUNDING`, relative to the largest element.
+  runs. This limit is loose, and later steps have none. Of the millions of inputs of the ReLUs a few lie so near zero
+  that rounding decides their sign, and from then on correct runs diverge. (In float64 that takes a million times as
+  many inputs.) The tight check of float32 is for each convolution alone, which has no such edges: it and its gradients
+  must agree with float64 to `ROUNDING`, relative to the largest element.
 
 Exits with status 1 if a check fails.
 """
@@ -77,7 +77,7 @@ class Trainee:
 
     @torch.no_grad()
     def accuracy(self, images: Tensor, labels: Tensor) -> float:
-        """Return the share of images that the network names rightly."""
+        """Return the share of images that the network classifies correctly."""
         self.model.eval()
         named = self.model(images.to(self.dtype)).argmax(1)
         return float((named == labels).double().mean())
@@ -104,7 +104,7 @@ def trainee(name: str, dtype: torch.dtype, seed: int) -> Trainee:
 
 
 def train(trainees: list[Trainee], images: Tensor, labels: Tensor, epochs: int, seed: int) -> None:
-    """Train all networks on the same batches, in turns; who goes first rotates."""
+    """Train all networks on the same batches, in turns; the first one rotates."""
     generator = torch.Generator().manual_seed(seed)
     steps = len(images) // BATCH
     with tqdm(total=epochs * steps, desc="training", unit="step", ncols=100, mininterval=0.5) as progress:
@@ -128,7 +128,7 @@ def verdict(holds: bool) -> str:
 
 
 def check_curves(single: dict[str, Trainee], double: dict[str, Trainee]) -> bool:
-    """Hold ndconv's loss curves to torch's, as the docstring of this module says."""
+    """Compare ndconv's loss curves with torch's, as the docstring of this module says."""
     exact, rounded = distances(double), distances(single)
     checks = [  # a nan outlives the tensor's max, and fails
         (f"float64, all {len(exact)} steps", float(exact.max()), FLOAT64_LIMIT),
@@ -142,9 +142,9 @@ def check_curves(single: dict[str, Trainee], double: dict[str, Trainee]) -> bool
 
 
 def check_layer(name: str, layer: nn.Conv2d, size: int) -> bool:
-    """Gradcheck a convolution in float64, then hold float32 to that.
+    """Gradcheck a convolution in float64, then compare float32 with that.
 
-    As it is linear in each operand, a difference of step 1 has no truncation error.
+    A convolution is linear in each operand, so a difference of step 1 has no truncation error.
     """
     names, parameters = zip(*layer.named_parameters(), strict=True)
     operands = [torch.randn(2, layer.in_channels, size, size), *(p.detach() for p in parameters)]

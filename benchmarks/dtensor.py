@@ -1,8 +1,8 @@
-"""Convolutions of DTensors by torch's own rules and by ndconv: right or not, time, bytes sent.
+"""Convolutions of DTensors by torch's own rules and by ndconv: correctness, time, bytes sent.
 
-``python -m benchmarks.dtensor`` prints a Markdown table. Each case runs on two processes of its own, which share the
-input out along its last axis if nothing else is said: it is the one that torch's rules are for. Some end the processes.
-Both take turns; times are medians of the forward, and stand as a ratio. Bytes are those given to collectives.
+``python -m benchmarks.dtensor`` prints a Markdown table. Each case runs on two processes of its own, because some cases
+end their processes. The input is sharded along its last axis by default, the one that torch's rules are for. Both
+libraries take turns; the ratio is of median times of the forward. Bytes are those given to collectives.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ ROUNDS = 15
 
 @dataclass
 class Case:
-    """A convolution of two axes."""
+    """A convolution over two axes."""
 
     name: str
     weight: tuple[int, ...] = (16, 16, 3, 3)
@@ -59,7 +59,7 @@ CASES = [
 
 
 def judged(case: Case, mesh: DeviceMesh) -> Iterator[tuple[str, str]]:
-    """What becomes of a case, column by column, as some end the process."""
+    """The results of a case, yielded column by column: some cases end the process."""
     name = "conv_transpose2d" if case.transposed else "conv2d"
     functions = {"torch": getattr(F, name), "ndconv": getattr(ndconv.functional, name)}
     generator = torch.Generator().manual_seed(0)
@@ -90,7 +90,7 @@ def judged(case: Case, mesh: DeviceMesh) -> Iterator[tuple[str, str]]:
 
 
 def _ratio(forwards: dict[str, Callable[[], Any]]) -> float:
-    """The first's time by the second's, medians of turns."""
+    """Median time of the first by that of the second."""
     times: list[list[float]] = [[] for _ in forwards]
     for _ in range(ROUNDS):
         for taken, forward in zip(times, forwards.values(), strict=True):
@@ -112,11 +112,11 @@ def _gradients(forward: Callable[[], Tensor], operands: list[Tensor]) -> tuple[T
 
 
 def _verdict(sent: Sent, compute: Callable[[], Any], want: Sequence[Tensor]) -> str:
-    """Whether all of what is computed is right, or what is raised; what is sent is counted."""
+    """Whether all results are right, or else the fault or the exception; counts the bytes sent."""
     try:
         with sent:
             computed = compute()
-    except Exception as error:  # of any kind: that is what is asked
+    except Exception as error:  # of any kind: it is the result
         return f"{type(error).__name__}: {str(error).splitlines()[0].split('[')[0][:60]}"
     try:
         whole = [each.full_tensor() for each in computed]
@@ -127,7 +127,7 @@ def _verdict(sent: Sent, compute: Callable[[], Any], want: Sequence[Tensor]) -> 
 
 
 def one_of_two(case: Case) -> None:
-    """What each process does: the first one tells."""
+    """The work of each process; the first one prints."""
     dist.init_process_group("gloo", timeout=timedelta(seconds=20))
     torch.set_num_threads(1)
     mesh = init_device_mesh("cpu", (2,))

@@ -1,4 +1,4 @@
-"""Four axes and more as people do it today: a loop of torch's `conv3d`."""
+"""Four axes and more as it is done today: a loop over torch's `conv3d`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _KERNELS = (functional.conv1d, functional.conv2d, functional.conv3d)
 
 
 def convnd(input: Tensor, weight: Tensor, stride: Ints, padding: Ints, dilation: Ints, groups: int) -> Tensor:
-    """Convolve once for each kernel index of the first axis, which joins the batch, until three axes are left."""
+    """Fold the first axis into the batch and convolve once for each of its kernel indices, down to three axes."""
     ndim = weight.dim() - 2
     if ndim <= 3:
         return _KERNELS[ndim - 1](input, weight, None, stride, padding, dilation, groups)

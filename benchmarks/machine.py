@@ -1,4 +1,4 @@
-"""The machine that numbers belong to: what it is, and the most that it computes and moves."""
+"""The machine of a measurement: its description, and its limits of compute and bandwidth."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def kind(device: str) -> str:
 
 
 def profile(device: str) -> str:
-    """What programs are priced with."""
+    """The profile that programs are priced with."""
     with torch.device(device):
         return ndconv.plan((1, 1, 1), (1, 1, 1)).profile
 
 
 def environment(device: str = "cpu") -> Facts:
-    """Versions, hardware and the settings of torch that decide a timing."""
+    """Versions, hardware and the settings of torch that affect timings."""
     facts: Facts = {
         "ndconv": ndconv.__version__,
         "torch": torch.__version__,
@@ -56,7 +56,7 @@ def environment(device: str = "cpu") -> Facts:
 
 
 def pin(device: str, tf32: bool, threads: int | None) -> None:
-    """Set the switches of torch that decide a timing, for all contenders alike."""
+    """Set the switches of torch that affect timings, for all contenders alike."""
     if threads is not None:
         torch.set_num_threads(threads)
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32
@@ -64,14 +64,14 @@ def pin(device: str, tf32: bool, threads: int | None) -> None:
 
 
 def clock(device: str) -> float:
-    """The time at which all that was asked of the device is done."""
+    """The time after all work of the device is done."""
     if device == "cuda":
         torch.cuda.synchronize()
     return time.perf_counter()
 
 
 def _least(run: Callable[[], object], device: str, seconds: float) -> float:
-    """The least time a run took, over about so many seconds and three runs at least."""
+    """The least time of a run, over about ``seconds`` and at least three runs."""
     run()
     times: list[float] = []
     while len(times) < 3 or sum(times) < seconds:
@@ -82,7 +82,7 @@ def _least(run: Callable[[], object], device: str, seconds: float) -> float:
 
 
 def matmul_ceiling(device: str, dtype: str, seconds: float = 1.0) -> float:
-    """GFLOP/s of a large matrix product by the quickest that torch has; a complex multiply-add counts as four."""
+    """GFLOP/s of a large matrix product by torch's quickest kernel; a complex multiply-add counts as four."""
     kind = getattr(torch, dtype)
     size = 8192 if device == "cuda" else 1536
     a, b = (torch.randn(size, size, device=device, dtype=kind) for _ in "ab")
@@ -93,7 +93,7 @@ def matmul_ceiling(device: str, dtype: str, seconds: float = 1.0) -> float:
 
 
 def copy_ceiling(device: str, seconds: float = 1.0) -> float:
-    """GB/s of a copy too large for caches, bytes read and bytes written both counted."""
+    """GB/s of a copy too large for caches, counting bytes read and bytes written."""
     source = torch.ones(2**30 // 4 if device == "cuda" else 2**28 // 4, device=device)
     target = torch.empty_like(source)
     return 2 * source.nbytes / _least(lambda: target.copy_(source), device, seconds) / 1e9

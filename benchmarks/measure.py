@@ -1,9 +1,9 @@
 """Time and memory of one slot of one workload, all contenders side by side.
 
-The contenders run in one process and take turns, in an order that is drawn anew for every round: what runs right after
-another finds its code and data in the caches, and a fixed neighbour made a small step look a quarter slower. Each round
-gives every contender one ratio of torch's time to its own, and the median of these is its speed. Whatever else the
-machine does meets all alike. A contender is timed only after its results agreed with torch's, and that first call also
+The contenders run in one process and take turns, in an order drawn anew for every round. The order matters because a
+contender finds caches as the one before left them: a fixed neighbour made a small step look a quarter slower. Each
+round gives every contender one ratio of torch's time to its own; the median of these is its speed. So other load on the
+machine affects all alike. A contender is timed only after its results agreed with torch's, and that first call also
 lets it plan. "fastest" runs beforehand until it has measured.
 """
 
@@ -27,13 +27,13 @@ from benchmarks.workloads import Workload
 
 MIN_ROUNDS, MAX_ROUNDS = 5, 200
 PATIENCE, IMPATIENT_ROUNDS = 4, 3
-"""Who takes so many times the time that is allowed is content with so many rounds."""
+"""A call that exceeds the allowed time by this factor stops after so many rounds."""
 HOPELESS, HOPELESS_ROUNDS = 20.0, 2
-"""Who takes so many times as long as the first, which is torch, gets so many rounds and no more."""
+"""A contender slower than the first, which is torch, by this factor gets so many rounds and no more."""
 MEMORY_BOUND = 2**29
-"""Bytes of a buffer that is too large to be tried."""
+"""Contenders with larger buffers, in bytes, are not tried."""
 STEPS = 4
-"""In so many steps of training "fastest" meets a problem before it measures it."""
+"""So many steps of training meet a problem before "fastest" measures it."""
 
 
 @torch.no_grad()
@@ -44,24 +44,24 @@ def disagreement(results: Tensors, references: Tensors) -> float:
 
 
 def check(call: Call, references: Tensors) -> None:
-    """Refuse to time what is wrong: the limit lies halfway between a wrong index and rounding."""
+    """Refuse to time wrong results: the limit lies halfway between a wrong index and rounding."""
     error = disagreement(call(), references)
     if not error <= torch.finfo(references[0].dtype).eps ** 0.5:
         raise ValueError(f"off by {error:.1e} of the largest element")
 
 
 def _settle(call: Call) -> None:
-    """Let "fastest" measure, which it does where sizes come again from step to step."""
+    """Let "fastest" measure, which it does for sizes that recur from step to step."""
     x, w = torch.ones(1, 1, 3, requires_grad=True), torch.ones(1, 1, 2)
     for _ in range(STEPS):
         call()
-        ndconv.functional.conv1d(x, w, lowering=FASTEST).sum().backward()  # so that even gradients alone make a step
+        ndconv.functional.conv1d(x, w, lowering=FASTEST).sum().backward()  # makes a step even of gradients alone
 
 
 def prepare(
     workload: Workload, dtype: str, slot: str, contenders: Mapping[str, Contender], device: str
 ) -> tuple[dict[str, Call], dict[str, str]]:
-    """Calls of the contenders that agree with torch, and why there is none of the others."""
+    """Calls of the contenders that agree with torch, and why the others have none."""
     tensors = operands(workload, dtype, device)
     calls: dict[str, Call] = {}
     skipped: dict[str, str] = {}
@@ -77,7 +77,7 @@ def prepare(
             call = SLOTS[slot](contender.compute, *tensors)
             references = references or call()
             check(call, references)
-        except (RuntimeError, ValueError) as error:  # what torch lacks for a dtype, or memory for a contender
+        except (RuntimeError, ValueError) as error:  # torch lacks a dtype, or there is too little memory
             skipped[name] = str(error).splitlines()[0]
             if not references:
                 break
@@ -92,7 +92,7 @@ def _enough(rounds: int, spent: float, seconds: float) -> bool:
 
 
 def interleave(calls: Mapping[str, Call], device: str, seconds: float) -> dict[str, list[float]]:
-    """Seconds of every round of each call, over about so many seconds in all and a few rounds at least."""
+    """Seconds of every round of each call, over about ``seconds`` in all and at least a few rounds."""
     times: dict[str, list[float]] = {name: [] for name in calls}
     order, draw = list(calls), Random(0)
     first = order[0]
@@ -111,7 +111,7 @@ def interleave(calls: Mapping[str, Call], device: str, seconds: float) -> dict[s
 
 
 def _timing(own: list[float], torchs: list[float], memory: int) -> Timing:
-    speeds = [a / b for a, b in zip(torchs, own, strict=False)]  # who is hopeless has fewer rounds than torch
+    speeds = [a / b for a, b in zip(torchs, own, strict=False)]  # hopeless contenders have fewer rounds than torch
     low, middle, high = (round(speed, 4) for speed in quantiles(speeds, n=4, method="inclusive"))
     return Timing(round(1e3 * median(own), 4), middle, low, high, len(own), memory)
 

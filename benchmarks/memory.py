@@ -1,4 +1,4 @@
-"""Peak memory that a call takes beyond what was there before it, its results included."""
+"""Peak memory of a call beyond the memory allocated before it, its results included."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from torch.profiler import ProfilerActivity, profile
 
 
 def peak_bytes(run: Callable[[], object], device: str) -> int:
-    """The highest sum of what was taken and given back, on the way.
+    """The peak of allocated minus freed bytes.
 
-    On the CPU torch's profiler tells of every block that its allocator hands out or takes back, oneDNN's scratchpads
-    among them; blocks that a BLAS takes for itself it does not see. On CUDA it is the allocator's own high-water mark.
+    On the CPU torch's profiler reports every block that torch's allocator allocates or frees, oneDNN's scratchpads
+    among them; it does not see blocks that a BLAS allocates itself. On CUDA it is the allocator's own high-water mark.
     """
     if device == "cuda":
         torch.cuda.synchronize()

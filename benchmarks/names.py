@@ -1,4 +1,4 @@
-"""What the contenders are called."""
+"""The contenders' names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Convolutions of other libraries, as their documentation says to use them."""
+"""Convolutions of other libraries, used as their documentation says."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def einconv(workload: Workload, x: Tensor, w: Tensor) -> Tensor:
 
 
 def einconv_buffer(workload: Workload) -> int:
-    """Elements of its index patterns, or of the windows that the contraction passes through, if those are more."""
+    """Elements of its index patterns, or of the windows in the contraction, whichever are more."""
     if workload.kind == "windows apart":
         return 0
     axes = zip(workload.kernel, workload.output[2:], workload.input[2:], strict=True)

@@ -28,7 +28,7 @@ def vmap_grad(convolve: Convolve, x: Tensor, w: Tensor, g: Tensor) -> Tensor:
 def opacus_style(workload: Workload, x: Tensor, w: Tensor, g: Tensor) -> Tensor:
     """Lay out the windows, take the products of all channels with all features, and keep those inside a group.
 
-    So does Opacus in ``grad_sample/conv.py``, one axis as two with one row.
+    Opacus does so in ``grad_sample/conv.py``; it treats one axis as two with one row.
     """
     stride, padding, dilation = workload.window
     if workload.ndim == 1:

@@ -33,7 +33,7 @@ Found = list[tuple[Workload, Measurement]]
 
 
 def _steps(results: Results) -> Found:
-    """Steps in float32 by kind, in each the quickest first."""
+    """Steps in float32 by kind, the quickest of each kind first."""
     kinds = list(KINDS)
 
     def place(one: tuple[Workload, Measurement]) -> tuple[int, float]:
@@ -76,7 +76,7 @@ def speed(results: Results) -> Figure:
 
 
 def roofline(results: Results) -> Figure:
-    """What of the machine a step in float32 reaches; where all is overhead, it reaches nothing that could be shown."""
+    """The share of the machine's limits that a step in float32 reaches; workloads of pure overhead are left out."""
     found = [(workload, one) for workload, one in _steps(results) if workload.multiply_adds > TINY]
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
@@ -105,7 +105,7 @@ def roofline(results: Results) -> Figure:
 
 
 def memory(results: Results) -> Figure:
-    """What a step takes by what torch's takes: who stays below how much in how many workloads."""
+    """Memory of a step relative to torch's: the share of workloads in which each contender stays below a ratio."""
     shares: dict[str, list[float]] = {}
     for _, one in _steps(results):
         for name, timing in one.contenders.items():
@@ -137,7 +137,7 @@ def _kinds(found: Found) -> list[str]:
 
 
 def _intensity(workload: Workload) -> float:
-    """FLOP per byte of a slot: each of the three touches input, weight and output once."""
+    """FLOP per byte of a slot: each of the three slots touches input, weight and output once."""
     return flops(workload.multiply_adds, "float32") / (4 * workload.elements)
 
 

@@ -1,4 +1,4 @@
-"""Tables and plots of results: ``python -m benchmarks.report --html report.html``, of files named or of all."""
+"""Tables and plots of results, of named files or all: ``python -m benchmarks.report --html report.html``."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ td,th{{padding:.2em .7em;border-bottom:1px solid #ddd;white-space:nowrap}}</styl
 
 
 def summary(results: Results) -> str:
-    """What to print at the end of a run."""
+    """The text printed at the end of a run."""
     chosen = [table for table in (tables.steps(results), tables.kinds(results), tables.targets(results)) if table.rows]
     legend = "Speed relative to torch, quartiles in brackets; above 1 is faster."
     return "\n".join([*(console.table(table.header, table.rows) for table in chosen), legend])
@@ -50,7 +50,7 @@ class Found(NamedTuple):
 
 
 def parts(found: Found) -> dict[str, list[Section]]:
-    """The report as parts with sections: the first run in full, of the others what the list of machines says."""
+    """The report as parts with sections: the first run in full, the others in the list of machines only."""
     runs, proofs, first = found.runs, found.proofs, found.runs[0]
     targets = tables.targets(first)
     targets.rows.extend(planner.targets(proofs).rows)
@@ -100,7 +100,7 @@ def parts(found: Found) -> dict[str, list[Section]]:
 
 
 def markdown(sections: Sequence[Section]) -> str:
-    """A part, its headings of the third level and its pictures beside it."""
+    """A part as Markdown, with third-level headings and links to pictures beside it."""
     blocks = []
     for title, body in sections:
         empty = body is None or (isinstance(body, tables.Table) and not body.rows)
@@ -137,12 +137,12 @@ def write_html(found: Found, path: Path) -> None:
 
 
 def committed() -> list[Path]:
-    """All results in the repository; what a run has not finished is none of them."""
+    """All results in the repository, without those of unfinished runs."""
     return sorted(path for path in COMMITTED.glob("*.json") if "." not in path.stem)
 
 
 def load(paths: Iterable[Path]) -> Found:
-    """Results of whatever kind."""
+    """Results of any kind."""
     found = Found([], [], [])
     for path in paths:
         values = json.loads(path.read_text())
@@ -156,7 +156,7 @@ def load(paths: Iterable[Path]) -> Found:
 
 
 def main() -> int:
-    """Print summaries of results, and write what is asked for."""
+    """Print summaries of results, and write the files asked for."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.report", description="Tables and plots of results.")
     known = "JSON of benchmarks.run, .planner and .statistics (default: all of benchmarks/results)"
     parser.add_argument("results", type=Path, nargs="*", default=committed(), help=known)

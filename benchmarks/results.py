@@ -1,4 +1,4 @@
-"""What a run found, and how it becomes JSON and comes back."""
+"""Results of a run, and their JSON."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Timing:
         low: Lower quartile of that.
         high: Upper quartile.
         rounds: Number of rounds.
-        memory: Bytes at the peak beyond what was there before.
+        memory: Peak bytes beyond those allocated before.
     """
 
     milliseconds: float
@@ -45,7 +45,7 @@ class Measurement:
         dtype: By name.
         slot: By name.
         contenders: Figures by contender.
-        skipped: Why others have none.
+        skipped: Why other contenders have none.
         picks: Lowerings that ran for ``"auto"`` and ``"fastest"``, each once, in the order output, input, weight.
     """
 
@@ -59,15 +59,15 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Results:
-    """All of a run.
+    """The results of a run.
 
     Args:
-        environment: What the figures depend on besides the code.
+        environment: All that the figures depend on besides the code.
         settings: How it was measured.
         matmul: GFLOP/s of a large matrix product, by dtype.
         copy: GB/s of a large copy.
         workloads: In the order of the run.
-        measurements: Likewise.
+        measurements: In the order of the run.
     """
 
     environment: Facts
@@ -86,12 +86,12 @@ class Results:
 
 
 def write(results: Results, path: Path) -> None:
-    """All of it, a workload and a measurement on each line."""
+    """Write JSON, a workload or a measurement on each line."""
     write_json(asdict(results), ("workloads", "measurements"), path)
 
 
 def write_json(values: dict[str, Any], lists: Sequence[str], path: Path) -> None:
-    """Values as JSON; ``lists`` among them come last, an element on each line."""
+    """Write values as JSON; those named in ``lists`` come last, an element on each line."""
     ends = {name: ",\n  ".join(map(json.dumps, values.pop(name))) for name in lists}
     body = "".join(f',\n "{name}": [\n  {lines}\n ]' for name, lines in ends.items())
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -99,7 +99,7 @@ def write_json(values: dict[str, Any], lists: Sequence[str], path: Path) -> None
 
 
 def read(path: Path) -> Results:
-    """What `write` wrote."""
+    """Read the file of `write`."""
     values = json.loads(path.read_text())
     values["workloads"] = tuple(_workload(one) for one in values["workloads"])
     values["measurements"] = tuple(

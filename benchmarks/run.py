@@ -58,7 +58,7 @@ def _ceilings(device: str, dtypes: list[str]) -> list[float]:
 
 
 def run(found: list[Task], device: str, seconds: float) -> Iterator[Results]:
-    """Measure ceilings and tasks, in the order given, under a progress bar; after every workload all results so far."""
+    """Measure ceilings and tasks in order, with a progress bar; yield all results so far after every workload."""
     dtypes = list(dict.fromkeys(task.dtype for task in found))
     ceilings = [_ceilings(device, dtypes)]
     measurements: list[Measurement] = []
@@ -77,12 +77,12 @@ def run(found: list[Task], device: str, seconds: float) -> Iterator[Results]:
                 yield results()
             progress.set_postfix_str(f"{task.workload.name}, {task.dtype}, {task.slot}")
             measurements.append(measure(task.workload, task.dtype, task.slot, task.contenders, device, seconds))
-    ceilings.append(_ceilings(device, dtypes))  # a machine that is shared may have been busy before
+    ceilings.append(_ceilings(device, dtypes))  # a shared machine may have been busy before
     yield results()
 
 
 def keep(steps: Iterable[Results], path: Path | None) -> Results:
-    """The last results; those before are written beside ``path`` meanwhile, lest hours be lost with the machine."""
+    """The last results. Earlier ones are written beside ``path`` meanwhile, so that a crash does not lose hours."""
     part = path and path.with_suffix(".part.json")
     for results in steps:
         if part is not None:
@@ -110,7 +110,7 @@ def main() -> int:
         path = COMMITTED / f"{name}.json"
 
     pin(options.device, options.tf32, options.threads)
-    ndconv.set_measuring_budget(math.inf)  # or the last workloads would be without a choice of their own
+    ndconv.set_measuring_budget(math.inf)  # or the last workloads would have no measured choice
     print(*(f"{name}: {value}" for name, value in environment(options.device).items()), sep="\n")
     results = keep(run(found, options.device, seconds), path)
     print(summary(results))

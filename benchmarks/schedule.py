@@ -1,4 +1,4 @@
-"""What is measured: every workload in float32 with all slots and contenders, and its step in the other dtypes."""
+"""The measurements: every workload in float32 with all slots and contenders, and its step in the other dtypes."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from benchmarks.workloads import Workload, containing
 
 DTYPES = ("float32", "float64", "bfloat16", "complex64")
 QUICK_COLUMNS = 2**24
-"""Elements of all windows of a workload, above which a quick run leaves it out."""
+"""A quick run leaves out workloads with more elements in all windows than this."""
 _FEW = (TORCH, AUTO, FASTEST)
 
 
 @dataclass(frozen=True)
 class Task:
-    """One slot of one workload in one dtype, and who computes it."""
+    """One slot of one workload in one dtype, and its contenders."""
 
     workload: Workload
     dtype: str
@@ -28,7 +28,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What to keep of the schedule; an empty collection keeps all.
+    """The part of the schedule to keep; an empty collection keeps all.
 
     Args:
         names: Workloads whose name contains one of these.
@@ -44,13 +44,13 @@ class Wanted:
 
 
 def _is_scheduled(contender: str, dtype: str, slot: str, quick: bool) -> bool:
-    """Everybody where most is to be told apart, otherwise the three that a user chooses among."""
+    """Every contender for steps in float32 and per-sample gradients, otherwise the three that a user chooses among."""
     everybody = not quick and (slot == "per sample" or (slot, dtype) == ("step", "float32"))
     return everybody or contender in _FEW
 
 
 def _pairs(workload: Workload, quick: bool) -> Iterator[tuple[str, str]]:
-    """Dtypes and slots of a workload; a batch of one has no samples to keep apart."""
+    """Dtypes and slots of a workload; a batch of one has no per-sample gradients."""
     for slot in SLOTS:
         if slot == "step" or (not quick and (slot != "per sample" or workload.input[0] > 1)):
             yield "float32", slot
@@ -59,7 +59,7 @@ def _pairs(workload: Workload, quick: bool) -> Iterator[tuple[str, str]]:
 
 
 def tasks(wanted: Wanted, quick: bool = False) -> list[Task]:
-    """All that is to be measured, in the order of the workloads."""
+    """All measurements to make, in the order of the workloads."""
     found = []
     for workload in containing(wanted.names):
         if quick and workload.columns > QUICK_COLUMNS:

@@ -2,10 +2,10 @@
 
 ``python -m torch.distributed.run --nproc-per-node 4 -m benchmarks.sharded``
 
-Volumes are cut along two axes among 2x2 processes, of which none ever has a whole one. The network is made for it by
-`ndconv.distributed.parallelize` alone. The first process trains the same network on whole volumes with torch's own
-layers, and the two must follow one loss curve: in float64 to `FLOAT64_LIMIT` at every step. What convolutions send is
-counted and must be what `ndconv.plan` said, to the byte.
+Volumes are cut along two axes among 2x2 processes; no process ever has a whole volume. `ndconv.distributed.parallelize`
+alone prepares the network for it. The first process also trains the same network on whole volumes with torch's own
+layers. The two must follow one loss curve: in float64 to `FLOAT64_LIMIT` at every step. The bytes that convolutions
+send are counted and must equal those of `ndconv.plan`.
 
 Exits with status 1 if a check fails.
 """
@@ -54,7 +54,7 @@ class Block(nn.Sequential):
 
 
 class UNet(nn.Module):
-    """Down by pooling, up by nearest neighbours, and across: torch's layers and nothing else."""
+    """Down by pooling, up by nearest neighbours, with skip connections: torch's layers and nothing else."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -66,7 +66,7 @@ class UNet(nn.Module):
         self.last = nn.Conv3d(first, 1, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """One number per voxel: the logarithm of its odds to lie in a vessel."""
+        """One number per voxel: the log-odds that it lies in a vessel."""
         kept = [self.start(x)]
         for block in self.down:
             kept.append(block(self.pool(kept[-1])))
@@ -78,7 +78,7 @@ class UNet(nn.Module):
 
 
 def vessels(step: int, part: tuple[slice, ...], dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Spirals in noise, and where they are: of ``(BATCH, 1, SIZE, SIZE, SIZE)`` the part that is asked for."""
+    """Spirals in noise, and their places: the part of ``(BATCH, 1, SIZE, SIZE, SIZE)`` that is asked for."""
     scans, labels = [], []
     for sample in range(BATCH)[part[0]]:
         generator = torch.Generator().manual_seed(step * BATCH + sample)
@@ -87,7 +87,7 @@ def vessels(step: int, part: tuple[slice, ...], dtype: torch.dtype) -> tuple[Ten
         z, y, x = torch.meshgrid(*(line[axis] for axis in part[2:]), indexing="ij")
         angle = (3 + 3 * turns) * z + 6 * phase
         distance = (x - (0.4 + 0.3 * radius) * angle.cos() - 0.2 * tilt) ** 2 + (y - 0.6 * angle.sin()) ** 2
-        # Noise that every place has of its own, so that a part needs no other.
+        # Noise depends on the place alone, so that a part needs no other part.
         noise = (43758.5453 * (12.9898 * x + 78.233 * y + 37.719 * z + step + sample).sin()).frac()
         scans.append(torch.exp(-distance / 0.02) + 0.8 * noise)
         labels.append((distance < 0.03).double())
@@ -95,7 +95,7 @@ def vessels(step: int, part: tuple[slice, ...], dtype: torch.dtype) -> tuple[Ten
 
 
 class Sent(TorchDispatchMode):
-    """Bytes that this process gives to all-to-alls, to sums that it takes part in, and to any collective."""
+    """Bytes that this process gives to all-to-alls, to all-reduces, and to all collectives."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -132,7 +132,7 @@ class Trainee:
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=3e-3)
 
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
-        """Scans and labels, whole or shards of which each process makes its own."""
+        """Scans and labels: whole, or shards that each process makes for itself."""
         size = (BATCH, 1, SIZE, SIZE, SIZE)
         if self.mesh is None:
             return vessels(step, tuple(slice(0, length) for length in size), self.dtype)
@@ -159,7 +159,7 @@ class Trainee:
         self.losses.append(loss.item())
 
     def memory(self) -> tuple[int, int]:
-        """Bytes that a forward keeps for the backward, and the most that both take at a time, beyond parameters."""
+        """Bytes that a forward keeps for the backward, and the peak of both, beyond parameters."""
         kept: dict[int, int] = {}
 
         def keep(tensor: Tensor) -> Tensor:
@@ -178,7 +178,7 @@ class Trainee:
         return sum(kept.values()), peak
 
     def traffic(self) -> tuple[int, Sent]:
-        """Bytes that plans say convolutions send in a forward and a backward, and what was sent."""
+        """Bytes that convolutions send in a forward and a backward, by their plans, and the bytes sent."""
         planned = 0
 
         def tell(layer: Any, inputs: tuple[Tensor, ...]) -> None:
@@ -196,7 +196,7 @@ class Trainee:
 
 
 def overlapped(sharded: Trainee, rounds: int = 8) -> float:
-    """Time with overlap by time without, medians of turns."""
+    """Median time with overlap by median time without."""
     times: dict[bool, list[float]] = {False: [], True: []}
     for _ in range(rounds):
         for enabled, taken in times.items():
@@ -278,7 +278,7 @@ def main() -> int:
 def draw(
     trained: dict[torch.dtype, tuple[Trainee, Trainee]], alone: Trainee, memory: list[int], whole: int, path: Path
 ) -> None:
-    """Loss curves, a scan with what is found in it, and memory."""
+    """Loss curves, a scan with the vessels found in it, and memory."""
     scan, label = alone.batch(0)
     with torch.no_grad():
         found = alone.model(scan).sigmoid()

@@ -1,7 +1,7 @@
-"""What is timed of a convolution: each slot turns a contender and its operands into a call without arguments.
+"""The timed parts of a convolution: each slot turns a contender and its operands into a call without arguments.
 
-All but the per-sample gradient are derived by autograd from the forward, in the same way for every contender. What is
-not to be timed, such as the forward before a gradient, runs once beforehand.
+Autograd derives all but the per-sample gradient from the forward, in the same way for every contender. Work that is not
+timed, such as the forward before a gradient, runs once beforehand.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def double_backward(convolve: Convolve, x: Tensor, w: Tensor, g: Tensor) -> Call
 
 
 def per_sample(gradient: Callable[[Tensor, Tensor, Tensor], Tensor], x: Tensor, w: Tensor, g: Tensor) -> Call:
-    """The gradient of the weight for each sample; its contenders are not those of the other slots."""
+    """The per-sample gradient of the weight; it has contenders of its own."""
     return lambda: (gradient(x, w, g),)
 
 

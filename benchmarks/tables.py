@@ -16,7 +16,7 @@ TARGET_HEADER = ["what", "who", "wanted", "values", "mean", "worst", "verdict"]
 
 @dataclass(frozen=True)
 class Table:
-    """Header and rows; the first column names what the others tell of."""
+    """Header and rows; the first column has the names of the rows."""
 
     header: list[str]
     rows: list[list[str]]
@@ -28,7 +28,7 @@ class Table:
 
 
 def _ordered(found: Iterable[tuple[Workload, Measurement]]) -> list[tuple[Workload, Measurement]]:
-    """By kind, otherwise as they were measured."""
+    """By kind, and within a kind in the order of measurement."""
     kinds = list(KINDS)
     return sorted(found, key=lambda one: kinds.index(one[0].kind))
 
@@ -54,7 +54,7 @@ def _names(found: Iterable[tuple[Workload, Measurement]]) -> list[str]:
 
 
 def environment(results: Results) -> Table:
-    """Where the figures are from."""
+    """The environment of the figures."""
     facts = {name: str(value) for name, value in results.environment.items()}
     facts |= {f"matmul, {dtype}": f"{speed:.0f} GFLOP/s" for dtype, speed in results.matmul.items()}
     facts["copy"] = f"{results.copy:.1f} GB/s"
@@ -62,7 +62,7 @@ def environment(results: Results) -> Table:
 
 
 def machines(runs: Iterable[Results]) -> Table:
-    """What each machine is, and the mean speed of a step there, by dtype."""
+    """Each machine, and the mean speed of a step on it, by dtype."""
     rows = []
     for run in runs:
         facts = [str(run.environment.get(name, "")) for name in _MACHINE_FACTS]
@@ -80,7 +80,7 @@ def _step_mean(results: Results, contender: str, dtype: str) -> str:
 
 
 def targets(results: Results) -> Table:
-    """Each wish with what was measured; one that nothing was measured for says so."""
+    """Each target with the measured values, or a note that there are none."""
     verdicts = {verdict.target: verdict for verdict in judge(results)}
     rows = []
     for target in TARGETS:
@@ -172,7 +172,7 @@ def memory(results: Results) -> Table:
 
 
 def losses(results: Results) -> Table:
-    """All that is slower than torch, the worst first."""
+    """All measurements slower than torch, the worst first."""
     found = [
         (timing.speed, [one.workload, workload.kind, one.dtype, one.slot, name, _spread(timing)])
         for workload, one in results.select()
@@ -184,7 +184,7 @@ def losses(results: Results) -> Table:
 
 
 def kinds(results: Results) -> Table:
-    """For each kind, of how many measurements ours are faster than torch, and their mean."""
+    """For each kind, in how many measurements ours is faster than torch, and the mean speed."""
     rows = []
     for kind in KINDS:
         found = [one for workload, one in results.select() if workload.kind == kind]
@@ -198,7 +198,7 @@ def kinds(results: Results) -> Table:
 
 
 def skipped(results: Results) -> Table:
-    """What was not timed, and why."""
+    """The contenders that were not timed, and why."""
     rows = [
         [one.workload, one.dtype, one.slot, name, reason.replace("|", "/")]
         for _, one in results.select()

@@ -1,4 +1,4 @@
-"""What this library wants to reach, and whether a run shows it."""
+"""The targets of this library, and whether a run meets them."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from benchmarks.workloads import KINDS, Workload
 MEMORY_FACTOR, MEMORY_ALLOWANCE = 1.3, 64 * 2**20
 
 Value = Callable[[dict[str, Timing], str], float | None]
-"""What counts, of all timings of a measurement and the contender; None if it has no such thing."""
+"""The value that counts, from all timings of a measurement and a contender; None if there is no such value."""
 
 
 def speed_against(*others: str) -> tuple[Value, ...]:
-    """Speed relative to each of others, a quotient of speeds relative to torch."""
+    """Speed relative to each of the others: the quotient of their speeds relative to torch."""
 
     def against(other: str) -> Value:
         return lambda found, own: found[own].speed / found[other].speed if other in found else None
@@ -26,7 +26,7 @@ def speed_against(*others: str) -> tuple[Value, ...]:
 
 
 def memory_left(found: dict[str, Timing], own: str) -> float:
-    """The memory that is allowed, by what is taken."""
+    """The allowed memory by the memory taken."""
     return (MEMORY_FACTOR * found[TORCH].memory + MEMORY_ALLOWANCE) / max(found[own].memory, 1)
 
 
@@ -42,18 +42,18 @@ class Member:
 
 @dataclass(frozen=True, eq=False)
 class Target:
-    """A wish.
+    """A target.
 
     Args:
-        title: What it is about.
-        contender: Whom it is about.
-        mean: The least geometric mean, if that is wished for.
-        floor: The least of any member, if that is wished for.
-        kinds: Of workloads; all but those of overhead alone, if none are named.
+        title: Its title.
+        contender: The contender that it is for.
+        mean: The least geometric mean, if there is such a target.
+        floor: The least of any member, if there is such a target.
+        kinds: Kinds of workloads; if none are named, all but those of pure overhead.
         dtypes: None for all.
         slots: None for all.
         where: Which workloads of these kinds.
-        values: What counts.
+        values: The values that count.
     """
 
     title: str
@@ -71,7 +71,7 @@ class Target:
         return wanted and workload.kind in self.kinds and self.where(workload)
 
     def members(self, results: Results) -> Iterator[Member]:
-        """All that counts; a contender that failed counts as 0."""
+        """All values that count; a contender that failed counts as 0."""
         for workload, one in results.select():
             if self._covers(workload, one) and TORCH in one.contenders:
                 for value in self.values:
@@ -85,7 +85,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a run says of a target."""
+    """The result of a run for a target."""
 
     target: Target
     members: tuple[Member, ...]
@@ -103,7 +103,7 @@ class Verdict:
 
     @property
     def met(self) -> bool:
-        """Whether mean and worst member are as wished."""
+        """Whether mean and worst member reach the target."""
         return self.mean >= (self.target.mean or 0.0) and self.worst.value >= (self.target.floor or 0.0)
 
 
@@ -150,6 +150,6 @@ TARGETS = (
 
 
 def judge(results: Results) -> list[Verdict]:
-    """Every target that a run says anything of."""
+    """Every target that a run has values for."""
     verdicts = [Verdict(target, tuple(target.members(results))) for target in TARGETS]
     return [verdict for verdict in verdicts if verdict.members]

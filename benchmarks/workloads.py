@@ -13,9 +13,9 @@ import ndconv
 Ints = tuple[int, ...]
 
 TINY = 400
-"""Products of a forward, below which only what surrounds them takes time."""
+"""Workloads with fewer products in a forward are pure overhead."""
 SMALL_GROUP = 16
-"""Input channels of a group, up to which matrix products are too thin to pay."""
+"""Up to so many input channels of a group, matrix products are too thin to pay."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Workload:
     Args:
         name: Short and unique.
         input: ``(batch, in_channels, *I)``.
-        weight: ``(out_channels, in_channels / groups, *K)``, or as torch lays out that of a transposed convolution.
+        weight: ``(out_channels, in_channels / groups, *K)``, or torch's layout for a transposed convolution.
         stride: For all axes, or for each.
         padding: Likewise, on both sides.
         dilation: Likewise.
@@ -70,7 +70,7 @@ class Workload:
 
     @property
     def kind(self) -> str:
-        """What it asks of an implementation, by its sizes; the first of `KINDS` that holds."""
+        """The first of `KINDS` that holds for its sizes."""
         return next(kind for kind, holds in KINDS.items() if holds(self))
 
     @property
@@ -95,7 +95,7 @@ class Workload:
         return image[0] * image[1] * math.prod(self.kernel) * self.windows
 
     def plan(self, lowering: str = "auto", dtype: str = "float32") -> ndconv.ConvPlan:
-        """What ndconv runs."""
+        """The plan of ndconv."""
         return ndconv.plan(
             self.input,
             self.weight,

@@ -51,7 +51,7 @@ def same(name: str, got: Any, want: Any) -> None:
 
 
 def fits(trial: Trial, mesh: Ints) -> bool:
-    """Whether a trial is one that DTensors can be asked: jvp and vmap they do not know."""
+    """Whether DTensors support a trial: they have no jvp and no vmap."""
     case = trial.case
     axes = case.ndim + (trial.batch == "batched" and case.batch > 0)
     return (
@@ -165,7 +165,7 @@ def bits(mesh: DeviceMesh) -> None:
 
 
 def overlapped(mesh: DeviceMesh) -> None:
-    """Thin pieces are other products, whose sums have another order."""
+    """Thin pieces are products of other shapes, with another order of sums."""
     torch.manual_seed(0)
     x, w = torch.randn(1, 16, 16, 16, 16), torch.randn(16, 16, 3, 3, 3)
     want = functional.conv3d(x, w, padding=1)
@@ -188,7 +188,7 @@ def test_bits_of_random_floats(mesh: Ints, tmp_path: Path) -> None:
 
 
 class Watch(TorchDispatchMode):
-    """Bytes given to each all-to-all, collectives, and the largest tensor that anything made."""
+    """Bytes given to each all-to-all, the number of collectives, and the largest tensor made."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -314,7 +314,7 @@ def test_what_is_refused_is_refused_by_all_and_before_anything_is_sent(mesh: Int
 
 
 def with_a_part_of_the_processes(mesh: DeviceMesh) -> None:
-    """Peers are known by their place in the mesh, not in the world."""
+    """Peers are identified by their rank in the mesh, not in the world."""
     part, x, w = DeviceMesh("cpu", [2, 3]), integers(2, 4, 9, 8), integers(6, 4, 3, 3, seed=1)
     if dist.get_rank() >= 2:
         dx, dw = sharded(x, part, [Shard(2)]).requires_grad_(), w.clone().requires_grad_()

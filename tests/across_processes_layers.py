@@ -1,6 +1,6 @@
 """Norms, pooling and resizing of DTensors against the single process, on 2, 3 and 2x2 processes.
 
-Slower than a test should be, so its name is not that of one: ``pytest tests/across_processes_layers.py``.
+Too slow for the ordinary tests, so its name is not that of a test: ``pytest tests/across_processes_layers.py``.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ SPACES: dict[int, list[tuple[int, ...]]] = {
 
 
 def of(module: Any, *arguments: Any, **keywords: Any) -> Callable[[], nn.Module]:
-    """Makes one."""
+    """A function that makes a module with these arguments."""
     return partial(module, *arguments, **keywords)
 
 
@@ -143,25 +143,25 @@ def _local(value: Any) -> Any:
 
 
 def _ours(module: nn.Module) -> Any:
-    """A copy of a module of torch's that takes DTensors."""
+    """A copy of torch's module that takes DTensors."""
     ours = copy.deepcopy(module)
     ours.__class__ = getattr(ndconv.distributed, type(module).__name__)
     return ours
 
 
 class Checks:
-    """All that one process compares."""
+    """The comparisons of one process."""
 
     def __init__(self, mesh: Any) -> None:
         self.mesh = mesh
         self.everywhere: list[Any] = [Replicate()] * mesh.ndim
 
     def shared(self, tensor: Any, placements: Any) -> Any:
-        """A DTensor of a tensor that every process has."""
+        """A DTensor from a tensor that every process has."""
         return distribute_tensor(tensor.detach(), self.mesh, placements, src_data_rank=None)
 
     def module(self, case: Case) -> tuple[Any, Any]:
-        """Torch's and that for DTensors, with the same parameters."""
+        """The module of torch and the one for DTensors, with the same parameters."""
         theirs = case.make().train(case.training)
         if case.dtype is not torch.bfloat16:
             theirs.to(case.dtype)
@@ -179,7 +179,7 @@ class Checks:
         return theirs, ours
 
     def placements(self, case: Case, number: int) -> list[list[Any]]:
-        """Two ways to share out batch and space, others for the next case."""
+        """Two ways to shard batch and space, different from case to case."""
         axes = [0, *range(2, len(case.shape))][: 3 if self.mesh.ndim == 1 else 2 + (len(case.shape) > 3)]
         found: list[list[Any]] = [
             [*map(Shard, chosen)] for chosen in permutations(axes, min(self.mesh.ndim, len(axes)))
@@ -191,7 +191,7 @@ class Checks:
         return (found[first:] + found[:first])[:2]
 
     def compare(self, case: Case, what: str, found: Any, wanted: Any) -> None:
-        """Equal, or as near as the table says, each process for its own share."""
+        """Each process compares its own shard: equal, or within the table's tolerance."""
         if wanted is None or found is None:
             assert all(each is None or not _local(each).any() for each in (wanted, found)), f"{what}: one is missing"
             return
@@ -270,7 +270,7 @@ class Checks:
         self.refusals()
 
     def counts(self, line: list[Any]) -> None:
-        """One collective for each pass of a norm, none for windows that are nobody else's."""
+        """One collective for each pass of a norm, none for windows within a shard."""
         size = 4 * self.mesh.size(0)
         for module, back in (
             (ndconv.distributed.BatchNorm1d(3), 1),
@@ -291,7 +291,7 @@ class Checks:
             assert counts == (2 * back, back), f"{type(module).__name__}: {counts} collectives"
 
     def refusals(self) -> None:
-        """What is refused is refused everywhere, with the placements in the message, and nothing is sent."""
+        """Every process refuses alike, with the placements in the message, and nothing is sent."""
         x = torch.rand(2, 4, 8, 8)
         modules = ndconv.distributed
         channels, space = [Shard(1), *self.everywhere[1:]], [Shard(2), *self.everywhere[1:]]
@@ -320,7 +320,7 @@ class Checks:
 
 
 def _work(mesh: Any, folder: str) -> None:
-    """One process: it names the case that fails."""
+    """The work of one process; it names the case that fails."""
     checks, done, where = Checks(mesh), 0, "start"
     try:
         for number, case in enumerate(CASES):

@@ -1,4 +1,4 @@
-"""Whole models on sharded volumes train as on one process, alone and with data parallelism besides."""
+"""Whole models on sharded volumes train as on one process, with and without data parallelism."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.processes import Ints, run, whole
 
 
 class Skip(nn.Module):
-    """A U-Net of one level, with everything that shards can be asked."""
+    """A U-Net of one level, with every layer that supports shards."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -114,7 +114,7 @@ def test_fewer_samples_than_processes(tmp_path: Path) -> None:
 
 
 class Plain(nn.Module):
-    """Without batch norm, whose statistics data parallelism keeps apart."""
+    """A model without batch norm, whose statistics data parallelism does not share."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -167,7 +167,7 @@ def test_space_and_data(kind: str, tmp_path: Path) -> None:
 
 
 class Scaled(nn.Module):
-    """Nobody here knows what it does."""
+    """A module unknown to the library."""
 
     def forward(self, x: Tensor) -> Tensor:
         return 2 * x

@@ -1,7 +1,7 @@
 """The oracle's own oracle: the NumPy loop against JAX's convolution, both gradients and the transposed one included.
 
-Run by `nox -s oracle`, which installs JAX; the name keeps it out of the ordinary tests. JAX derives the gradients by
-its own transposition rules, and the transposed convolution is written as it defines it: with a dilated input and a
+Run by `nox -s oracle`, which installs JAX; its file name keeps it out of the ordinary tests. JAX derives the gradients
+by its own transposition rules. The transposed convolution is written by JAX's definition, with a dilated input and a
 flipped kernel. So three programs that share nothing must agree to the last bit.
 """
 
@@ -43,7 +43,7 @@ def output(case: Case, x: Any, w: Any) -> Any:
 
 
 def transposed(case: Case, w: Any, y: Any) -> Any:
-    """A convolution of the output's gradient, stuffed with zeros, with the kernel flipped, its channels exchanged."""
+    """A convolution of the output's gradient, dilated with zeros, with the flipped kernel, its channels exchanged."""
     apart = w.reshape(case.groups, case.features, case.channels, *case.kernel)
     exchanged = jnp.flip(jnp.swapaxes(apart, 1, 2), range(3, 3 + case.ndim))
     kernel = exchanged.reshape(case.groups * case.channels, case.features, *case.kernel)

@@ -87,7 +87,7 @@ class MobileNetV2(nn.Sequential):
 
     def __init__(self, width: float = 1.0, classes: int = 1000) -> None:
         def scaled(channels: float) -> int:
-            """To a multiple of 8 that is at least 90 %."""
+            """Rounded to a multiple of 8 that is at least 90 % of it."""
             nearest = max(8, int(channels + 4) // 8 * 8)
             return nearest if nearest >= 0.9 * channels else nearest + 8
 
@@ -103,7 +103,7 @@ class MobileNetV2(nn.Sequential):
 
 
 class LayerNorm2d(nn.LayerNorm):
-    """Over the channels of (batch, channels, height, width)."""
+    """LayerNorm over the channels of (batch, channels, height, width)."""
 
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = super().forward(x.permute(0, 2, 3, 1))

@@ -1,4 +1,4 @@
-"""A browser, the built site, and what may go wrong between them; a plugin of the tests that need all three."""
+"""A browser, the built site, and the faults between them: a plugin for the browser tests."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def page(browser: Browser) -> Iterator[Page]:
 
 
 def faults_of(page: Page, site: str) -> list[str]:
-    """A list to which the page adds errors, requests that fail, and such as leave the site."""
+    """A list to which the page adds errors, failed requests, and requests that leave the site."""
     faults: list[str] = []
     page.on("console", lambda message: faults.append(f"console: {message.text}") if message.type == "error" else None)
     page.on("pageerror", lambda error: faults.append(f"error: {error}"))

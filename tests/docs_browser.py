@@ -1,6 +1,6 @@
-"""The site in a real browser: `nox -s docs_browser` opens every page, wide and as narrow as a telephone.
+"""The site in a real browser: `nox -s docs_browser` opens every page, at desktop and telephone width.
 
-It needs the built site and a Chromium, which Debian has as a package of that name.
+It needs the built site and a Chromium, which is Debian's package of that name.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def test_search_finds_a_chapter(site: str, page: Page) -> None:
 
 
 def test_every_chapter_has_a_next_page(site: str, page: Page) -> None:
-    """One may read the whole site by its last link, from the first page on."""
+    """The last links of pages lead through the whole site, from the first page on."""
     seen, address = [], f"{site}index.html"
     while address and address not in seen:
         seen.append(address)

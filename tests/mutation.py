@@ -1,15 +1,15 @@
-"""The library changed in every way that mutmut knows, and whether anybody notices: ``python -m tests.mutation``.
+"""Mutation testing: the library changed in every way that mutmut knows, ``python -m tests.mutation``.
 
-mutmut makes the mutants. They are tried here, each in a process forked off one that has everything loaded and knows all
-answers of the oracle: most then take a fraction of a second, where a process of their own would take half a minute.
-What judges is the eager quick level of the matrix, up to its first failure, and a few tests of what no number shows.
-Of the matrix those trials are asked that call the function which a mutant is of: to others it makes no difference.
-Checks of statistics are not asked: they take a third of the time, and are for code that is not changed here.
-What happened goes into ``docs/results/mutation.json``; every survivor needs the reason of a rule below.
+mutmut makes the mutants. Each is tried in a process forked off one that has everything loaded and all answers of the
+oracle. Most then take a fraction of a second; a process of their own would take half a minute. The judge is the eager
+quick level of the matrix, up to its first failure, and a few tests of properties that no number shows. Only trials that
+call the mutated function run, as others cannot notice. Checks of statistics are left out: they take a third of the time
+and test code that is not changed here. Results go into ``docs/results/mutation.json``; every survivor needs the reason
+of a rule below.
 
 There are many mutants, and a survivor takes a minute. ``--every 16`` tries each sixteenth, counted through all
-functions, and ``--minutes 40`` as many as there is time for, in an order that is random and always the same: so either
-way, those tried say something of all.
+functions. ``--minutes 40`` tries as many as there is time for, in a random order that is always the same. Either way
+the sample represents all mutants.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ TESTS = {
 }
 LEAST = 0.9
 PATIENCE = 200
-"""Seconds of a processor, some four times what a survivor takes."""
+"""CPU seconds of a try, about four times those of a survivor."""
 # How a process ends that tried a mutant.
 SURVIVED, BY_MATRIX, BY_TESTS = 0, 11, 12
 ENDS = {SURVIVED: "survived", BY_MATRIX: "matrix", BY_TESTS: "tests", -signal.SIGPROF: "time"}
@@ -84,7 +84,7 @@ _NAME = re.compile(
 
 
 class Rule(NamedTuple):
-    """Why survivors in functions and lines that match are no cases that the matrix lacks."""
+    """Why survivors in matching functions and lines are no gap of the matrix."""
 
     function: str
     line: str
@@ -138,7 +138,7 @@ RULES = (
 
 
 def is_idle(change: dict[str, str]) -> bool:
-    """Whether nothing can come of a change: zipped are sequences of one length, and variables may have any name."""
+    """Whether a change has no effect: zipped sequences have one length, and variables may have any name."""
     was, became = change["was"], change["became"]
     if was.count("strict=True") > became.count("strict=True"):
         return True
@@ -153,7 +153,7 @@ def _lines(version: Any) -> list[str]:
 
 
 class Switch:
-    """In place of mutmut's decorator: a function runs as it is until one of its mutants is chosen."""
+    """A replacement of mutmut's decorator: a function runs unchanged until one of its mutants is chosen."""
 
     def __init__(self) -> None:
         self.current: dict[str, list[Function]] = {}
@@ -176,19 +176,19 @@ class Switch:
         return decorate
 
     def module(self, function: str) -> str:
-        """Where a function is from."""
+        """The module of a function."""
         return self.current[function][0].__module__
 
     def names(self) -> list[tuple[str, str]]:
-        """Every function with every mutant of it."""
+        """Every function with each of its mutants."""
         return [(name, key) for name, found in self.mutants.items() for key in found if not key.endswith("_orig")]
 
     def choose(self, function: str, mutant: str) -> None:
-        """Let a function be one of its mutants."""
+        """Replace a function by one of its mutants."""
         self.current[function][0] = self.mutants[function][mutant]
 
     def difference(self, function: str, mutant: str) -> dict[str, str]:
-        """What was, and what became of it."""
+        """The text before and after the mutation."""
         before, after = (_lines(self.mutants[function][name]) for name in ("_mutmut_orig", mutant))
         lines = list(difflib.unified_diff(before, after, n=0, lineterm=""))[2:]
         was, became = ("\n".join(line[1:].strip() for line in lines if line[0] == sign) for sign in "-+")
@@ -196,7 +196,7 @@ class Switch:
 
 
 def generate(tree: Path, patterns: Sequence[str]) -> Switch:
-    """Write the package into a folder, some of its files mutated, and import from there what comes."""
+    """Write the package into a folder, some of its files mutated, and import it from there."""
     switch = Switch()
     shutil.rmtree(tree, ignore_errors=True)
     shutil.copytree(ROOT / "ndconv", tree / "ndconv", ignore=shutil.ignore_patterns("__pycache__"))
@@ -209,7 +209,7 @@ def generate(tree: Path, patterns: Sequence[str]) -> Switch:
 
 
 def callers(switch: Switch, faults: Any) -> dict[str, list[Any]]:
-    """The trials that call each function; none rests on what another one left behind."""
+    """The trials that call each function; no trial uses cached answers of another."""
     found: dict[str, list[Any]] = {name: [] for name in switch.mutants}
     for trial in faults.TRIALS:
         faults.forget()
@@ -222,7 +222,7 @@ def callers(switch: Switch, faults: Any) -> dict[str, list[Any]]:
 
 
 def judge(function: str, first_failure: Judge, trials: Sequence[Any]) -> int:
-    """Who notices the mutant that this process has become."""
+    """The outcome for the mutant in this process: survived, or found by the matrix or by tests."""
     devnull = os.open(os.devnull, os.O_WRONLY)
     os.dup2(devnull, 1)
     os.dup2(devnull, 2)
@@ -247,7 +247,7 @@ def judge(function: str, first_failure: Judge, trials: Sequence[Any]) -> int:
 def try_all(
     switch: Switch, names: Sequence[tuple[str, str]], faults: Any, minutes: float = math.inf
 ) -> dict[tuple[str, str], str]:
-    """Try mutants, each in a process of its own, and first the library as it is, named ("", "")."""
+    """Try mutants, each in a process of its own; first the unchanged library, named ("", "")."""
     found: dict[tuple[str, str], str] = {}
     trials = {**callers(switch, faults), "": faults.TRIALS}
     waiting, running = [*names], dict[int, tuple[str, str]]()
@@ -279,7 +279,7 @@ def try_all(
 
 
 def attempt(files: Sequence[str], every: int, minutes: float) -> dict[str, Any]:
-    """By module, how many mutants it has, how those tried ended, and which survived."""
+    """By module: the number of mutants, the outcomes of those tried, and the survivors."""
     switch = generate(ROOT / "mutants", files)
     faults = prepared()
     names: list[tuple[str, str]] = []
@@ -326,7 +326,7 @@ def attempt_again(modules: dict[str, Any]) -> None:
 
 
 def prepared() -> Any:
-    """The module that judges, imported only now, for it imports the library."""
+    """The judging module, imported only now, because it imports the library."""
     faults = importlib.import_module("tests.test_faults")
     importlib.import_module("torch").set_num_threads(1)
     importlib.import_module("ndconv.testing._statistics").STATISTICS.clear()
@@ -339,14 +339,14 @@ def told(survivor: dict[str, str]) -> str:
 
 
 def reason(survivor: dict[str, str]) -> str:
-    """Why it may be one, by the first rule that holds."""
+    """Why it may survive, by the first rule that holds."""
     lines = f"{survivor['was']}\n{survivor['became']}"
     rules = (rule for rule in RULES if re.search(rule.function, survivor["function"]) and re.search(rule.line, lines))
     return next((rule.why for rule in rules), "")
 
 
 def main() -> int:
-    """Try the mutants of all files, or of those named, and write what became of them."""
+    """Try the mutants of all files, or of named ones, and write their outcomes."""
     parser = argparse.ArgumentParser(prog="python -m tests.mutation", description="Mutate the code, see who notices.")
     parser.add_argument("files", nargs="*", metavar="FILE", help="such as _lowerings/taps.py")
     parser.add_argument("--every", type=int, default=1, metavar="N", help="try each N-th mutant only (default: 1)")

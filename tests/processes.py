@@ -1,4 +1,4 @@
-"""Several gloo processes that run one function on a mesh, and tell the test what went wrong in any of them."""
+"""Several gloo processes that run one function on a mesh, and report errors in any of them to the test."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PATIENCE = 10
 
 
 def run(function: Callable[..., None], mesh: Ints, folder: Path, *arguments: Any, seconds: float = 300) -> None:
-    """Call ``function(mesh, *arguments)`` on each process of a mesh, or fail with what one of them raised."""
+    """Call ``function(mesh, *arguments)`` on each process of a mesh; fail with the error of one of them."""
     given = (str(folder), mesh, function, arguments)
     context: Any = spawn(_worker, given, nprocs=math.prod(mesh), join=False)
     end = time.monotonic() + seconds
@@ -57,17 +57,17 @@ def _worker(rank: int, folder: str, shape: Ints, function: Callable[..., None], 
 
 
 def sharded(tensor: torch.Tensor, mesh: Any, placements: Sequence[Placement]) -> DTensor:
-    """A whole tensor that every process has as a DTensor; nothing is sent."""
+    """A DTensor from a whole tensor that every process has; nothing is sent."""
     return distribute_tensor(tensor.detach(), mesh, placements, src_data_rank=None)
 
 
 def replicated(tensor: torch.Tensor, mesh: Any) -> DTensor:
-    """Likewise, and every process keeps it whole."""
+    """The same, replicated."""
     return sharded(tensor, mesh, [Replicate()] * mesh.ndim)
 
 
 def whole(tensor: torch.Tensor) -> torch.Tensor:
-    """A DTensor put together, or a plain tensor as it is."""
+    """The whole tensor of a DTensor; a plain tensor as it is."""
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 

@@ -1,6 +1,6 @@
-"""Run what a lowering records: its steps as a function of tensors, written out and compiled as the library does it.
+"""Run the steps that a lowering records as a function of tensors, written out and compiled as the library does it.
 
-And count the lines of Python that something takes.
+Also counts the lines of Python that a call runs.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from ndconv._tensors.dtypes import name_of
 from ndconv._tensors.execute import _load
 
 RATES = built_in("cpu", "avx2").rates
-"""Of one kind of processor, whichever this is."""
+"""Rates of one kind of processor, on every machine."""
 
 
 def recorded(steps: Callable[..., Value], *tensors: Tensor, target: Target | None = None) -> Tensor:
-    """The result of steps ``(b, *values)`` that are recorded for tensors as they lie."""
+    """The result of steps ``(b, *values)``, recorded for tensors with their strides."""
     builder = Builder(target or target_of(tensors[0].device))
     values = [
         builder.operand(f"operand_{index}", tuple(tensor.shape), tensor.stride(), name_of(tensor.dtype))
@@ -39,13 +39,13 @@ def recorded(steps: Callable[..., Value], *tensors: Tensor, target: Target | Non
 
 
 def run(lowering: str | Lowering, problem: Problem, first: Tensor, second: Tensor, **keywords: Any) -> Tensor:
-    """What a lowering computes of operands whose groups are apart."""
+    """The result of a lowering for operands with separate groups."""
     computes = LOWERINGS[lowering] if isinstance(lowering, str) else lowering
     return recorded(lambda b, a, c: computes.build(b, problem, a, c), first, second, **keywords)
 
 
 def lines_of(call: Callable[[], object]) -> int:
-    """Lines of Python that a call takes."""
+    """Lines of Python that a call runs."""
     counted = 0
 
     def trace(frame: FrameType, event: str, argument: object) -> Any:

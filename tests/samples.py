@@ -1,6 +1,6 @@
-"""Sample calls, and calls that fail, for the operators torch has: our own tables, after torch's documentation of them.
+"""Sample calls, and calls that fail, for torch's operators: tables of our own, after torch's documentation.
 
-Nearly every row stands for one, two and three axes: a tuple or list of three values loses what is beyond the axes, so
+Nearly every row stands for one, two and three axes: a tuple or list of three values is cut to the number of axes, so
 (8, 7, 6) reads (8, 7) with two. Calls are made on a namespace ``nn``, which is `torch.nn` or `ndconv`.
 """
 
@@ -29,7 +29,7 @@ DTYPES: dict[str, tuple[torch.dtype, ...]] = {
 
 
 def _text(value: object) -> str:
-    """Short: of tensors the shape, and the dtype unless it is float32."""
+    """A short text; tensors as their shape, and their dtype unless it is float32."""
     if isinstance(value, Tensor):
         dtype = "" if value.dtype == torch.float32 else str(value.dtype).removeprefix("torch.")
         return dtype + _text(tuple(value.shape))
@@ -62,7 +62,7 @@ class Sample:
         return _id(self.function, (self.input, self.weight, self.bias), self.arguments, self.keywords)
 
     def call(self, nn: Any, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        """Leaves a bias of None out where it can."""
+        """Call the function, without a bias of None where it can be left out."""
         given = (bias, *self.arguments) if bias is not None or self.arguments else ()
         result: Tensor = getattr(nn.functional, self.function)(input, weight, *given, **self.keywords)
         return result
@@ -70,7 +70,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class ModuleSample:
-    """A module and what its constructor takes, the shape of its input and what else its forward takes."""
+    """A module with its constructor's arguments, the shape of its input, and its forward's further arguments."""
 
     module: str
     arguments: tuple[Any, ...]
@@ -83,14 +83,14 @@ class ModuleSample:
         return _id(self.module, (self.input,), self.arguments, {**self.keywords, **self.forward})
 
     def build(self, nn: Any, **factory: Any) -> torch.nn.Module:
-        """With ``device`` and ``dtype`` from the caller."""
+        """The module, with ``device`` and ``dtype`` from the caller."""
         module: torch.nn.Module = getattr(nn, self.module)(*self.arguments, **self.keywords, **factory)
         return module
 
 
 @dataclass(frozen=True)
 class ErrorSample:
-    """A call on a namespace that fails, and what torch raises then."""
+    """A call on a namespace that fails, and the exception that torch raises."""
 
     id: str
     call: Callable[[Any], object]
@@ -101,7 +101,7 @@ _Row = TypeVar("_Row", Sample, ModuleSample, ErrorSample)
 
 
 def _unique(*rows: Iterable[_Row]) -> list[_Row]:
-    """Rows that differ may agree on fewer axes."""
+    """Without duplicates: different rows may be the same on fewer axes."""
     return list({sample.id: sample for row in rows for sample in row}.values())
 
 
@@ -301,7 +301,7 @@ def _options(**values: tuple[Any, ...]) -> list[dict[str, Any]]:
 def _fails(
     name: str, exception: type[Exception], usual: Mapping[str, Any], changes: Mapping[str, Any], *calls: tuple[Any, ...]
 ) -> ErrorSample:
-    """A call of what has the name, with the usual arguments but for changes, and calls of what that returns."""
+    """A call of the named function or class, with the usual arguments but for changes, and calls of its result."""
 
     def call(nn: Any) -> None:
         result = attrgetter(name)(nn)(**{**usual, **changes})
@@ -313,7 +313,7 @@ def _fails(
 
 
 def _function_errors(prefix: str, ndim: int) -> Iterator[ErrorSample]:
-    """Of calls with four channels in, six out, sizes of five and kernels of three, and no bias; see `_text`."""
+    """Errors of calls with four channels in, six out, sizes of five, kernels of three and no bias; see `_text`."""
     transposed = prefix == "conv_transpose"
     size, zeros = (5,) * ndim, (0,) * (ndim - 1)
     x, b = ones(2, 4, *size), ones(6)
@@ -370,7 +370,7 @@ def _function_errors(prefix: str, ndim: int) -> Iterator[ErrorSample]:
 def _modules_fail(
     suffix: str, ndim: int, rows: Iterable[tuple[Any, ...]], eager: bool = True, lazy: bool = True
 ) -> Iterator[ErrorSample]:
-    """From the exception, what differs from a module of four channels to six with kernels of three, and its calls."""
+    """From the exception, changes to a module of four channels to six with kernels of three, and calls of it."""
     usual = {"out_channels": 6, "kernel_size": 3}
     for exception, changes, *calls in rows:
         if eager:

@@ -1,4 +1,4 @@
-"""What torch takes for an integer or for several is taken here, and means the same."""
+"""Everything that torch accepts for one or several integers is accepted here, with the same meaning."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ndconv import functional, grad
 
 
 class Index:
-    """An integer by its own account."""
+    """An object with ``__index__``."""
 
     def __init__(self, value: int) -> None:
         self.value = value
@@ -83,7 +83,7 @@ REFUSED: dict[str, Any] = {
 
 
 def call(name: str, lib: Any, functions: Any, value: Any) -> Tensor:
-    """A layer or function, told by its name, of which one argument is the value."""
+    """Call a layer or function by its name, with the value as one argument."""
     torch.manual_seed(0)
     kind, argument = name.split(".")
     transposed = "ranspose" in kind
@@ -120,7 +120,7 @@ COUNTS = ["conv2d.groups", "Conv2d.groups", "Conv2d.in_channels", "Conv2d.out_ch
 
 
 def outcome(name: str, lib: Any, functions: Any, value: Any) -> Tensor | None:
-    """None if it is refused."""
+    """The result of `call`; None if it is refused."""
     try:
         return call(name, lib, functions, value)
     except (RuntimeError, TypeError, ValueError):
@@ -128,7 +128,7 @@ def outcome(name: str, lib: Any, functions: Any, value: Any) -> Tensor | None:
 
 
 def both(name: str, write: Callable[[Any], Any], value: Any) -> tuple[Tensor | None, Tensor | None, Tensor]:
-    """What comes of a notation here and in torch, and of plain integers."""
+    """The results of a notation here and in torch, and of plain integers."""
     here, there = (ndconv, functional), (nn, F)
     return outcome(name, *here, write(value)), outcome(name, *there, write(value)), call(name, *there, value)
 

@@ -1,4 +1,4 @@
-"""What "auto" computes is what a direct sum is, also where transforms would be quicker by far."""
+"""Results of "auto" are those of a direct sum, also where transforms would be quicker by far."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_the_plan_tells_what_auto_does_without() -> None:
 
 @pytest.mark.parametrize("name", sorted(NOT_EXACT))
 def test_what_is_named_and_does_not_apply_gives_way_to_what_is_exact(name: str) -> None:
-    """Neither applies to 1x1, winograd not to long kernels, where the other would be the cheapest."""
+    """Neither applies to 1x1; winograd does not apply to long kernels, for which fourier would be the cheapest."""
     for shapes in (((2, 3, 8, 8), (4, 3, 1, 1)), (LAYERS["FIR"].input, LAYERS["FIR"].weight)):
         assert ndconv.plan(*shapes, lowering=name).output.lowering not in NOT_EXACT - {name}
 

@@ -58,7 +58,7 @@ def test_it_compiles(device: str) -> None:
 
 
 class Copies(TorchDispatchMode):
-    """Counts how often something of a shape is cast, and remembers the last copy."""
+    """Counts casts of tensors of one shape, and remembers the last copy."""
 
     def __init__(self, shape: torch.Size) -> None:
         super().__init__()
@@ -76,13 +76,13 @@ USES = 6
 
 
 def six_times(lib: Any, name: str, ndim: int, x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
-    """A sum of convolutions that share a weight, by a library that may have none over so many axes."""
+    """A sum of convolutions that share a weight, by ours or torch."""
     convolution = getattr(lib, f"{name}{ndim}d", None) or getattr(lib, f"{name}nd")
     return torch.stack([convolution(x * (1 + use % 2), w, bias, padding=1) for use in range(USES)]).sum(0)
 
 
 def operands(ndim: int, device: str) -> list[Tensor]:
-    """Ones that are rare enough for every sum to be exact in the autocast dtype."""
+    """Zeros and so few ones that every sum is exact in the autocast dtype."""
     torch.manual_seed(0)
     shapes = (1, 3, *(2,) * ndim), (3, 3, *(3,) * ndim), (3,)
     rare = [(torch.rand(shape) < 0.2 / ndim).float() for shape in shapes]
@@ -90,7 +90,7 @@ def operands(ndim: int, device: str) -> list[Tensor]:
 
 
 def libraries(ndim: int) -> tuple[Any, ...]:
-    """Ours, and torch for as many axes as it has."""
+    """Ours, and torch for the numbers of axes that it supports."""
     return (ndconv.functional, F) if ndim <= 3 else (ndconv.functional,)
 
 

@@ -1,4 +1,4 @@
-"""The benchmarks: workloads are what they say, contenders agree, and a report says what a run found."""
+"""The benchmarks: workloads match their descriptions, contenders agree, and reports show the results of a run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The proof of the planner: programs are those of plans, regret is what it says, no calibration is touched."""
+"""The proof of the planner: it runs the programs of plans, computes regret correctly, and touches no calibration."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ TRANSPOSED = Workload("up", (2, 4, 4), (4, 3, 3), 2, 1, 1, 1, "here", True)
 
 @pytest.fixture
 def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A user's own calibration, of another machine."""
+    """A user's own calibration, from another machine."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     path = tmp_path / "ndconv" / "cpu.json"
     path.parent.mkdir()
@@ -114,7 +114,7 @@ def test_a_proof_is_priced_twice_and_timed_once(own: Path, monkeypatch: pytest.M
 
 
 def _slot(name: str, taken: float, dtype: str = "float32") -> Slot:
-    """Whose pick by built-in rates takes so many times the best, and by measured rates is the best."""
+    """A slot whose pick takes ``taken`` times the best by built-in rates, and is the best by measured rates."""
     times = {"taps": Time(10 * taken, 9 * taken, 5), "columns": Time(10.0, 9.0, 5)}
     expected = {"taps": 8.0, "columns": 25.0}
     said = {BUILT_IN: Prediction("taps", expected), CALIBRATED: Prediction("columns", expected)}

@@ -1,4 +1,4 @@
-"""The benchmark of statistics: all ways agree, ratios are of one round, wishes and tables say what was found."""
+"""The benchmark of statistics: all ways agree, ratios are within a round, targets and tables show the results."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def _figures(ratio: float, memory: int = 4) -> Figures:
 
 @pytest.fixture
 def found() -> Run:
-    """Two layers, of which the second has large gradients."""
+    """Two layers; the second has large gradients."""
     norms = {AUTO: _figures(1, 2**20), MATERIALISED: _figures(2, 8 * 2**20), VMAP: _figures(8), OPACUS: _figures(4)}
     slower = {**norms, MATERIALISED: _figures(0.5, 2 * 2**20)}
     windows = {AUTO: _figures(1), UNFOLD[0]: _figures(3), UNFOLD[1]: _figures(2), KFC: _figures(4)}

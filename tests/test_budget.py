@@ -1,4 +1,4 @@
-"""When "fastest" measures: what comes again, not what changes at every step, and no more than is repaid."""
+"""When "fastest" measures: problems that recur, not sizes that change at every step, and no more than pays off."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Measured = list[str]
 
 @pytest.fixture
 def budget(monkeypatch: pytest.MonkeyPatch) -> Budget:
-    """A new one, and an empty table."""
+    """A new budget, and an empty table."""
     monkeypatch.setattr(_timings, "_table", {})
     monkeypatch.setattr(_timings, "_budget", new := Budget())
     _timings.reconsider()
@@ -33,7 +33,7 @@ def budget(monkeypatch: pytest.MonkeyPatch) -> Budget:
 
 @pytest.fixture
 def measured(budget: Budget, monkeypatch: pytest.MonkeyPatch) -> Measured:
-    """The open slot of every problem that is measured, in turn, without taking the time."""
+    """The open slots of the measured problems, in order; measuring takes no time."""
     found: Measured = []
 
     def measure(key: Any, contenders: Mapping[str, Callable[[], object]]) -> None:
@@ -46,7 +46,7 @@ def measured(budget: Budget, monkeypatch: pytest.MonkeyPatch) -> Measured:
 
 
 def network(layers: int) -> nn.Module:
-    """Layers that are all alike, and so meet each problem as many times a step."""
+    """Equal layers, which meet each problem once per layer in every step."""
     return nn.Sequential(*(ndconv.Conv1d(2, 2, 3, padding=1, lowering="fastest") for _ in range(layers)))
 
 
@@ -71,7 +71,7 @@ def test_a_loop_of_one_size_is_measured_in_its_fourth_step(measured: Measured, l
 @layered
 @pytest.mark.parametrize("again", [1, 2, 3])
 def test_a_size_of_its_own_at_every_step_is_never_measured(measured: Measured, layers: int, again: int) -> None:
-    """Nor where each comes some times, nor where they all come again later."""
+    """Nor where each size comes several times, nor where all come again later."""
     model = network(layers)
     for _ in range(5):
         for size in range(9, 40):
@@ -137,14 +137,14 @@ def test_saved_times_are_kept_to_from_the_first_call_on(
 
 @pytest.fixture
 def seconds() -> Iterator[Callable[[float], None]]:
-    """Sets the budget, and the usual one afterwards."""
+    """Sets the budget, and restores the default afterwards."""
     before = ndconv.get_measuring_budget()
     yield ndconv.set_measuring_budget
     ndconv.set_measuring_budget(before)
 
 
 def lowerings_of(size: int, batch: int = 1) -> list[str]:
-    """What runs in the three slots of a problem."""
+    """The lowerings that run in the three slots of a problem."""
     plan = ndconv.plan((batch, 2, size), (2, 2, 3), padding=1, lowering="fastest")
     return [each.lowering for each in (plan.output, plan.grad_input, plan.grad_weight)]
 

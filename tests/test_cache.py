@@ -1,4 +1,4 @@
-"""A new size costs little: pricing looks at no kernel element, phase or chunk, and what is remembered is bounded."""
+"""A new size costs little: pricing looks at no kernel element, phase or chunk, and caches are bounded."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def choose(problem: Problem) -> None:
 
 
 def lines(problem: Problem) -> int:
-    """Lines of Python that it takes to weigh all lowerings for a problem that nobody has met."""
+    """Lines of Python that it takes to price all lowerings for a new problem."""
     choose(problem)  # so that tables which serve all problems are there
     return lines_of(lambda: choose(replace(problem, batch=problem.batch + next(FURTHER))))
 
@@ -100,7 +100,7 @@ def test_runs_phases_and_residues_are_as_many_as_are_listed() -> None:
 
 @pytest.fixture
 def little(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Memories of 32 KiB each."""
+    """Caches of 32 KiB each."""
     _cache.clear()
     monkeypatch.setattr(_cache, "_BYTES", 2**15)
     yield

@@ -1,4 +1,4 @@
-"""What a compiler and an exporter make of layers: one operator, or the steps of the lowering that suits the sizes."""
+"""Layers under a compiler and an exporter: one operator, or the steps of the lowering that suits the sizes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ndconv.testing._checks import ran_lowerings
 
 @pytest.mark.compiler
 def test_a_compiler_sees_one_operator_for_a_slot_and_the_sizes_choose_when_it_runs(device: str) -> None:
-    """However many taps a kernel has, so that compiling takes no longer than for torch's convolution."""
+    """So compilation takes no longer than for torch's convolution, however many taps a kernel has."""
     from functorch.compile import aot_module, make_boxed_func
 
     targets: list[list[Any]] = []
@@ -44,7 +44,7 @@ def test_a_compiler_sees_one_operator_for_a_slot_and_the_sizes_choose_when_it_ru
 
 @pytest.mark.compiler
 def test_a_small_exported_program_is_chosen_by_its_sizes(device: str) -> None:
-    """Seven by seven taps would be forty-nine products; windows once copied are one."""
+    """Seven by seven taps would be forty-nine products; copied windows are one."""
     layer, x = ndconv.Conv2d(4, 4, 7, groups=4, device=device), torch.randn(2, 4, 16, 16, device=device)
     auto = torch.export.Dim.AUTO
     for sizes in (None, ({0: auto, 2: auto, 3: auto},)):

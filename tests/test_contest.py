@@ -1,4 +1,4 @@
-"""Who wins a contest: by paired rounds, an order drawn anew, and a margin; on clocks that tell what they are told."""
+"""The winner of a contest: paired rounds, an order drawn anew, and a margin; on simulated clocks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ndconv._planner.choice import MARGIN, quickest
 
 
 class Machine:
-    """A clock that calls move by what they take, times what else the machine does in the round."""
+    """A clock that each call advances by its own time, times the other load in the round."""
 
     def __init__(self, seconds: Mapping[str, Any], busy: Callable[[int], float] = lambda _: 1.0) -> None:
         self.ran: list[str] = []
@@ -45,7 +45,7 @@ def test_without_torchs_kernel_the_quickest_wins() -> None:
 
 @pytest.mark.parametrize("seed", range(20))
 def test_what_else_the_machine_does_meets_all_alike(seed: int) -> None:
-    """Rounds take up to ten times as long as others, and the least time of each would be drawn by lot."""
+    """Some rounds take ten times as long as others, and the least time of each would be a matter of luck."""
     draw = Random(seed)
     slowdowns = [draw.uniform(1, 10) for _ in range(200)]
     seconds = {name: lambda s=s: s * draw.uniform(0.97, 1.03) for name, s in (("taps", 0.9e-3), ("native", 1e-3))}

@@ -1,4 +1,4 @@
-"""Whole models change places with torch's, in place and back."""
+"""Whole models converted in place from torch's layers, and back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What programs say they will spend, against what torch sees of a run, and a worked example."""
+"""Stated costs of programs against torch's measurements of a run, and a worked example."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def setting(target: Target = ROOMY, dtype: str = "float64") -> Setting:
 
 
 def cost(name: str, problem: Problem, setting: Setting) -> Cost:
-    """Of the cheapest way."""
+    """The cost of the cheapest variant."""
     return cheapest(name, problem, setting)[0]
 
 
@@ -59,7 +59,7 @@ X, W, Y, WINDOWS = 5 * 6 * 72, 8 * 18, 5 * 8 * 12, 5 * 6 * 6 * 12
 
 
 def test_worked_example() -> None:
-    """One copy of the windows, which are the input, and a product of each sample and group."""
+    """One copy of the windows, which are the input, and a product for each sample and group."""
     got = cost("reshape", APART, setting())
     # Windows as columns, and the weight once for every sample.
     assert (got.multiply_adds, got.workspace) == (18 * Y, (WINDOWS + 5 * W) * 8)
@@ -73,7 +73,7 @@ def test_worked_example() -> None:
 
 
 def test_nanoseconds_are_those_of_each_step() -> None:
-    """Of steps that are written down here, one of each kind."""
+    """With the steps below, one of each kind."""
     rate = ProductRate(multiply_add=2.0, narrow=9.0, vector=4.0, read=0.25, written=0.125, each=100.0, start=30.0)
     rates = replace(
         RATES, products={"float64": {"blas": rate, "batch": rate}}, call=1000.0, view=10.0, cached=0.25, streamed=0.5,
@@ -135,7 +135,7 @@ def test_what_fits_a_cache_is_moved_faster_once_more() -> None:
 
 
 def test_a_loop_touches_all_buffers_of_its_steps() -> None:
-    """All of a buffer, however little of it each time; a loop inside has its own."""
+    """The whole of each buffer, however little a step touches; an inner loop counts its own."""
 
     def nanoseconds(elements: int) -> float:
         builder = Builder(ROOMY, prices=True)
@@ -151,7 +151,7 @@ def test_a_loop_touches_all_buffers_of_its_steps() -> None:
 
 
 def test_products_take_no_less_than_moving_what_they_read() -> None:
-    """A vector and a matrix have no element that is used twice."""
+    """A matrix-vector product uses each element of the matrix once."""
     builder = Builder(ROOMY, prices=True)
     a, c = builder.operand("a", (1, 1000), None, "float64"), builder.operand("c", (1000, 1000), None, "float64")
     one = Product(1, 1, 1000, 1000, "blas")
@@ -174,7 +174,7 @@ def test_copies_are_told_by_their_rows_and_gaps() -> None:
 
 
 def posed(seed: int, number: int, dtype: torch.dtype = torch.float64) -> Iterator[tuple[Problem, Tensor, Tensor]]:
-    """Problems of all slots, with operands whose groups are apart; kernels as winograd wants them too."""
+    """Problems of all slots, with operands with separate groups; kernels that suit winograd included."""
     for overlap in (True, False):
         for case in sample(number, (0, 1, 2, 3), seed=seed, overlap=overlap):
             ones = (1,) * case.ndim
@@ -195,7 +195,7 @@ def _problems(
 
 
 def recorded(name: str, problem: Problem, first: Tensor, second: Tensor, target: Target) -> tuple[Any, int]:
-    """The program of a lowering as a function, and the bytes of what it returns, with all that this is a view of."""
+    """The program of a lowering as a function, and the bytes of the storage that it returns."""
     builder = Builder(target)
     values = [
         builder.operand(NAMES[slot], problem.shape(slot), None, name_of(first.dtype)) for slot in problem.slot.operands
@@ -206,7 +206,7 @@ def recorded(name: str, problem: Problem, first: Tensor, second: Tensor, target:
 
 
 def _laid_out(builder: Builder, problem: Problem, result: Value) -> Value:
-    """As it is returned in the end, by all but torch's own kernel, which may lay it out so itself."""
+    """The result in its final layout, except that of torch's own kernel, which may have it already."""
     if result.variable.opaque:
         return result
     axis = problem.slot.group_axis
@@ -214,7 +214,7 @@ def _laid_out(builder: Builder, problem: Problem, result: Value) -> Value:
 
 
 def _raw(function: Any) -> Any:
-    """As `FlopCounterMode` has tensors told, not their shapes."""
+    """Make `FlopCounterMode` pass tensors, not their shapes."""
     function._get_raw = True
     return function
 
@@ -258,7 +258,7 @@ def test_products_are_counted_as_they_run(name: str, target: Target) -> None:
 
 
 def allocated(run: Any, *operands: Tensor) -> tuple[int, int]:
-    """The most bytes that torch's profiler sees alive in a run, and those that are left when it has returned."""
+    """Peak bytes of a run by torch's profiler, and the bytes left when it has returned."""
     run(*operands)  # what torch sets up once
     gc.disable()  # what was there before is not to go meanwhile
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
@@ -277,7 +277,7 @@ def allocated(run: Any, *operands: Tensor) -> tuple[int, int]:
 # What torch's own kernel takes beside is not known.
 @pytest.mark.parametrize("name", [name for name in LOWERINGS if name != "native"])
 def test_workspace_and_result_are_what_is_allocated(name: str, target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As if all buffers were large: small ones are not given back before their name is needed."""
+    """With all buffers treated as large: small ones are not freed before their name is needed again."""
     monkeypatch.setattr(_source, "_LARGE", 0)
     used = []
     for problem, first, second in posed(6, 16):
@@ -309,7 +309,7 @@ def test_workspace_of_other_dtypes(name: str, dtype: torch.dtype, monkeypatch: p
 
 
 def test_large_buffers_are_given_back_as_soon_as_nobody_needs_them() -> None:
-    """So that what is stated holds for real sizes, also in nested loops and after them."""
+    """So that the stated workspace holds for real sizes, also in nested loops and after them."""
     volume = Problem(Slot.INPUT, Geometry((3, 3), (2, 2), ((1, 1), (1, 1)), (1, 1)), 2, 64, 64, (96, 96), (48, 48), 4)
     for name in ("taps", "columns", "window", "fourier"):
         for target in (ROOMY, Target("cpu", 2**22, RATES)):
@@ -342,7 +342,7 @@ def test_the_least_estimate_of_what_is_exact_is_chosen() -> None:
 
 
 def test_what_is_priced_is_what_is_recorded() -> None:
-    """Where kernels have few taps; of many, taps alike are priced as one. The cheapest of all ways is taken."""
+    """For kernels with few taps; of many taps, equal ones are priced as one. The cheapest variant is taken."""
     for problem, first, _ in posed(9, 8):
         for name in LOWERINGS:
             if LOWERINGS[name].refusal(problem) is None:
@@ -367,7 +367,7 @@ def test_phases_of_one_shape_are_told_once() -> None:
 
 
 def test_the_gradient_of_the_input_gathers_or_adds_up() -> None:
-    """What is less: windows of many channels to few, or of few to many; and a phase for each element of a stride."""
+    """Whichever is less: windows of many channels to few, or of few to many; and a phase for each stride element."""
 
     def gathers(problem: Problem) -> bool:
         way = cheapest("columns", problem, setting(dtype="float32"))[1]
@@ -384,7 +384,7 @@ def test_the_gradient_of_the_input_gathers_or_adds_up() -> None:
 
 
 def test_no_program_is_longer_than_can_be_read() -> None:
-    """However many phases a stride of several axes has: here 5 ** 4 of them."""
+    """However many phases a stride over several axes has: here 5 ** 4."""
     for lowering in ("auto", "columns", "taps", "winograd"):
         plan = ndconv.plan(
             (1, 9, 2, 3, 3, 4, 4), (9, 3, 7, 7, 7, 7, 3), (5, 5, 5, 5, 1), lowering=lowering, transposed=True
@@ -411,7 +411,7 @@ def test_samples_make_rows_of_small_images_longer(slot: Slot) -> None:
 
 @pytest.mark.parametrize("slot", [Slot.OUTPUT, Slot.WEIGHT])
 def test_elements_that_a_stride_sets_apart_are_put_side_by_side(slot: Slot) -> None:
-    """I3D's first layer, whose window elements are forty times as many as the input's."""
+    """I3D's first layer, whose windows have forty times as many elements as the input."""
 
     def parts(problem: Problem) -> bool:
         way = cheapest("columns", problem, setting(dtype="float32"))[1]
@@ -444,7 +444,7 @@ def test_a_product_in_place_moves_nothing_else() -> None:
 
 @pytest.mark.parametrize("slot", Slot)
 def test_thin_factors_take_a_call_for_each_column(slot: Slot) -> None:
-    """Depthwise, a tap of every group is one operation; the gradient of the weight sums over positions."""
+    """In depthwise layers a tap of all groups is one operation; the weight's gradient sums over positions."""
     depthwise = Geometry((3, 2), (1, 1), ((1, 1), (0, 2)), (1, 2), groups=50)
     one, wide = (
         cost("taps", Problem(slot, depthwise, 5, *counts, (9, 8), depthwise.output_size((9, 8)), 8), setting())
@@ -486,7 +486,7 @@ def test_pricing_stays_cheap(name: str, slot: Slot) -> None:
 
 
 def test_a_program_in_parts_is_computed_in_parts() -> None:
-    """What `computed` records for a form whose kernel elements go one by one has the products of the parts only."""
+    """For a form with kernel elements computed one by one, `computed` records the products of the parts only."""
     far = Geometry((3,), (1,), ((2**31, 2**31),), (2**31,))
     builder = Builder(ROOMY)
     x, w = builder.operand("x", (2, 4, 1000), None, "float32"), builder.operand("w", (8, 4, 3), None, "float32")

@@ -26,7 +26,7 @@ STEPS, PROCESSES = 3, 2
 
 
 def network() -> nn.Sequential:
-    """1x1 convolutions are those whose gradients DDP used to find strided in another way than the weight."""
+    """With 1x1 convolutions: DDP used to find their gradients with other strides than the weight."""
     torch.manual_seed(0)
     return nn.Sequential(
         ndconv.Conv2d(3, 8, 3, padding=1, padding_mode="circular"),

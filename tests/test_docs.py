@@ -1,4 +1,4 @@
-"""What the documents name exists: tests, files and sessions."""
+"""Tests, files and sessions named in the documents exist."""
 
 from __future__ import annotations
 

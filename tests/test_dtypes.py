@@ -110,7 +110,7 @@ def test_widening_by_samples_changes_nothing(dtype: torch.dtype, limit: int, dev
 @pytest.mark.parametrize("transposed", [False, True], ids=["conv", "transposed"])
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=["f16", "bf16"])
 def test_half_types_lose_no_more_than_torchs(dtype: torch.dtype, transposed: bool, lowering: str, device: str) -> None:
-    """Error of output and gradients against float64, of the same data, with a bias."""
+    """Error of output and gradients against float64, on the same data, with a bias."""
     stride = 3 if lowering == "reshape" else 1
     x, w, b = torch.randn(4, 32, 13, 13), torch.randn(32, 32, 3, 3) / 17, torch.randn(32)
     name = "conv_transpose2d" if transposed else "conv2d"

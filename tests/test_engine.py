@@ -1,4 +1,4 @@
-"""What autograd's engine asks for, and so what is computed: the gradients that torch's own convolution computes."""
+"""Only gradients that autograd's engine needs are computed, as by torch's own convolution."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Layer = torch.nn.Conv2d | torch.nn.ConvTranspose2d
 
 
 class Gradients(TorchDispatchMode):
-    """Counts the gradients of inputs and of weights that are computed, by torch's operator or ours."""
+    """Counts computed gradients of inputs and of weights, by torch's operator or ours."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -46,7 +46,7 @@ def _twice(layers: list[Layer], x: Tensor, y: Tensor) -> None:
 
 
 def _penalty(layers: list[Layer], x: Tensor, y: Tensor) -> None:
-    """A gradient penalty's first step: the second one's operators are torch's own business."""
+    """The first step of a gradient penalty; the operators of the second step are torch's own."""
     torch.autograd.grad(y, x, create_graph=True)
 
 
@@ -95,7 +95,7 @@ def test_as_many_gradients_as_torch_computes(asked: str, mode: str) -> None:
 
 @pytest.mark.parametrize("asked", ["all", "input", "last weight"])
 def test_as_many_under_a_checkpoint(asked: str) -> None:
-    """The forward is computed again, which counts for two convolutions and a transposed one."""
+    """The forward runs again, and counts as two convolutions and a transposed one."""
     ours, theirs = (_run(library, asked, "zeros", False) for library in (ndconv, torch.nn))
     assert (ours.input - 3, ours.weight) == (theirs.input, theirs.weight)
 
@@ -107,7 +107,7 @@ def test_as_many_under_a_reentrant_checkpoint() -> None:
 
 @pytest.mark.parametrize("wanted", ["x", "w", "both"])
 def test_second_derivatives_are_asked_for_likewise(wanted: str) -> None:
-    """Of a squared gradient of the input, the gradients that exist: torch's are the same, and no slot runs unasked."""
+    """The gradients of a squared input gradient equal torch's, and no slot runs that is not needed."""
     found = {}
     for library in (ndconv.functional, torch.nn.functional):
         torch.manual_seed(0)

@@ -805,7 +805,7 @@ BEYOND_TORCH: list[tuple[Call, type[Exception], str]] = [
 
 
 class Products(TorchDispatchMode):
-    """Counts the operators that make or multiply tensors, after the operands were made."""
+    """Counts operators that make or multiply tensors, once the operands exist."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,6 +1,6 @@
 """`lowering="fastest"`: measures once, keeps the winner, says so, and remembers across processes.
 
-When it may measure is for `test_budget.py`; here it may at once.
+`test_budget.py` tests when it may measure; here it may at once.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ X, W = (2, 3, 9, 8), (4, 3, 3, 2)
 
 @pytest.fixture(autouse=True)
 def table(monkeypatch: pytest.MonkeyPatch) -> dict[Any, Any]:
-    """An empty one, and a budget that allows everything."""
+    """An empty table, and a budget that allows everything."""
     empty: dict[Any, Any] = {}
     monkeypatch.setattr(_timings, "_table", empty)
     monkeypatch.setattr(_timings, "_budget", budget := Budget())
@@ -82,7 +82,7 @@ def test_every_slot_is_measured_once(device: str, table: dict[Any, Any], monkeyp
 def test_transforms_that_look_hopeless_are_not_tried(
     device: str, table: dict[Any, Any], monkeypatch: pytest.MonkeyPatch, tried: bool
 ) -> None:
-    """One of them can take seconds, where all others take milliseconds."""
+    """One of them can take seconds where all others take milliseconds."""
     monkeypatch.setattr(_execute, "_HOPELESS", 1e9 if tried else 1.0)
     step(device)
     assert all(({"winograd", "fourier"} <= set(seconds)) == tried for seconds in table.values())
@@ -111,7 +111,7 @@ def test_the_winner_runs_and_the_plan_says_so(table: dict[Any, Any]) -> None:
 
 
 def torch_wins(table: dict[Any, Any]) -> None:
-    """Let torch's kernel have been the quickest wherever anything was measured."""
+    """Let torch's kernel be the quickest in all measurements."""
     for seconds in table.values():
         seconds.update(dict.fromkeys(seconds, 1.0), native=1e-3)
     _timings.reconsider()
@@ -149,7 +149,7 @@ def test_where_torch_wins_every_slot_its_own_operator_runs(
 def test_no_more_is_kept_alive_than_gradients_need(
     table: dict[Any, Any], device: str, name: str, needed: set[str]
 ) -> None:
-    """Its own operator would keep both operands whatever is needed."""
+    """The operator of torch would keep both operands in any case."""
 
     def kept() -> list[str]:
         tensors = {"x": integers(*X, device=device), "w": integers(3, 3, 3, 2, device=device)}
@@ -195,7 +195,7 @@ def test_ten_frozen_layers_keep_nothing_alive(table: dict[Any, Any], device: str
 def test_what_was_decided_is_one_look_up(
     table: dict[Any, Any], device: str, name: str, winner: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Until something is measured; operands that need other gradients are another question."""
+    """Until something is measured; operands that need other gradients have another cache key."""
     x, w, bias = integers(*X, device=device), integers(3, 3, 3, 2, device=device), integers(3, device=device)
 
     def run(*needed: Tensor) -> None:
@@ -240,7 +240,7 @@ def test_where_torchs_operator_does_something_else_the_function_stays(
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.complex64], ids=str)
 def test_the_plan_says_where_torch_wins_altogether(table: dict[Any, Any], dtype: torch.dtype) -> None:
-    """If torch computes what the function does, that is: it has no gradients of complex kernels."""
+    """Where torch has the operation: it has no gradients of complex kernels."""
     step("cpu", dtype=dtype)
     slots = [key.problem.slot.value for key in table]
     for slot, seconds in zip(slots, table.values(), strict=True):
@@ -312,7 +312,7 @@ def test_the_table_is_bounded_and_the_oldest_go(
 
 
 def test_what_is_not_exact_may_be_the_quickest(table: dict[Any, Any], device: str) -> None:
-    """That is what "fastest" means; the switch forbids it there too."""
+    """By the meaning of "fastest"; `set_exact` forbids it there too."""
     step(device)
     for seconds in table.values():
         seconds.update(dict.fromkeys(seconds, 1.0), fourier=1e-3)

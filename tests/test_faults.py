@@ -1,4 +1,4 @@
-"""The matrix finds what is wrong: faults planted one at a time, and devices and lowerings that fail."""
+"""The matrix finds faults: planted ones, one at a time, and devices and lowerings that fail."""
 
 from __future__ import annotations
 
@@ -72,14 +72,14 @@ def forget() -> None:
 
 @pytest.fixture(autouse=True)
 def forgotten() -> Iterator[None]:
-    """What was remembered under a fault is not to outlive it, nor to hide it."""
+    """Cached answers must neither outlive a fault nor hide it."""
     forget()
     yield
     forget()
 
 
 def first_failure(device: str, trials: Sequence[Trial] = TRIALS) -> str | None:
-    """What the quick level finds first; everything in it is supported."""
+    """The first failure of the quick level; everything in it is supported."""
     for trial in trials:
         for outcome in examine(trial, device):
             if outcome.status in ("failed", "unsupported"):
@@ -88,7 +88,7 @@ def first_failure(device: str, trials: Sequence[Trial] = TRIALS) -> str | None:
 
 
 def plant(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, old: str, new: str) -> None:
-    """Exchange a function for itself with other text in one place."""
+    """Replace a function by itself with one place of its text changed."""
     found = inspect.getattr_static(owner, name)
     function = found.__func__ if isinstance(found, staticmethod) else found
     function = inspect.unwrap(function)
@@ -318,7 +318,7 @@ def test_planted_fault_is_found(fault: str, monkeypatch: pytest.MonkeyPatch, dev
 
 
 def _left_over() -> bool:
-    """Whether the last of seven samples is computed that go three at a time."""
+    """Whether the last of seven samples is computed, in chunks of three."""
     x, w, limit = torch.ones(7, 1, 8), torch.ones(1, 1, 3), ndconv.get_workspace_limit()
     ndconv.set_workspace_limit(3 * 3 * 6 * 4)
     try:
@@ -328,7 +328,7 @@ def _left_over() -> bool:
 
 
 def _two_constants() -> bool:
-    """Whether a program that has two matrices of one name uses both."""
+    """Whether a program with two matrices of one name uses both."""
 
     def steps(b: Builder, x: Value) -> Value:
         one, other = (b.kronecker("matrix", [[[Fraction(number)]]], x).unsqueeze(0) for number in (2, 3))
@@ -338,7 +338,7 @@ def _two_constants() -> bool:
 
 
 def _settings_count() -> bool:
-    """Whether a call that may round is another one as soon as it may not."""
+    """Whether a call that may round is not reused once rounding is forbidden."""
     x, w = torch.rand(1, 4, 12, 12), torch.rand(4, 4, 3, 3)
     rounded = ndconv.functional.conv2d(x, w, lowering="winograd")
     ndconv.set_exact(True)
@@ -349,26 +349,26 @@ def _settings_count() -> bool:
 
 
 def _stretched_border() -> bool:
-    """Whether a bound knows that a border shows an element three times."""
+    """Whether a bound accounts for a border that shows an element three times."""
     norm = ndconv.curvature.conv1d_operator_norm(torch.ones(1, 1, 1), (1, 4), padding=2, padding_mode="replicate")
     return norm.upper.item() >= 1.73
 
 
 def _between_frequencies() -> bool:
-    """Whether a bound is above the largest response, which no frequency on the grid has."""
+    """Whether a bound is above the largest response, which lies between the frequencies of the grid."""
     weight = torch.tensor([[[1, cmath.exp(1j * math.pi / 32)]]], dtype=torch.complex128)
     return ndconv.curvature.conv1d_operator_norm(weight, (1, 400)).upper.item() > 1.999
 
 
 def _large_covariance() -> bool:
-    """Whether a covariance that is computed in parts is its own adjoint."""
+    """Whether a covariance computed in parts is its own adjoint."""
     x = torch.arange(3 * 300.0).sin().view(3, 300, 1)
     covariance = ndconv.curvature.conv1d_input_covariance(x, 1)[0]
     return torch.allclose(covariance, x[..., 0].T @ x[..., 0], atol=1e-5)
 
 
 def _nothing_but_padding() -> bool:
-    """Whether a process whose windows see zeros alone multiplies them, as one process does."""
+    """Whether a process whose windows see zeros alone multiplies them, as a single process does."""
     geometry = Geometry((1,), (1,), ((4, 0),), (1,))
     share = Share(Convolution.of(geometry, (4,), ((0, 0),), "zeros"), (2,), (0,), "columns")
     infinite = torch.full((1, 1, 1), torch.inf)
@@ -408,7 +408,7 @@ def test_rare_fault_is_found(fault: str, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def _stale(compute: Callable[..., Tensor], attribute: Callable[[Tensor], Any], key: Callable[..., Any]) -> Any:
-    """A cache of plans that leaves something out of its key: what it says of the result is that of an earlier one."""
+    """A cache of plans with an incomplete key: a result gets an attribute of an earlier one."""
     remembered: dict[Any, Any] = {}
 
     def stale(program: _execute.Program, first: Tensor, second: Tensor) -> Tensor:
@@ -438,7 +438,7 @@ def test_stale_plan_is_found(missing: str, monkeypatch: pytest.MonkeyPatch, devi
 
 
 def test_stale_layout_is_found(monkeypatch: pytest.MonkeyPatch, device: str) -> None:
-    """A key that forgets the stride."""
+    """A cache key without the stride."""
     remembered, original = dict[Any, taps.Layout](), taps.layout
 
     def layout(geometry: Geometry, input_size: tuple[int, ...]) -> taps.Layout:
@@ -450,12 +450,12 @@ def test_stale_layout_is_found(monkeypatch: pytest.MonkeyPatch, device: str) -> 
 
 
 def test_without_a_fault_nothing_is_found(device: str) -> None:
-    """What mutants are tried on; the compiler cannot trace what they are wrapped in."""
+    """On the trials for mutants: eager ones, as the compiler cannot trace the wrappers of mutants."""
     assert first_failure(device) is None
 
 
 class Raising(Lowering):
-    """A lowering that somebody has not finished."""
+    """An unfinished lowering."""
 
     name = "taps"
 

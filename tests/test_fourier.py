@@ -42,7 +42,7 @@ def test_lengths_have_small_factors() -> None:
 
 
 def test_no_two_places_are_tied_by_going_round() -> None:
-    """By hand, for every geometry of one axis that is not too large: the ties on the cyclic grid are the form's."""
+    """By hand, for every small geometry of one axis: the ties on the cyclic grid are those of the form."""
     for case in sample(400, (1,), seed=41):
         for geometry, size in (
             (Geometry(case.kernel, case.stride, case.padding, case.dilation), case.input_size),
@@ -55,7 +55,7 @@ def test_no_two_places_are_tied_by_going_round() -> None:
 
 
 def _cropped(case: Case) -> Geometry:
-    """One element less on the high side."""
+    """A geometry that crops one element on the high side."""
     padding = tuple((lo, hi - 1) for lo, hi in case.padding)
     return Geometry(case.kernel, case.stride, padding, case.dilation, case.groups)
 
@@ -103,7 +103,7 @@ def test_integers_are_planned_for_another() -> None:
 
 
 def fractions(lowering: str, device: str) -> list[Tensor]:
-    """Results of all slots on integers, less what is whole about them; few of a transform's have none."""
+    """Fractional parts of all slots' results on integers; few results of a transform have none."""
     x, w = (torch.randint(-3, 4, shape, device=device).float() for shape in LONG)
     y = ndconv.functional.conv1d(x.requires_grad_(), w.requires_grad_(), lowering=lowering)
     grads = torch.autograd.grad(y, (x, w), torch.randint_like(y, -3, 4))

@@ -66,7 +66,7 @@ def test_equal_geometries_are_one_key() -> None:
 
 
 def test_no_hash_goes_to_another_process() -> None:
-    """There names have other hashes, and what is equal would not be found."""
+    """Strings have other hashes there, and equal keys would not be found."""
     form = Form(Slot.OUTPUT, Geometry((3,), (1,), ((0, 0),), (1,)), (8,), "auto")
     hash(form)
     sent = pickle.loads(pickle.dumps(form))

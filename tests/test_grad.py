@@ -92,7 +92,7 @@ def test_bias_gradients(ndim: int, device: str) -> None:
 
 
 class Largest(TorchDispatchMode):
-    """The most elements that the result of one operator has, and the multiply-adds of all."""
+    """The elements of the largest result of an operator, and the multiply-adds of all operators."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -109,7 +109,7 @@ class Largest(TorchDispatchMode):
 
 @pytest.mark.usefixtures("inside")
 def test_per_sample_gradients_of_groups_waste_nothing(device: str) -> None:
-    """Others multiply every group with every other and keep the diagonal: here 16 times as much."""
+    """Other libraries multiply every group with every other and keep the diagonal: here 16 times the work."""
     x, w, y = (
         torch.randn(4, 32, 9, 9, device=device),
         (32, 2, 3, 3),
@@ -153,7 +153,7 @@ def test_transposed_gradients_equal_autograd_of_torch(ndim: int, device: str) ->
 
 
 class Peak(TorchDispatchMode):
-    """Bytes of all storages that operators made and that are still alive, at the worst moment."""
+    """Peak bytes of live storages that operators made."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""What people do with results: write into them. No result of any public function is a view that forbids it."""
+"""Writes into results: no result of any public function is a view that forbids them."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ CALLS: dict[str, tuple[Callable[..., Any], tuple[tuple[int, ...], ...]]] = {
 @pytest.mark.parametrize("grown", [True, False], ids=["of what was computed", "of leaves"])
 @pytest.mark.parametrize("name", CALLS)
 def test_every_result_can_be_written_to(name: str, grown: bool) -> None:
-    """Without a gradient and with one; operands stay as they are, and the graph knows of what was written."""
+    """With and without a gradient; operands stay as they are, and the graph includes the write."""
     call, shapes = CALLS[name]
     leaves = [torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in shapes]
     for needed in (False, True):

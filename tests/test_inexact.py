@@ -1,4 +1,4 @@
-"""Lowerings that are not exact: their error, their chunks, that integers never meet them, and derivatives."""
+"""Lowerings that are not exact: their error, their chunks, their derivatives, and that integers never run by them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def cropped(case: Case) -> Geometry:
 
 
 def posed(name: str, dtype: torch.dtype, device: str) -> Iterator[tuple[Problem, Tensor, Tensor]]:
-    """Normal numbers for all slots of problems from one axis to four, padded and cropped."""
+    """Normal random numbers for all slots of problems over one to four axes, padded and cropped."""
     for case in sample(80, (1, 2, 3, 4), seed=40):
         whole = Geometry(case.kernel, case.stride, case.padding, case.dilation, case.groups)
         larger = tuple(n + 1 + 2 * (axis % 2) for axis, n in enumerate(case.input_size))
@@ -40,7 +40,7 @@ def posed(name: str, dtype: torch.dtype, device: str) -> Iterator[tuple[Problem,
 
 
 def norms(problem: Problem, first: Tensor, second: Tensor) -> Tensor:
-    """Product of the norms of what a result's element sums over, for every pair of its channels and every sample."""
+    """Product of the norms of both operands in a result's sum, for every pair of channels and every sample."""
     a, b = (tensor.abs().double().square().flatten(3).sum(3) for tensor in (first, second))
     if problem.slot is Slot.OUTPUT:
         squares = a.sum(2)[:, :, None] * b.sum(2)

@@ -1,4 +1,4 @@
-"""What the lowerings may use, and operands that do not lie in memory as one would think."""
+"""The operators that lowerings may use, and operands with unusual layouts in memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Products by either library of torch's: the same sums, and none of the slow ways into oneDNN."""
+"""Products by either of torch's libraries: the same sums, and no slow path into oneDNN."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def integers(*shape: int) -> Tensor:
 
 
 class Products(TorchDispatchMode):
-    """What oneDNN multiplies: its operands."""
+    """Records the operands that oneDNN multiplies."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -54,7 +54,7 @@ class Products(TorchDispatchMode):
 
 @pytest.fixture
 def products() -> Iterator[list[tuple[Tensor, Tensor]]]:
-    """What oneDNN multiplies, which gets every product that it can take."""
+    """The operands that oneDNN multiplies, which gets every product that it can take."""
     if not HAS_ONEDNN:
         pytest.skip("this build of torch has no oneDNN product")
     with Products() as seen:
@@ -66,7 +66,7 @@ def matmul(first: Tensor, second: Tensor, target: Target = ONEDNN) -> Tensor:
 
 
 def accumulate(total: Tensor, first: Tensor, second: Tensor, *, fresh: bool = False) -> None:
-    """Add to what is there."""
+    """Accumulate a product in place, by a program."""
 
     def steps(b: Builder, total: Value, first: Value, second: Value) -> Value:
         b.accumulate(total, first, second, fresh=fresh)
@@ -178,7 +178,7 @@ def test_lowerings_with_onednn_agree_with_the_reference(
     ids=["output", "input", "weight"],
 )
 def test_products_of_batches(product: Any, first: str, second: str, equation: str, positions: int) -> None:
-    """Also of one position, where the batch takes its place: eager lowerings come to that with other samples alone."""
+    """Also with one position, where the batch takes its place: eager lowerings have that with few samples only."""
     sizes = {"n": 2, "g": 3, "d": 4, "r": 5, "l": positions}
     operands = [torch.randint(-3, 4, [sizes[each] for each in letters]).double() for letters in (first, second)]
     assert torch.equal(recorded(product, *operands), torch.einsum(equation, *operands))

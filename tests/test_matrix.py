@@ -1,4 +1,4 @@
-"""The quick level of the matrix, a test per trial, and what is promised of every level."""
+"""The quick level of the matrix, a test per trial, and the promises about every level."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ LEFT_OUT = ("groups", "kernel", "dilation", "windows", "mesh", "cut")
 
 
 def test_every_valid_triple_is_covered_at_the_next_strength() -> None:
-    """Of fewer dtypes and lowerings, for the minute that all of them take; `nox -s matrix` counts them all."""
+    """With fewer dtypes and lowerings, as all of them take a minute; `nox -s matrix` counts them all."""
     space = parameters(["float32", "int8"], ["taps"])
     space = {name: levels for name, levels in space.items() if name not in LEFT_OUT}
     counted = coverage(space, covering_array(space, 3), 3)
@@ -69,7 +69,7 @@ def test_the_counter_sees_what_is_missing() -> None:
 
 
 def test_the_counter_knows_what_is_valid() -> None:
-    """By hand: constraints as they stand, and one that follows from two."""
+    """By hand: written constraints, and one that follows from two."""
     space = parameters()
     assert allowed(space, {"dtype": "int8", "transform": "vmap"})
     assert not allowed(space, {"bias": "biased", "slot": "weight"})
@@ -100,7 +100,7 @@ def test_ids_bring_their_trials_back() -> None:
 
 
 def holds(trial: Trial, name: str, level: str) -> bool:
-    """Whether a trial is what its row says, looked up in its sizes."""
+    """Whether the sizes of a trial agree with its row."""
     case = trial.case
     lo_hi = list(case.padding)
     meanings = {

@@ -1,4 +1,4 @@
-"""What autograd keeps, memory formats, and tensors of more than 2**31 elements."""
+"""Tensors that autograd keeps, memory formats, and tensors of more than 2**31 elements."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_ten_frozen_layers_keep_nothing_alive(name: str) -> None:
 @pytest.mark.parametrize("which", ["input", "weight", "both"])
 @pytest.mark.parametrize("name", ["Conv2d", "Conv3d", "ConvTranspose2d", "ConvTranspose3d"])
 def test_channels_last_is_kept(name: str, which: str, kernel: int, dtype: torch.dtype, device: str) -> None:
-    """The output is channels-last if an operand is, the input's gradient likewise, the weight's as the weight."""
+    """Output and input gradient are channels-last if an operand is; the weight gradient has the weight's layout."""
     layer = getattr(ndconv, name)(4, 6, kernel, dtype=dtype, device=device)
     format = FORMATS[len(layer.kernel_size)]
     x = torch.randn(2, 4, *(5,) * len(layer.kernel_size), dtype=dtype, device=device)
@@ -66,7 +66,7 @@ def test_channels_last_is_kept(name: str, which: str, kernel: int, dtype: torch.
 @pytest.mark.parametrize("which", ["input", "weight", "both"])
 @pytest.mark.parametrize("name", ["Conv2d", "ConvTranspose2d"])
 def test_channels_last_is_kept_where_torch_keeps_it(name: str, which: str, device: str) -> None:
-    """In float32 and on images, whatever the processor; in three dimensions and half types that decides."""
+    """In float32 and on images on any processor; in three dimensions and half types it depends on the processor."""
     strides = []
     for lib in (ndconv, nn):
         layer = getattr(lib, name)(4, 6, 3, device=device)
@@ -115,7 +115,7 @@ def test_sizes_beyond_32_bits_on_meta(lowering: str) -> None:
 
 
 def test_more_than_2_to_the_31_elements_in_memory() -> None:
-    """2 GiB of int8 of which only the last element of each row and the last row of all are not zero."""
+    """2 GiB of int8. Only the last element of each row and the last row of all are not zero."""
     rows, length = 2**11 + 1, 2**20
     x = torch.zeros(rows, 1, length, dtype=torch.int8)
     assert x.numel() > 2**31
@@ -129,7 +129,7 @@ def test_more_than_2_to_the_31_elements_in_memory() -> None:
 
 
 def test_more_than_2_to_the_31_virtual_elements() -> None:
-    """A window view of 2**26 elements with a kernel of 64 has 2**32."""
+    """The window view of 2**26 elements with a kernel of 64 has 2**32 elements."""
     x = torch.zeros(1, 1, 2**26)
     x[..., -1], x[..., 2**25] = 1, 2
     w = torch.arange(1.0, 65.0).view(1, 1, 64)

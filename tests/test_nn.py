@@ -131,7 +131,7 @@ def test_weight_norm() -> None:
 
 
 def test_integers_of_every_kind() -> None:
-    """What torch takes as an integer: NumPy's, and tensors of one element and no axis."""
+    """As torch accepts them: NumPy's integers, and tensors of one element and no axis."""
     x = torch.randn(2, 4, 7, 7)
     two: Any
     for two in (np.int64(2), np.uint8(2), torch.tensor(2)):
@@ -151,7 +151,7 @@ def test_integers_of_every_kind() -> None:
 @pytest.mark.filterwarnings("ignore:Initializing zero-element tensors:UserWarning")
 @pytest.mark.parametrize("ndim", [1, 2, 3, 5])
 def test_without_input_channels_the_result_is_the_bias(ndim: int) -> None:
-    """The result of torch has no channels then, and its bias gradient is 0."""
+    """The result of torch then has no channels, and its bias gradient is 0."""
     layer = ndconv.ConvNd(ndim, 0, 4, 3)
     result = layer(torch.empty(2, 0, *(4,) * ndim))
     assert torch.equal(result, layer.bias.view(-1, *(1,) * ndim).expand(2, 4, *(2,) * ndim))  # type: ignore[union-attr]

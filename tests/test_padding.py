@@ -1,4 +1,4 @@
-"""Padding by name, by pairs and in every mode: what it means, for convolutions and transposed ones."""
+"""The meaning of padding by name, by pairs and in every mode, for convolutions and transposed ones."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_modes_are_those_of_torch(ndim: int, mode: str, device: str) -> None:
 
 @pytest.mark.parametrize("mode", MODES)
 def test_modes_of_many_axes_are_those_of_fewer(mode: str, device: str) -> None:
-    """With kernels of one on some axes, five axes are two times as many planes."""
+    """With kernels of one element on some axes, five axes are a batch of planes."""
     x, w = integers(1, 2, 4, 3, 2, 4, 3, device=device), integers(3, 2, 3, 1, 1, 2, 3, device=device)
     y = convnd(x, w, padding=(1, 0, 0, 2, 1), padding_mode=mode)
     planes = x.permute(0, 3, 4, 1, 2, 5, 6).reshape(6, 2, 4, 4, 3)
@@ -117,7 +117,7 @@ def test_derivatives_through_a_border(transposed: bool, mode: str, device: str) 
 
 
 def test_a_mode_has_no_atomics_on_any_device(device: str) -> None:
-    """What `torch.nn.functional.pad` refuses on CUDA: a deterministic gradient of a reflected border."""
+    """`torch.nn.functional.pad` refuses a deterministic gradient of a reflected border on CUDA."""
     layer = ndconv.Conv2d(2, 2, 3, padding=1, padding_mode="reflect", device=device)
     torch.use_deterministic_algorithms(True)
     try:

@@ -1,4 +1,4 @@
-"""Who owns, reads and sends which rows: the integers alone, against sets of rows."""
+"""The rows that each process owns, reads and sends: the integers alone, against sets of rows."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def windows(axis: Axis, outputs: range) -> set[int]:
 
 
 def test_what_is_read_are_windows() -> None:
-    """And what lies between them, where a stride skips rows."""
+    """And the rows between them, where a stride skips rows."""
     for axis in AXES:
         for part, outputs in enumerate(axis.owned_outputs()):
             seen, read = windows(axis, outputs), rows(axis.reading(part).rows)
@@ -115,7 +115,7 @@ def test_a_halo_wider_than_a_shard_comes_from_several() -> None:
 
 
 def test_a_border_is_read_at_the_other_end() -> None:
-    """Circular: the first of four processes reads the last row, whose owner has it shown twice."""
+    """Circular: the first of four processes reads the last row, which its owner sees twice."""
     axis = Axis(3, 1, 1, 0, (1, 1), "circular", 8, 8, 4)
     assert axis.reading(0).rows == (range(3), range(7, 8))
     ties = axis.ties(3)
@@ -132,7 +132,7 @@ def test_points_send_nothing() -> None:
 
 
 def test_what_waits_for_nothing_reads_nothing_of_others() -> None:
-    """And of zeros around the input, where every window spans some of it, all that reads nothing of others is found."""
+    """With zeros around the input, and some of it in every window, all outputs that need no other rows are found."""
     borders = [
         Axis(kernel, stride, 1, lo, border, mode, inputs, outputs, parts)
         for kernel, stride, lo, border, (mode, inputs, outputs), parts in product(
@@ -158,7 +158,7 @@ def test_what_waits_for_nothing_reads_nothing_of_others() -> None:
 
 @pytest.mark.parametrize(("ndim", "axis"), [(1, 0), (2, 0), (2, 1), (3, 0), (3, 2)])
 def test_padding_alone_is_multiplied_as_one_process_does(ndim: int, axis: int) -> None:
-    """Zeros that a process sees alone, along any axis, times what is not finite."""
+    """Along any axis, for a process that sees zeros alone, times numbers that are not finite."""
     padding = tuple((4, 0) if each == axis else (0, 0) for each in range(ndim))
     geometry = Geometry((1,) * ndim, (1,) * ndim, padding, (1,) * ndim)
     parts, part = tuple(2 if each == axis else 1 for each in range(ndim)), (0,) * ndim

@@ -47,7 +47,7 @@ AXES = [*product((1, 2, 3, 7, 12), (1, 2, 5, 8, 9, 21), (0, 2), (1, 2, 5, 6, 13,
 
 
 def test_kinds_count_the_phases() -> None:
-    """Which are told apart by taps and elements alone, for strides and dilations of any common factor."""
+    """Kinds differ in taps and elements alone, for strides and dilations with any common factor."""
     for kernel, stride, lo, dilation, outputs in AXES:
         extent = dilation * (kernel - 1) + 1
         for more in range(min(stride, 3)):

@@ -1,4 +1,4 @@
-"""What runs: the planner's choice, the user's, and the explanation of both."""
+"""The lowering that runs: the planner's choice, the user's choice, and the explanation of both."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_the_context_restores_the_lowering() -> None:
 
 
 class Lowerings(TorchDispatchMode):
-    """Records the slots that are computed, and what they are told to be computed by."""
+    """Records the computed slots and the lowerings named for them."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Half types that a processor does not multiply: one rule for what runs, what it is said to cost and who takes over."""
+"""Half types that a processor does not multiply: one rule for the run, its stated cost, and torch's take-over."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ HALVES = pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=[
 
 
 def forget() -> None:
-    """Programs and what they may count on."""
+    """Forget programs and targets."""
     cache.clear()
 
 
@@ -39,7 +39,7 @@ def forgotten() -> Iterator[None]:
 
 
 def lack(monkeypatch: pytest.MonkeyPatch, *dtypes: torch.dtype) -> None:
-    """Let the processor lack products of these, and be as fast in other half types as in float32."""
+    """Let the processor lack products of these dtypes, and be as fast in other half types as in float32."""
     products = dict.fromkeys(("float64", "float32", "float16", "bfloat16"), RATES.products["float32"])
     price_by(monkeypatch, replace(RATES, products=products))
     monkeypatch.setattr(_target, "_LACKING", {str(dtype).removeprefix("torch.") for dtype in dtypes})
@@ -47,13 +47,13 @@ def lack(monkeypatch: pytest.MonkeyPatch, *dtypes: torch.dtype) -> None:
 
 
 def price_by(monkeypatch: pytest.MonkeyPatch, rates: Rates) -> None:
-    """Let these be the rates of everything."""
+    """Price everything by these rates."""
     monkeypatch.setattr(_target, "profile_of", lambda kind: Profile("measured", "today", rates))
     forget()
 
 
 def told(dtype: torch.dtype, lowering: str, **keywords: Any) -> set[tuple[str, int]]:
-    """Dtypes of the operands that the lowering gets in a step, and the bytes that it is told of."""
+    """Dtypes of the operands that the lowering gets in a step, and their stated item sizes."""
     shapes = ((2, 3, 9), (4, 3, 1 if lowering == "reshape" else 3))
     x, w = (torch.randint(-2, 3, shape).to(dtype).requires_grad_() for shape in shapes)
     forget()
@@ -79,7 +79,7 @@ def told(dtype: torch.dtype, lowering: str, **keywords: Any) -> set[tuple[str, i
 def test_what_a_processor_does_not_multiply_is_widened(
     monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype, lowering: str
 ) -> None:
-    """In every slot and by every lowering, priced so too; torch is asked, and without oneDNN the answer is no."""
+    """In every slot and by every lowering, prices included. torch is asked; without oneDNN its answer is no."""
     arguments: Any = (2, 3, 9), (4, 3, 1 if lowering == "reshape" else 3)
     name = str(dtype).removeprefix("torch.")
 
@@ -104,7 +104,7 @@ def test_what_a_processor_does_not_multiply_is_widened(
 
 @HALVES
 def test_what_takes_longer_than_float32_is_widened(monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype) -> None:
-    """By the rates: a half type that is as fast as float32 is not, one that is slower or unheard of is."""
+    """By the rates: a half type as fast as float32 is not widened, a slower or unknown one is."""
     name, quick = str(dtype).removeprefix("torch."), RATES.products["float32"]
     slow = {library: rate._replace(multiply_add=1.01 * rate.multiply_add) for library, rate in quick.items()}
     lack(monkeypatch)
@@ -115,7 +115,7 @@ def test_what_takes_longer_than_float32_is_widened(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_torch_that_cannot_be_asked_multiplies_no_half_types(monkeypatch: pytest.MonkeyPatch) -> None:
-    """And one that can is."""
+    """And a torch that can be asked does."""
     for answers, lacking in (
         ({}, {"float16", "bfloat16"}),
         ({"_is_mkldnn_bf16_supported": lambda: True}, {"float16"}),

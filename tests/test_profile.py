@@ -1,4 +1,4 @@
-"""Rates of this machine: which are taken, what is kept of those that were measured, and that only those are."""
+"""Rates of this machine: which are used, and that measured ones, and only those, are kept."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def forget() -> None:
 
 @pytest.fixture(autouse=True)
 def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The file of measured rates, in a folder that is empty at first; measuring takes no time, whoever is busy."""
+    """The file of measured rates, in an empty folder; measuring takes no time and ignores other load."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(_profile, "granted", lambda device: 1.0)
     monkeypatch.setattr(_calibration, "_SECONDS", 0.0)
@@ -113,7 +113,7 @@ def test_what_is_measured_is_kept_and_forgotten(kept: Path, capsys: pytest.Captu
 
 @pytest.mark.parametrize("share", [0.5, 1.0])
 def test_a_busy_machine_is_told(share: float, kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By the time that the threads of a product had."""
+    """By the CPU time that the threads of a product got."""
     begun = time.perf_counter()
     spent = share * torch.get_num_threads()
     monkeypatch.setattr(_profile, "granted", _calibration.granted)
@@ -127,7 +127,7 @@ def test_a_busy_machine_is_told(share: float, kept: Path, monkeypatch: pytest.Mo
 
 
 def test_another_process_uses_it_by_its_file_alone(kept: Path) -> None:
-    """And two with one profile make the same plan."""
+    """And two processes with one profile make the same plan."""
     ndconv.calibrate()
     code = "import ndconv, torch; torch.set_num_threads(1); print(ndconv.plan((8, 16, 20, 20), (32, 16, 3, 3)))"
     first, second = (subprocess.run([sys.executable, "-c", code], capture_output=True, text=True) for _ in range(2))
@@ -157,7 +157,7 @@ def test_whatever_a_clock_says_gives_rates_that_can_be_kept(
 
 
 def damaged(kept: Path) -> Iterator[tuple[str, str]]:
-    """Files that do not serve, and what is said of them."""
+    """Unusable files, and the message about each."""
     stored = json.loads(kept.read_text())
     for text in ("", "{", "[]", "{}", json.dumps(stored | {"rates": {}}), json.dumps(stored | {"rates": {"call": 1}})):
         yield text, "cannot be read"

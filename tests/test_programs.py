@@ -1,4 +1,4 @@
-"""Programs as they are kept and shared: threads, processes, tracebacks, and how much memory they take."""
+"""Cached programs: threads, processes, tracebacks, and memory."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_what_is_set_for_the_process_is_looked_up_too() -> None:
 
 
 def test_threads_compile_the_same_problem_at_once() -> None:
-    """Each gets a program that computes the same, and one of them is kept."""
+    """Each gets a program that computes the same; one of them is cached."""
     x, w = integers(2, 3, 9, 8), integers(4, 3, 3, 2)
     want = ndconv.functional.conv2d(x, w, None, (2, 1), 1, (1, 2))
     for _ in range(5):
@@ -194,7 +194,7 @@ def train(sizes: range, lowering: str) -> None:
 
 @pytest.mark.parametrize("lowering", ["auto", "taps", "columns", "window", "fourier", "winograd"])
 def test_a_new_problem_keeps_little(lowering: str) -> None:
-    """All that is remembered of a size, of its three slots together."""
+    """All cached bytes of a new size, for its three slots together."""
     train(range(20, 24), lowering)
     gc.collect()
     tracemalloc.start()
@@ -243,7 +243,7 @@ VIEWS: dict[str, Callable[[Any], Any]] = {
 
 @pytest.mark.parametrize("name", VIEWS)
 def test_views_are_torchs(name: str) -> None:
-    """Of what a lowering that anybody may register records, also from the end, and of what is a view itself."""
+    """In programs of registered lowerings: also with indices from the end, and views of views."""
     whole = integers(2, 3, 4, 5)
     for given in (whole, whole.transpose(1, 2).contiguous().transpose(1, 2)):
         found = recorded(lambda b, t: b.named("found", VIEWS[name](t)).contiguous(), given)

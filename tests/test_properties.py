@@ -1,4 +1,4 @@
-"""What is true of every convolution, for arguments that hypothesis looks for. All of it exact, in float64."""
+"""Properties of every convolution, for arguments from hypothesis, all exact in float64."""
 
 from __future__ import annotations
 
@@ -176,7 +176,7 @@ def test_an_axis_of_one_element_changes_nothing(case: Case, lowering: str, data:
 
 @given(cases(), LOWERINGS)
 def test_a_shifted_input_gives_a_shifted_output(case: Case, lowering: str) -> None:
-    """By a stride, with room enough around that no window leaves."""
+    """By a stride, with enough room around that no window leaves the input."""
     x, w, _ = case.operands(torch.float64)
     room = tuple(s + d * k for s, d, k in zip(case.stride, case.dilation, case.kernel, strict=True))
     wide = F.pad(x, [r for r in reversed(room) for _ in range(2)])

@@ -1,4 +1,4 @@
-"""The public names, torch's signatures, and who imports whom."""
+"""The public names, torch's signatures, and the directions of imports."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _module(path: Path) -> str:
 
 
 def _imports(path: Path) -> set[str]:
-    """Modules a file imports, those of the package by their whole name."""
+    """Modules that a file imports, those of the package by full name."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -66,7 +66,7 @@ def _unit(module: str) -> str:
 
 
 def _imported(name: str) -> set[str]:
-    """Modules of the package that one imports."""
+    """Modules of the package that a module imports."""
     names = {each for each in _imports(MODULES[name]) if each.split(".")[0] == "ndconv"}
     return {each.removeprefix("ndconv").removeprefix(".") for each in names}
 
@@ -82,13 +82,13 @@ def test_modules_import_only_from_above(name: str) -> None:
 
 
 def test_no_import_goes_round() -> None:
-    """Also within a folder; a folder's own file counts, as it is run first."""
+    """Also within a folder; its ``__init__`` counts, as it is run first."""
     graph = {name: _run_time_imports(name) - {name} for name in MODULES}
     TopologicalSorter({name: {each for each in found if each in graph} for name, found in graph.items()}).prepare()
 
 
 def _run_time_imports(name: str) -> set[str]:
-    """Less those that only annotations need."""
+    """Imports less those that only annotations need."""
     tree = ast.parse(MODULES[name].read_text())
     annotating = [node for node in ast.walk(tree) if isinstance(node, ast.If) and _is_for_types(node.test)]
     skipped = {f"{each.module}" for node in annotating for each in node.body if isinstance(each, ast.ImportFrom)}
@@ -101,7 +101,7 @@ def _is_for_types(test: ast.expr) -> bool:
 
 @pytest.mark.parametrize("name", [name for name in MODULES if _unit(name) in WITHOUT_TORCH])
 def test_what_knows_integers_knows_no_tensor(name: str) -> None:
-    """Nor does anything that it imports."""
+    """Nor does any module that it imports."""
     seen, left = set[str](), [name]
     while left:
         module = left.pop()

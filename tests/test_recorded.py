@@ -1,4 +1,4 @@
-"""Recordings that others read: TorchScript by `torch.jit.trace`, ONNX by both exporters, and graphs of `make_fx`."""
+"""Recordings for other tools: TorchScript by `torch.jit.trace`, ONNX by both exporters, and graphs of `make_fx`."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def layer(request: pytest.FixtureRequest) -> Module:
 
 @pytest.fixture(autouse=True)
 def quiet() -> Iterator[None]:
-    """Exporters warn of much that is their own affair; a warning that a recording may not generalise still fails."""
+    """Ignore the exporters' warnings about themselves; a warning that a recording may not generalise still fails."""
     with warnings.catch_warnings():
         for category in (DeprecationWarning, FutureWarning, UserWarning):
             warnings.simplefilter("ignore", category)
@@ -54,7 +54,7 @@ def quiet() -> Iterator[None]:
 
 
 def _inputs(layer: Module) -> tuple[Tensor, Tensor]:
-    """What to record with, and something of another batch and other sizes to run."""
+    """An input to record with, and one with another batch and other sizes to run."""
     axes = len(layer.kernel_size)  # type: ignore[arg-type]
     return torch.randn(2, 4, *(9, 8, 7)[:axes]), torch.randn(3, 4, *(12, 13, 10)[:axes])
 

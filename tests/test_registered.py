@@ -1,4 +1,4 @@
-"""Programs as text, and lowerings that somebody else has written."""
+"""Programs as text, and lowerings registered by users."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the copies of windows gain by longer rows, and by rows without gaps: always the same columns."""
+"""Copies of windows along longer rows, and along rows without gaps: always the same columns."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_samples_move_and_come_back(case: Case) -> None:
 @pytest.mark.parametrize("gathers", [True, False])
 @pytest.mark.parametrize("moves", [True, False])
 def test_half_types_round_once_whichever_way(moves: bool, gathers: bool) -> None:
-    """Windows that are added up are partial sums, which half types must not have."""
+    """Windows that are added up are partial sums, which must not be rounded to half types."""
     kernel = Geometry((3, 3), (1, 1), ((0, 0), (0, 0)), (1, 1))
     problem = Problem(Slot.INPUT, kernel, 16, 8, 64, (6, 6), (4, 4), 2)
     way = columns.Columns(moves=moves, gathers=gathers)
@@ -106,7 +106,7 @@ def test_large_transposed_matrices_are_copied_whatever_axes_they_have(samples: s
 
 
 def test_results_of_many_samples_can_be_written_to() -> None:
-    """They are transposed matrices seen as images, and views within a Function may not be written to."""
+    """They are views of transposed matrices, and views made within a Function may not be written to."""
     x, w = torch.randint(-3, 4, (64, 32, 6, 6)).float(), torch.randint(-3, 4, (64, 32, 3, 3)).float().requires_grad_()
     y, same = ndconv.functional.conv2d(x, w, lowering="columns").relu_(), torch.nn.functional.conv2d(x, w).relu()
     assert torch.equal(y, same)

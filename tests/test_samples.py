@@ -1,4 +1,4 @@
-"""What torch's own descriptions of its operators cover: equal on integers, close on floats, the same exceptions."""
+"""The cases in torch's own descriptions of its operators: equal on integers, close on floats, the same exceptions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is made for 1, 2 and 3 axes is the same as for any number, under a name of its own."""
+"""Functions and classes for 1, 2 and 3 axes are those for any number, under names of their own."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CLASSES = [getattr(ndconv, name) for name in ndconv.nn.__all__ if re.search("[12
 
 
 def _general(made: Any) -> Any:
-    """The one for any number of axes."""
+    """The function or class for any number of axes."""
     n = "N" if inspect.isclass(made) else "n"
     return getattr(inspect.getmodule(made), re.sub("[123]d", f"{n}d", made.__name__))
 

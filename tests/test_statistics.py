@@ -1,4 +1,4 @@
-"""Statistics of gradients against gradients sample by sample: small integers, so that equality is asked for."""
+"""Statistics of gradients against gradients sample by sample, on small integers, by equality."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ CASES += [
 
 
 class Subject:
-    """A convolution or its transposed one, with operands, and what a loop over samples says of it."""
+    """A convolution or its transposed one, with operands, and the gradients by a loop over samples."""
 
     def __init__(self, case: Case, transposed: bool, dtype: torch.dtype) -> None:
         self.case, self.transposed, self.dtype = case, transposed, dtype
@@ -74,7 +74,7 @@ class Subject:
 
     @cached_property
     def windows(self) -> Tensor:
-        """``(n, g, a, positions)``: what kernels give that have a single one."""
+        """``(n, g, a, positions)``, by kernels with a single 1."""
         convolve = self(ndconv.functional, "")
         channels = self.input.shape[1] // self.groups
         found = []
@@ -110,7 +110,7 @@ def same(got: Tensor, want: Tensor) -> None:
 
 
 def check_products(subject: Subject) -> None:
-    """Norms, inner products and Gram matrices of gradients, in every way."""
+    """Norms, inner products and Gram matrices of gradients, by every way to compute them."""
     x, y, shape = subject.input, subject.grad, subject.weight.shape
     flat, own = subject.gradients.flatten(1), subject(ndconv.grad, "weight_gram")
     for method in ("auto", *norms.METHODS):

@@ -1,4 +1,4 @@
-"""`ndconv.curvature.record` against gradients of every sample on its own, and what it leaves behind: nothing."""
+"""`ndconv.curvature.record` against gradients of single samples; it leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ OF_GRADIENTS = "weight_sqnorm", "bias_sqnorm", "weight_square", "bias_square"
 
 
 class Several(nn.Module):
-    """Groups, a transposed convolution with a size, a layer used twice, a weight that two share, a linear on rows."""
+    """Groups, a transposed convolution with a size, a layer used twice, a shared weight, a linear layer on rows."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -46,7 +46,7 @@ def loss(y: Tensor) -> Tensor:
 
 
 def gradients(model: nn.Module, x: Tensor) -> dict[str, Tensor]:
-    """Those of every sample, of parameters that are not frozen."""
+    """Per-sample gradients of all parameters that are not frozen."""
     parameters = {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
 
     def one(parameters: dict[str, Tensor], x: Tensor) -> Tensor:
@@ -271,14 +271,14 @@ def test_an_input_that_is_changed_before_backward_is_refused() -> None:
 
 
 class Own(nn.Conv1d):
-    """A forward of its own: nobody knows what it computes."""
+    """A layer with a forward of its own, unknown to the library."""
 
     def forward(self, input: Tensor) -> Tensor:
         return super().forward(input) + 1
 
 
 class Inherits(nn.Conv1d):
-    """Nothing of its own."""
+    """A subclass that changes nothing."""
 
 
 @pytest.mark.parametrize(("kind", "seen"), [(Own, []), (Inherits, ["0"])])

@@ -1,4 +1,4 @@
-"""Kernel elements and outputs that see zeros alone: left out, so that memory follows tensors, not strides."""
+"""Kernel elements and outputs that see zeros alone are left out, so that memory depends on tensors, not strides."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def tied(axis: int, geometry: tuple[Any, ...], positions: int) -> list[tuple[int
 
 
 class Largest(TorchDispatchMode):
-    """The most elements of a tensor that an operator returned."""
+    """The number of elements of the largest tensor that an operator returned."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -93,7 +93,7 @@ def test_nothing_is_left_out_of_what_is_tied() -> None:
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_what_is_left_out_counts_as_read(value: float) -> None:
-    """A kernel element that sees zeros alone, and an output: 0 * NaN is NaN, as with the input padded beforehand."""
+    """Kernel elements and outputs that see zeros alone: 0 * NaN is NaN, as with the input padded beforehand."""
     x, w, y = torch.ones(1, 1, 5), torch.ones(2, 1, 3), torch.ones(1, 2, 5)
     w[0, 0, 0] = value
     got = ndconv.functional.conv1d(x, w, padding=20, dilation=20)
@@ -112,7 +112,7 @@ def test_what_is_left_out_counts_as_read(value: float) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
 def test_parts_are_rounded_once(dtype: torch.dtype) -> None:
-    """Where kernel elements go one by one their sums still do not."""
+    """Even where kernel elements are computed one by one."""
     x, w = torch.full((1, 1, 4), 3.0).to(dtype), torch.tensor([[[1000.0, 1.0, 1000.0]]]).to(dtype)
     got = ndconv.grad.conv1d_input((1, 1, 1), w, x[:, :, :3], stride=FAR, padding=2 * FAR, dilation=FAR)
     assert got.item() == torch.tensor(6003.0).to(dtype).item()

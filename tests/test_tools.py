@@ -1,4 +1,4 @@
-"""What people do to modules: fusing, pruning, parametrizations, hooks, checkpointing, counting, old pickles."""
+"""Tools for modules: fusing, pruning, parametrizations, hooks, checkpointing, counting, old pickles."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ ARGUMENTS: list[dict[str, Any]] = [
 def test_flops_are_those_of_the_sum(
     cls: Any, ndim: tuple[int, ...], arguments: dict[str, Any], lowering: str, device_of_data: str
 ) -> None:
-    """Two for each product in the trilinear form: kernel times output times channels, and as much for each gradient."""
+    """Two for each product in the trilinear form: kernel times output times channels, the same for each gradient."""
     layer, x = made(cls, ndim, 2, **arguments, lowering=lowering, device=device_of_data)
     x = x.to(device_of_data).requires_grad_()
     with FlopCounterMode(display=False) as forward:
@@ -160,7 +160,7 @@ def test_flops_are_those_of_the_sum(
 
 
 def test_flops_equal_torchs_without_groups() -> None:
-    """With groups torch counts the weight's gradient that many times too often."""
+    """With groups, torch's count for the weight's gradient is too large by the number of groups."""
     totals = []
     for lib in (ndconv, nn):
         model = nn.Sequential(lib.Conv2d(3, 8, 3, stride=2), lib.ConvTranspose2d(8, 3, 4, padding=1))
@@ -179,7 +179,7 @@ def test_counting_changes_nothing() -> None:
 
 
 def classifier(kind: str, training: bool = False) -> nn.Sequential:
-    """The same layers of torch's, of ours, or of ours made torch's again."""
+    """The same layers: torch's, ours, or ours turned back into torch's."""
     torch.manual_seed(0)
     lib: Any = nn if kind == "torch" else ndconv
     model = nn.Sequential(
@@ -245,7 +245,7 @@ quiet = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWa
 @quiet
 @pytest.mark.parametrize("tool", SILENT)
 def test_tools_that_leave_our_classes_alone_in_silence(tool: Callable[[nn.Sequential], nn.Module]) -> None:
-    """If torch learns of subclasses, docs/compatibility.md has a line too many."""
+    """If torch comes to support subclasses, docs/compatibility.md has a line too many."""
     training = tool is trained_quantized
     ours, theirs, reverted = (classes(tool(classifier(kind, training))) for kind in ("ours", "torch", "reverted"))
     assert SILENT[tool] in theirs

@@ -1,4 +1,4 @@
-"""torch.func, torch.compile, torch.export, and what autograd keeps alive."""
+"""torch.func, torch.compile, torch.export, and tensors that autograd keeps alive."""
 
 from __future__ import annotations
 
@@ -300,7 +300,7 @@ def test_compile_for_every_spatial_size(
 
 @pytest.mark.compiler
 def test_compiled_layers_are_differentiated_twice_without_the_compiler(graphs: list[int], device: str) -> None:
-    """Torch's compiler says that it cannot; the same layer, called eagerly, can."""
+    """The compiler refuses; the same layer, called eagerly, works."""
     layer = ndconv.ConvTranspose2d(2, 3, 3, device=device)
     x = torch.randn(1, 2, 4, 4, device=device, requires_grad=True)
     (first,) = torch.autograd.grad(_compiled(layer, graphs)(x).pow(3).sum(), x, create_graph=True)
@@ -430,7 +430,7 @@ def test_torchs_older_vmap_maps_gradients(make: Callable[..., torch.nn.Module], 
 @pytest.mark.parametrize("dims", [(0, None), (None, 1), (0, 0), (1, 0)])
 @pytest.mark.parametrize("entries", [0, 3])
 def test_a_recorded_graph_is_mapped(dims: tuple[int | None, int | None], entries: int, device: str) -> None:
-    """In a graph there is the operator, and no Function: it has a rule of its own for torch.func.vmap."""
+    """A graph has the operator, not the Function, and the operator has its own rule for torch.func.vmap."""
 
     def both(x: Tensor, w: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         y = ndconv.functional.conv2d(x, w, **ARGUMENTS)
@@ -458,7 +458,7 @@ def test_a_recorded_graph_is_mapped(dims: tuple[int | None, int | None], entries
 
 
 def test_a_recorded_graph_is_differentiated(x: Tensor, w: Tensor) -> None:
-    """By the derivative that the operator has: what was recorded without gradients has no other."""
+    """By the operator's own derivative: a graph recorded without gradients has no other."""
     graph = make_fx(ours("auto"))(x, w)
     for needs in ((True, True), (True, False), (False, True)):
         leaves = [each.clone().requires_grad_(need) for each, need in zip((x, w), needs, strict=True)]

@@ -1,4 +1,4 @@
-"""What the page *Try it* answers: addresses there and back, sizes, pictures, lines and programs."""
+"""The answers of the page *Try it*: addresses there and back, sizes, pictures, lines and programs."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def shown_programs(html: str) -> dict[str, str]:
 
 
 def run(program: str, transposed: bool, given: dict[str, Tensor]) -> Tensor:
-    """What a program of the page computes, of the trilinear form's operands."""
+    """The result of a program of the page, from the trilinear form's operands."""
     space: dict[str, Any] = {}
     exec(program, space)
     x, y = ("g", "x") if transposed else ("x", "g")
@@ -88,7 +88,7 @@ def test_an_address_comes_back(fragment: str) -> None:
 
 
 def _plans() -> Iterator[ndconv.ConvPlan]:
-    """Random plans of all kinds, those that are refused left out."""
+    """Random plans of all kinds, without refused ones."""
     draw = random.Random(0)
     while True:
         ndim, groups, transposed = draw.randint(1, 4), draw.choice([1, 1, 2]), draw.random() < 0.5

@@ -1,4 +1,4 @@
-"""unfoldnd and foldnd: torch's where torch has them, each other's adjoint, any dtype, twice differentiable."""
+"""unfoldnd and foldnd: equal to torch's where torch has them, adjoint to each other, any dtype, second derivatives."""
 
 from __future__ import annotations
 

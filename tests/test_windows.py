@@ -27,14 +27,14 @@ def integers(*shape: int) -> Tensor:
 
 
 def pad(x: Tensor, amounts: Amounts) -> Tensor:
-    """Padded by a program, which is what comes out at once."""
+    """The padding of a program, equal to the direct one."""
     padded = recorded(lambda b, x: b.pad(x, amounts), x)
     assert torch.equal(padded, pad_at_once(x, amounts))
     return padded
 
 
 def unpad(x: Tensor, amounts: Amounts) -> Tensor:
-    """The adjoint, likewise."""
+    """The adjoint of `pad`, compared likewise."""
     cropped = recorded(lambda b, x: b.unpad(x, amounts), x)
     assert torch.equal(cropped, unpad_at_once(x, amounts))
     return cropped
@@ -94,7 +94,7 @@ def test_merge_undoes_split(steps: tuple[int, ...]) -> None:
 
 
 def test_padding_makes_up_for_what_is_cropped_on_the_other_side() -> None:
-    """As in a phase of ``n1g2c1d1-k4x4x2x1-s4x2x3x1-p1.0x10.0x0.1x0.1-d2x3x1x3-i7x1x9x2``, which reads zeros only."""
+    """As in a phase of ``n1g2c1d1-k4x4x2x1-s4x2x3x1-p1.0x10.0x0.1x0.1-d2x3x1x3-i7x1x9x2`` that reads zeros only."""
     x = torch.arange(1.0, 3.0).view(1, 1, 1, 2)
     assert pad(x, ((-3, 4),)).tolist() == [[[[0, 0, 0]]]]
     assert pad(x, ((5, -4),)).tolist() == [[[[0, 0, 0]]]]

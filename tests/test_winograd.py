@@ -41,7 +41,7 @@ def test_inputs_meet_integers_only(m: int, k: int) -> None:
 
 
 def test_axes_are_combined_before_rounding() -> None:
-    """A program's matrices are products of fractions, rounded to its dtype once, but for what float64 leaves out."""
+    """A program's matrices are products of fractions, rounded once to its dtype, up to the rounding of float64."""
     assert transforms((4, 1, 2), (3, 1, 3))[1] == tuple(matrices(m, 3)[1] for m in (4, 2))
     plan = ndconv.plan((1, 1, 8, 6), (1, 1, 3, 3), lowering="winograd", dtype=torch.float32)
     constants: dict[str, torch.Tensor] = {}
@@ -53,7 +53,7 @@ def test_axes_are_combined_before_rounding() -> None:
 
 
 def test_growth_bounds_a_tile_of_ones() -> None:
-    """No tile can be off by more than its own largest products are, each rounded once."""
+    """A tile's error is at most that of its own largest products, each rounded once."""
     for m, k in SIZES:
         before, kernel, after = matrices(m, k)
         for o in range(m):

@@ -1,4 +1,4 @@
-"""The page *Try it* in a real browser: what is typed is answered as torch and the library answer."""
+"""The page *Try it* in a real browser: its answers are those of torch and the library."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ TYPED: tuple[dict[str, str], ...] = (
 
 @pytest.fixture(scope="module")
 def tried(browser: Browser, site: str) -> Iterator[Page]:
-    """The page, which has answered once; whatever goes wrong with it fails the last test too."""
+    """The page, after one answer; any fault of it fails the last test too."""
     page = browser.new_page(viewport={"width": 1300, "height": 900})
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     faults = faults_of(page, site)
@@ -59,7 +59,7 @@ def tried(browser: Browser, site: str) -> Iterator[Page]:
 
 
 def enter(page: Page, texts: Mapping[str, str]) -> None:
-    """Type texts into their fields, and what is usual into all others."""
+    """Type texts into their fields, and defaults into all others."""
     for name, usual in USUAL.items():
         text = texts.get(name, "" if usual == () else str(usual))
         field = page.locator(f"#try-{name}")
@@ -70,7 +70,7 @@ def enter(page: Page, texts: Mapping[str, str]) -> None:
 
 
 def answered(page: Page, texts: Mapping[str, str]) -> None:
-    """Wait for the answer to what was typed."""
+    """Wait for the answer to the typed texts."""
     fragment = address(values(texts)).partition("#")[2]
     page.wait_for_function(
         "fragment => decodeURIComponent(location.hash) === `#${fragment}`", arg=fragment, timeout=20_000

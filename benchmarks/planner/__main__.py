@@ -1,7 +1,7 @@
 """Prove the planner on this machine: ``python -m benchmarks.planner``.
 
-For every workload, dtype and slot, the programs of all exact lowerings take turns; beside their times stands what the
-planner expects of them, once by built-in rates and once by rates measured just before.
+For every workload, dtype and slot, the programs of all exact lowerings take turns. Their times stand beside the times
+that the planner expects, once with built-in rates and once with rates measured just before.
 """
 
 from __future__ import annotations

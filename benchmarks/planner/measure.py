@@ -27,7 +27,7 @@ def _priced(pairs: Iterable[Pair], device: str) -> dict[Pair, dict[str, Priced]]
 
 
 def measure(pair: Pair, slot: str, found: Mapping[str, Priced], device: str, seconds: float) -> Slot:
-    """Time all programs of a slot, in rounds; ``found`` is what each profile says of it.
+    """Time all programs of a slot, in rounds; ``found`` has the prediction of each profile.
 
     Raises:
         ValueError: If two programs disagree.
@@ -47,7 +47,7 @@ def measure(pair: Pair, slot: str, found: Mapping[str, Priced], device: str, sec
 
 
 def prove(workloads: Iterable[Workload], dtypes: Iterable[str], device: str, seconds: float) -> Proof:
-    """Price with built-in rates, calibrate and price again, then time all that either profile may run."""
+    """Price with built-in rates, calibrate and price again; then time all programs that either profile may run."""
     pairs = [(workload, dtype) for workload in workloads for dtype in dtypes]
     with set_aside(device):
         facts = environment(device)

@@ -1,4 +1,4 @@
-"""What the planner expects against what was measured, as a picture."""
+"""A picture of expected against measured times."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The two profiles that are compared, and how a user's own calibration is left alone."""
+"""The two profiles that are compared, without a change to the user's own calibration."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _CACHE = "XDG_CACHE_HOME"
 
 @contextmanager
 def set_aside(device: str) -> Iterator[None]:
-    """Price with built-in rates and calibrate as one likes; a user's own file is neither read nor changed.
+    """Price with built-in rates, and calibrate freely; the user's own file is neither read nor changed.
 
-    Afterwards this process goes on with built-in rates, and later processes with what the user had.
+    Afterwards this process goes on with built-in rates, and later processes with the user's file.
     """
     before = os.environ.get(_CACHE)
     with TemporaryDirectory() as folder:

@@ -19,16 +19,16 @@ EXACT = ("columns", "taps", "reshape", "window")
 """The lowerings that "auto" may pick."""
 SLOTS = ("output", "grad input", "grad weight")
 UNLIKELY = 8.0
-"""Who is expected to take so many times the least is not timed."""
+"""Programs expected to take so many times the least are not timed."""
 
 
 @dataclass(frozen=True)
 class Priced:
-    """What the profile of the moment says of a slot.
+    """The prediction of the current profile for a slot.
 
     Args:
         pick: The lowering that "auto" picks.
-        nanoseconds: Expected of each exact lowering that applies.
+        nanoseconds: Expected time of each exact lowering that applies.
         sources: Programs of those that are not unlikely.
     """
 
@@ -37,12 +37,12 @@ class Priced:
     sources: dict[str, str]
 
     def times_the_least(self, lowering: str) -> float:
-        """What is expected of a lowering, by the least that is expected of any."""
+        """The expected time of a lowering by the least of all."""
         return self.nanoseconds[lowering] / min(self.nanoseconds.values())
 
 
 def priced(workload: Workload, dtype: str) -> dict[str, Priced]:
-    """What is expected of each slot."""
+    """The prediction for each slot."""
     auto = workload.plan(AUTO, dtype)
     plans = {lowering: workload.plan(lowering, dtype) for lowering in EXACT}
     found = {}
@@ -59,7 +59,7 @@ def priced(workload: Workload, dtype: str) -> dict[str, Priced]:
 
 
 def predictions(found: Mapping[str, Priced]) -> tuple[dict[str, str], dict[str, Prediction]]:
-    """Every program once, by its name, and what each profile says of them."""
+    """Every program once, by its name, and the prediction of each profile."""
     names: dict[str, str] = {}
     said = {}
     for profile, one in found.items():
@@ -71,7 +71,7 @@ def predictions(found: Mapping[str, Priced]) -> tuple[dict[str, str], dict[str, 
 
 
 def unlikely(found: Mapping[str, Priced]) -> dict[str, str]:
-    """Who is not timed, and why."""
+    """The programs that are not timed, and why."""
     factors = {
         name: min(one.times_the_least(name) for one in found.values())
         for name in dict.fromkeys(name for one in found.values() for name in one.nanoseconds)
@@ -81,15 +81,15 @@ def unlikely(found: Mapping[str, Priced]) -> dict[str, str]:
 
 
 def call(source: str, tensors: Mapping[str, Tensor]) -> Call:
-    """A program as a call without arguments; its operands are those that it names."""
+    """A program as a call without arguments, on the tensors that its parameters name."""
     names: dict[str, Any] = {}
-    exec(source, names)  # what a plan prints needs torch and nothing else
+    exec(source, names)  # programs need torch and nothing else
     function = names[source.partition("\ndef ")[2].partition("(")[0]]
     bound: Callable[[], Tensor] = partial(function, *(tensors[name] for name in signature(function).parameters))
     return lambda: (bound(),)
 
 
 def named(workload: Workload, operands: Tensors) -> dict[str, Tensor]:
-    """Input, weight and gradient of the output as programs call them: a transposed convolution's input is ``y``."""
+    """Input, weight and gradient of the output, as programs name them: a transposed convolution's input is ``y``."""
     x, w, y = operands
     return {"x": y, "w": w, "y": x} if workload.transposed else {"x": x, "w": w, "y": y}

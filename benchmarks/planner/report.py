@@ -1,4 +1,4 @@
-"""What a run of the planner's proof prints at its end."""
+"""The summary that a run of the planner's proof prints at its end."""
 
 from __future__ import annotations
 

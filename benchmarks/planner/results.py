@@ -1,4 +1,4 @@
-"""What a run found of the planner, and how it becomes JSON and comes back."""
+"""Results of a run of the planner's proof, and their JSON."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PROFILES = (BUILT_IN, CALIBRATED)
 
 
 def lowering_of(program: str) -> str:
-    """The lowering that a program is of: ``"columns"`` and ``"columns, calibrated"`` are two ways of one."""
+    """The lowering of a program: ``"columns"`` and ``"columns, calibrated"`` are two variants of one lowering."""
     return program.partition(",")[0]
 
 
@@ -25,7 +25,7 @@ class Time(NamedTuple):
 
     Args:
         median: Over the rounds.
-        least: Likewise.
+        least: Over the rounds.
         rounds: Number of rounds.
     """
 
@@ -35,11 +35,11 @@ class Time(NamedTuple):
 
 
 class Prediction(NamedTuple):
-    """What a profile says of a slot.
+    """The prediction of a profile for a slot.
 
     Args:
         pick: The program that ``"auto"`` runs.
-        microseconds: What each program is expected to take.
+        microseconds: Expected time of each program.
     """
 
     pick: str
@@ -54,7 +54,7 @@ class Slot:
         workload: Its name.
         dtype: By name.
         slot: ``"output"``, ``"grad input"`` or ``"grad weight"``.
-        times: By program. It is called as its lowering, and what another profile runs instead says whose it is.
+        times: By program. Programs are named after their lowering, and after the profile if profiles differ.
         skipped: Why lowerings that apply were not timed.
         predictions: By profile.
     """
@@ -72,7 +72,7 @@ class Slot:
         return min(self.times, key=lambda program: self.times[program].median)
 
     def regret(self, profile: str) -> float:
-        """The time of what ``"auto"`` runs by that of the best."""
+        """The time of the program that ``"auto"`` runs by that of the best."""
         return self.times[self.predictions[profile].pick].median / self.times[self.best].median
 
     def pairs(self, profile: str) -> Iterator[tuple[str, float, float]]:
@@ -83,10 +83,10 @@ class Slot:
 
 @dataclass(frozen=True)
 class Proof:
-    """All of a run.
+    """The results of a run.
 
     Args:
-        environment: What the figures depend on besides the code.
+        environment: All that the figures depend on besides the code.
         settings: How it was measured.
         profiles: Where the rates of each profile are from.
         slots: In the order of the run.
@@ -104,17 +104,17 @@ class Proof:
 
     @property
     def dtypes(self) -> list[str]:
-        """Those measured."""
+        """The measured dtypes."""
         return list(dict.fromkeys(one.dtype for one in self.slots))
 
 
 def write(proof: Proof, path: Path) -> None:
-    """All of it, a slot on each line."""
+    """Write JSON, a slot on each line."""
     write_json(asdict(proof), ["slots"], path)
 
 
 def read(path: Path) -> Proof:
-    """What `write` wrote."""
+    """Read the file of `write`."""
     values = json.loads(path.read_text())
     values["slots"] = tuple(
         Slot(

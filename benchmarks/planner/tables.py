@@ -10,7 +10,7 @@ from benchmarks.planner.targets import BOUNDS, met, regret
 from benchmarks.tables import TARGET_HEADER, Table
 
 SHOWN = 10
-"""So many of the worst slots are listed."""
+"""The number of worst slots listed."""
 
 
 def _where(one: Slot) -> str:
@@ -18,13 +18,13 @@ def _where(one: Slot) -> str:
 
 
 def _error(one: Slot, profile: str) -> float:
-    """What the pick takes, by what was expected."""
+    """The time of the pick by its expected time."""
     prediction = one.predictions[profile]
     return one.times[prediction.pick].median / prediction.microseconds[prediction.pick]
 
 
 def regrets(proofs: Sequence[Proof]) -> Table:
-    """What "auto" loses, by machine, profile and dtype, and how well times are foretold."""
+    """The loss of "auto", by machine, profile and dtype, and the error of predicted times."""
     rows = []
     for proof in proofs:
         for profile in PROFILES:
@@ -70,7 +70,7 @@ def worst(proof: Proof, profile: str) -> Table:
 
 
 def machines(proofs: Sequence[Proof]) -> Table:
-    """Where the figures are from, and the rates of both profiles."""
+    """The machines of the figures, and the rates of both profiles."""
     facts = ("cpu", "vectors", "threads", "torch")
     rows = [
         [proof.kind, *(str(proof.environment[name]) for name in facts), *map(proof.profiles.__getitem__, PROFILES)]
@@ -80,7 +80,7 @@ def machines(proofs: Sequence[Proof]) -> Table:
 
 
 def targets(proofs: Sequence[Proof]) -> Table:
-    """Each wish with what was measured, machine by machine."""
+    """Each bound with the measured values, machine by machine."""
     rows = []
     for bound in BOUNDS:
         title = f"regret, {bound.profile} profile"

@@ -10,12 +10,12 @@ from benchmarks.planner.results import BUILT_IN, CALIBRATED, Proof, Slot
 
 @dataclass(frozen=True)
 class Bound:
-    """A wish for every machine.
+    """A bound for every machine.
 
     Args:
-        profile: Which rates programs are priced with.
+        profile: The rates that programs are priced with.
         mean: The most that the geometric mean of all regrets may be.
-        ceiling: The most that any may be.
+        ceiling: The most that any regret may be.
     """
 
     profile: str
@@ -28,11 +28,11 @@ BOUNDS = (Bound(BUILT_IN, 1.12, 1.6), Bound(CALIBRATED, 1.05, 1.3))
 
 @dataclass(frozen=True)
 class Regret:
-    """What "auto" loses with a profile.
+    """The loss of "auto" with a profile.
 
     Args:
         profile: Its name.
-        slots: Where.
+        slots: The slots of the run.
     """
 
     profile: str
@@ -50,7 +50,7 @@ class Regret:
 
     @property
     def most(self) -> float:
-        """That of the worst slot."""
+        """Regret of the worst slot."""
         return self.ranked[0].regret(self.profile)
 
 

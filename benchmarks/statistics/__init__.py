@@ -1,1 +1,1 @@
-"""Statistics of gradients against how they are computed without ndconv: time, memory, and what was wished for."""
+"""Statistics of gradients against other ways to compute them: time, memory, and the targets."""

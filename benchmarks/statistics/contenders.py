@@ -1,7 +1,7 @@
-"""Who computes a statistic of a layer: ours first, then others' ways, written down as they do it.
+"""The ways to compute a statistic of a layer: ours first, then those of other libraries, rewritten faithfully.
 
-A way takes the layer, its input and the gradient of its output, and gives one tensor. Sums are plain: where others
-divide by the batch, that is taken back.
+A way takes the layer, its input and the gradient of its output, and returns one tensor. Sums are plain: where others
+divide by the batch, that is undone.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ GRAM, GRADIENT, MATERIALISED, VMAP = "gram", "gradient", "per-sample gradients",
 JOINED, BATCHED, KFC = "unfold, one product", "unfold, batched products", "einconv KFC"
 BACKPACK, UNFOLDED = "BackPACK style", "unfold and einsum"
 UNFOLD = (JOINED, BATCHED)
-"""One way in two writings: what counts is the quicker."""
+"""One way in two variants, of which the quicker counts."""
 
 
 def _ours(home: Any, name: str, layer: Workload) -> Callable[..., Tensor]:
@@ -60,7 +60,7 @@ def _materialised(layer: Workload, x: Tensor, y: Tensor) -> Tensor:
 
 
 def _opacus(layer: Workload, x: Tensor, y: Tensor) -> Tensor:
-    """By `opacus.grad_sample.conv`; an optimizer then takes the norms of what it left."""
+    """By `opacus.grad_sample.conv`; its optimizer then takes the norms of these gradients."""
     return _norms(per_sample.opacus_style(layer, x, x.new_empty(layer.weight, device="meta"), y))
 
 
@@ -77,7 +77,7 @@ def _vmap(layer: Workload, x: Tensor, y: Tensor) -> Tensor:
 
 
 def _columns(layer: Workload, x: Tensor) -> Tensor:
-    """Windows ``(n, g, c*prod(K), prod(O))``, by the quickest that there is for so many axes."""
+    """Windows ``(n, g, c*prod(K), prod(O))``, by the quickest function for this number of axes."""
     stride, padding, dilation = layer.window
     if layer.ndim == 2:
         columns = functional.unfold(x, layer.kernel, dilation, padding, stride)
@@ -90,7 +90,7 @@ def _columns(layer: Workload, x: Tensor) -> Tensor:
 
 
 def _transposed_columns(layer: Workload, x: Tensor) -> Tensor:
-    """Windows of a transposed 2-D layer: of an input with zeros in between, kernel elements in reverse."""
+    """Windows of a transposed 2-D layer: windows of its input with zeros in between, kernel elements in reverse."""
     stride, padding, dilation = layer.window
     spread = x.new_zeros(*x.shape[:2], *(s * (i - 1) + 1 for s, i in zip(stride, x.shape[2:], strict=True)))
     spread[:, :, :: stride[0], :: stride[1]] = x
@@ -124,9 +124,9 @@ def _kfc(layer: Workload, x: Tensor, y: Tensor) -> Tensor:
 
 
 def _backpack(layer: Workload, x: Tensor, y: Tensor) -> Tensor:
-    """By `backpack.core.derivatives.convnd`, as ``SumGradSquared`` has it by default, but with groups made right.
+    """By `backpack.core.derivatives.convnd`, as ``SumGradSquared`` does by default, but with correct groups.
 
-    The per-sample gradients are one convolution, each sample's channels with each sample's features as groups.
+    The per-sample gradients are one grouped convolution: the channels of each sample with its features.
     """
     (stride, padding, dilation), groups = layer.window, layer.groups
     count, channels, features = x.shape[1] // groups, x.shape[1], y.shape[1] // groups
@@ -152,7 +152,7 @@ def _unfold_square(layer: Workload, x: Tensor, y: Tensor) -> Tensor:
 
 
 def ways(layer: Workload) -> dict[str, Mapping[str, Way]]:
-    """The ways to each statistic of a layer, ours first; of transposed ones Opacus and einconv know nothing."""
+    """The ways to each statistic of a layer, ours first; Opacus and einconv do not support transposed layers."""
     sqnorm: dict[str, Way] = {name: partial(_sqnorm, name) for name in (AUTO, GRAM, GRADIENT)}
     sqnorm |= {MATERIALISED: _materialised, VMAP: _vmap}
     covariance: dict[str, Way] = {AUTO: _covariance, JOINED: _unfold_joined, BATCHED: _unfold_batched}

@@ -1,4 +1,4 @@
-"""Layers of real networks with batches for which a statistic takes some milliseconds to some hundreds on two cores."""
+"""Layers of real networks, with batches for which a statistic takes milliseconds to hundreds of them on two cores."""
 
 from __future__ import annotations
 

@@ -23,11 +23,11 @@ from benchmarks.statistics.results import Figures, Measured, Run
 from benchmarks.workloads import Workload
 
 UNLIKELY = 8.0
-"""Which of ours is expected to take so many times the least is not timed."""
+"""Our own ways that are expected to take so many times the least are not timed."""
 
 
 def _priced(layer: Workload, statistic: str, x: Tensor) -> Any:
-    """Our ways with what they are expected to take, if there are several."""
+    """Our ways with their expected times, if there are several."""
     how: Any = layer.stride, layer.padding, layer.dilation, layer.groups
     weight = x.new_empty(()).expand(layer.weight)
     return ndconv.plan(x, weight, *how, transposed=layer.transposed).statistics.get(statistic)
@@ -46,7 +46,7 @@ def _unlikely(priced: Any) -> dict[str, str]:
 
 
 def _prepared(layer: Workload, found: Mapping[str, Way], tensors: Tensors) -> tuple[dict[str, Call], dict[str, str]]:
-    """Calls of those that agree with ours, and why there is none of the others."""
+    """Calls of the ways that agree with ours, and why the others have none."""
     x, _, y = tensors
     calls: dict[str, Call] = {}
     skipped: dict[str, str] = {}
@@ -60,7 +60,7 @@ def _prepared(layer: Workload, found: Mapping[str, Way], tensors: Tensors) -> tu
         try:
             references = references or call()
             check(call, references)
-        except RuntimeError as error:  # what memory there is not
+        except RuntimeError as error:  # out of memory
             skipped[name] = str(error).splitlines()[0]
         else:
             calls[name] = call
@@ -68,7 +68,7 @@ def _prepared(layer: Workload, found: Mapping[str, Way], tensors: Tensors) -> tu
 
 
 def _figures(own: list[float], ours: list[float], memory: int) -> Figures:
-    ratios = [a / b for a, b in zip(own, ours, strict=False)]  # who is hopeless has fewer rounds
+    ratios = [a / b for a, b in zip(own, ours, strict=False)]  # hopeless ways have fewer rounds
     low, middle, high = (round(ratio, 4) for ratio in quantiles(ratios, n=4, method="inclusive"))
     return Figures(round(1e3 * median(own), 4), middle, low, high, len(own), memory)
 

@@ -1,4 +1,4 @@
-"""What a run of the statistics prints at its end."""
+"""The summary that a run of the statistics prints at its end."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from benchmarks.statistics.results import Run
 
 
 def summary(run: Run) -> str:
-    """Times and memory by layer, and the wishes."""
+    """Times and memory by layer, and the targets."""
     measured = [statistic for statistic in STATISTICS if run.of(statistic)]
     found = [table(run, statistic) for statistic in measured for table in (tables.times, tables.memory)]
     found += [tables.skipped(run), tables.targets(run)]

@@ -1,4 +1,4 @@
-"""What a run found of statistics, and how it becomes JSON and comes back."""
+"""Results of a run of the statistics, and their JSON."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from benchmarks.results import write_json
 
 @dataclass(frozen=True)
 class Figures:
-    """What one way took.
+    """Time and memory of one way.
 
     Args:
         milliseconds: Median over the rounds.
-        ratio: Its time by that of ours in the same round, median over the rounds.
+        ratio: Its time by ours in the same round, median over the rounds.
         low: Lower quartile of that.
         high: Upper quartile.
         rounds: Number of rounds.
@@ -39,11 +39,11 @@ class Measured:
 
     Args:
         layer: Its name.
-        statistic: Likewise.
-        picked: Which of our ways ours took.
+        statistic: Its name.
+        picked: The variant that ours picked.
         gradients: Bytes of the per-sample gradients.
         ways: Figures by way, ours first.
-        skipped: Why others have none.
+        skipped: Why other ways have none.
     """
 
     layer: str
@@ -54,20 +54,20 @@ class Measured:
     skipped: dict[str, str]
 
     def quicker(self, *others: str) -> float:
-        """The time of the quickest of other ways by that of ours; not a number if there is none."""
+        """The time of the quickest of other ways by ours; NaN if there is none."""
         return min((self.ways[name].ratio for name in others if name in self.ways), default=math.nan)
 
     def memory(self, other: str) -> float:
-        """The memory of ours by that of another way."""
+        """The memory of ours by another way's."""
         return self.ways[AUTO].memory / max(1, self.ways[other].memory)
 
 
 @dataclass(frozen=True)
 class Run:
-    """All of a run.
+    """The results of a run.
 
     Args:
-        environment: What the figures depend on besides the code.
+        environment: All that the figures depend on besides the code.
         settings: How it was measured.
         measured: In the order of the run.
     """
@@ -77,17 +77,17 @@ class Run:
     measured: tuple[Measured, ...]
 
     def of(self, statistic: str) -> list[Measured]:
-        """Those of a statistic."""
+        """The results for a statistic."""
         return [one for one in self.measured if one.statistic == statistic]
 
 
 def write(run: Run, path: Path) -> None:
-    """All of it, a statistic of a layer on each line."""
+    """Write JSON, a statistic of a layer on each line."""
     write_json(asdict(run), ["measured"], path)
 
 
 def read(path: Path) -> Run:
-    """What `write` wrote."""
+    """Read the file of `write`."""
     values = json.loads(path.read_text())
     values["measured"] = tuple(
         Measured(**{**one, "ways": {name: Figures(**figures) for name, figures in one["ways"].items()}})

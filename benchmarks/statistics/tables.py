@@ -19,7 +19,7 @@ def _names(run: Run, statistic: str) -> list[str]:
 
 
 def times(run: Run, statistic: str) -> Table:
-    """The time of every other way by that of ours, quartiles in brackets."""
+    """The time of every other way by ours, quartiles in brackets."""
     found, others = run.of(statistic), [name for name in _names(run, statistic) if name != AUTO]
     rows = [
         [
@@ -50,7 +50,7 @@ def memory(run: Run, statistic: str) -> Table:
 
 
 def targets(run: Run) -> Table:
-    """Each wish with what was measured."""
+    """Each target with the measured values."""
     rows = []
     for target in TARGETS:
         wanted = f"mean at least {target.mean:g}" if target.mean else f"each at least {target.floor:g}"
@@ -66,6 +66,6 @@ def targets(run: Run) -> Table:
 
 
 def skipped(run: Run) -> Table:
-    """What was not timed, and why."""
+    """The ways that were not timed, and why."""
     rows = [[one.layer, one.statistic, name, reason] for one in run.measured for name, reason in one.skipped.items()]
     return Table(["layer", "statistic", "way", "why not"], rows)

@@ -1,4 +1,4 @@
-"""What was wished for, and whether a run shows it."""
+"""The targets, and whether a run meets them."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ class Member:
 
 @dataclass(frozen=True)
 class Target:
-    """A wish.
+    """A target.
 
     Args:
-        statistic: Of what.
-        title: Beside whom.
-        value: What counts of a layer; more is better.
+        statistic: The statistic.
+        title: The other ways that it compares with.
+        value: The value that counts for a layer; more is better.
         where: Which layers.
-        mean: The least geometric mean, if that is wished for.
-        floor: The least value, likewise.
+        mean: The least geometric mean, if there is such a target.
+        floor: The least value, if there is such a target.
     """
 
     statistic: str
@@ -53,12 +53,12 @@ class Target:
     floor: float = 0.0
 
     def members(self, run: Run) -> list[Member]:
-        """All that counts, the least first."""
+        """All values that count, the least first."""
         found = [Member(one.layer, self.value(one)) for one in run.of(self.statistic) if self.where(one)]
         return sorted(found, key=lambda member: member.value)
 
     def met(self, run: Run) -> bool:
-        """Whether a run shows it."""
+        """Whether a run meets it."""
         values = [member.value for member in self.members(run)]
         return geometric_mean(values) >= self.mean and min(values) >= self.floor
 

@@ -1,4 +1,4 @@
-"""The one autograd.Function, told which slot is open, and what stands around it.
+"""The one autograd.Function, told which slot is open, and the code around it.
 
-Knows derivatives. Which program runs is none of its business.
+Knows derivatives. Does not know which program runs.
 """

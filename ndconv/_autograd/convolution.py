@@ -51,7 +51,7 @@ def _form(slot: Slot, convolution: Convolution, lowering: str, wide: bool, chann
 
 
 def _layout(convolution: Convolution, *operands: Tensor) -> bool | None:
-    """`Form.channels_last`: where a border may have changed an operand's layout, the operands before it tell."""
+    """`Form.channels_last`: a border may change an operand's layout, so the operands without their border decide."""
     return None if convolution.mode == "zeros" else any(map(is_channels_last, operands))
 
 
@@ -64,7 +64,7 @@ def known(
     checked: Callable[..., tuple[Convolution, str]],
     function: str,
 ) -> Tensor | None:
-    """`compute_output` or `compute_input`, with nothing to check or decide if the same was asked for before.
+    """`compute_output` or `compute_input`, with no checks and no decisions if the same was asked for before.
 
     Args:
         slot: The open slot.
@@ -72,11 +72,11 @@ def known(
         second: Operand ``slot.operands[1]``.
         bias: One number per channel of the result, or None.
         asked: What the user wrote; it ends with the padding mode and the lowering.
-        checked: Makes a convolution and a lowering of name, operands, bias and what was asked if no rule is broken.
+        checked: Checks name, operands, bias and what was asked; returns a convolution and a lowering.
         function: Name of the public function, for messages.
 
     Returns:
-        The result; None where there is more to it than a program, or torch's operator, and a bias.
+        The result; None if it takes more than a program, or torch's operator, and a bias.
     """
     if asked[-2] != "zeros" or not plain(asked) or not is_simple(first, second, bias):
         return None
@@ -142,7 +142,7 @@ def compute_input(convolution: Convolution, lowering: str, w: Tensor, y: Tensor,
 
 
 def _by_torch(slot: Slot, first: Tensor, second: Tensor, bias: Tensor | None, arguments: tuple[Any, ...]) -> Tensor:
-    """OUTPUT or INPUT by torch's own operator, which has the weight second in both."""
+    """OUTPUT or INPUT by torch's own operator, which takes the weight second in both."""
     x, w = (second, first) if slot is Slot.INPUT else (first, second)
     return torch.convolution(x, w, bias, *arguments)
 
@@ -159,7 +159,7 @@ def compute_weight(
 ) -> Tensor:
     """Gradient of the weight from ``(n, g*c, *I)`` and ``(n, g*d, *O)``, both batched or not.
 
-    A per-sample gradient is the gradient of one sample in which every sample is so many groups.
+    Per-sample gradients are the gradient of one sample whose groups are those of all samples.
     """
     if x.dim() == convolution.geometry.ndim + 1:
         return compute_weight(convolution, lowering, x.unsqueeze(0), y.unsqueeze(0))
@@ -202,17 +202,17 @@ def compute_gradients(
     *,
     per_sample: bool = False,
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-    """Gradients of what a convolution or a transposed one was computed from, and of its bias; None if not wanted.
+    """Gradients of the operands and the bias of a convolution or a transposed one; None if not wanted.
 
     Args:
         operation: OUTPUT, or INPUT of the transposed convolution.
         convolution: The convolution.
         lowering: How to compute.
-        source: What it was computed from, besides the weight.
+        source: The operand besides the weight.
         w: ``(g*d, c, *K)``.
-        grad: Of what it gave.
-        wanted: Whether the gradients of source, weight and bias are.
-        per_sample: Whether those of weight and bias are apart for each sample.
+        grad: Gradient of the result.
+        wanted: Whether to compute those of source, weight and bias.
+        per_sample: Whether those of weight and bias are per-sample gradients.
     """
     if grad.dim() < w.dim():
         source, grad = source.unsqueeze(0), grad.unsqueeze(0)

@@ -46,8 +46,8 @@ def trilinear(form: Form, first: Tensor, second: Tensor) -> Tensor:
         return run(program, first, second)
     apply: Callable[..., Tensor]
     if is_compiling():
-        # A compiler takes the operator, which has a derivative of its own. An exporter, which takes the steps, refuses
-        # a Function with a jvp as soon as an operand requires grad; forward-mode AD needs the jvp.
+        # A compiler takes the operator, which has a derivative of its own. An exporter takes the steps; it refuses a
+        # Function with a jvp, which only forward-mode AD needs, as soon as an operand requires grad.
         apply = Trilinear.apply if is_exporting() else compute
         return apply(form, first, second)
     first, second = _alive(first, second)
@@ -69,16 +69,16 @@ def run(program: Program, first: Tensor, second: Tensor) -> Tensor:
         if first.requires_grad or second.requires_grad:
             apply: Callable[..., Tensor] = _apply_program
             return apply(program, first, second)
-    return program.compute(first, second)  # as in most backwards; a Function is a fifth of a small step
+    return program.compute(first, second)  # as in most backward passes; a Function takes a fifth of a small step
 
 
 def _alive(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
-    """Operands out of the wrappers that a transform of torch.func has left behind, as `Function.apply` takes them."""
+    """Operands without the dead wrappers that a torch.func transform left behind; `Function.apply` removes them too."""
     return unwrap_if_dead(first), unwrap_if_dead(second)
 
 
 class Trilinear(Function):
-    """Both gradients of an open slot are the form with the operand's slot open instead."""
+    """The gradient of an operand is the form with that operand's slot open instead."""
 
     @staticmethod
     def forward(form: Form, first: Tensor, second: Tensor) -> Tensor:
@@ -103,11 +103,11 @@ def _map(
 ) -> tuple[Tensor, int]:
     """Fold the mapped axis into the index that only one operand has, or into the groups if both are mapped.
 
-    With one operand mapped, its own index (n, c or d: the one it shares with the result alone) grows. With both
-    mapped, the problems of the batch are so many groups that know nothing of one another.
+    With one operand mapped, its own index grows: n, c or d, the one that it shares with the result alone. With both
+    mapped, the problems of the batch become further groups, which are independent anyway.
     """
     if info.batch_size == 0:
-        # Nothing cannot be shared out: one entry of zeros stands in, and is taken away again.
+        # An empty batch cannot be unfolded again: one entry of zeros stands in and is dropped afterwards.
         grown = [
             operand if dim is None else F.pad(operand.movedim(dim, -1), (0, 1)).movedim(-1, 0)
             for operand, dim in zip(operands, dims, strict=True)
@@ -131,7 +131,7 @@ def _map(
 def _save(
     ctx: Any, derivatives: Derivatives, first: Tensor, second: Tensor, need_first: bool, need_second: bool
 ) -> None:
-    """Keep what the gradients take: an operand only for the other one's, so that a frozen weight keeps no input."""
+    """Keep an operand only for the gradient of the other one, so that a frozen weight keeps no input."""
     ctx.derivatives = derivatives
     ctx.set_materialize_grads(False)
     ctx.save_for_backward(first if need_second else None, second if need_first else None)
@@ -142,9 +142,9 @@ def _derivatives(form: Form, first: Tensor, second: Tensor) -> Derivatives:
 
 
 def _gradients(ctx: Any, grad: Any) -> tuple[Tensor | None, Tensor | None]:
-    """Gradients of both operands, None where nobody needs one."""
+    """Gradients of both operands, None where not needed."""
     (first, second), (of_first, of_second) = ctx.saved_tensors, ctx.derivatives
-    # Where tensors were named, one of two gradients may be for nobody.
+    # `torch.autograd.grad` names tensors, and so may need only one of two gradients.
     named = first is not None and second is not None and not _ENGINE.is_checkpoint_valid()
     unused_first = grad is None or second is None or (named and _is_dropped(ctx, 0))
     unused_second = grad is None or first is None or (named and _is_dropped(ctx, 1))
@@ -158,20 +158,20 @@ def _gradient(derivative: tuple[Form, bool], grad: Tensor, other: Tensor) -> Ten
     """The gradient of one operand from the result's and the other operand."""
     form, grad_first = derivative
     if grad.dtype != other.dtype:
-        grad = grad.to(other.dtype)  # that of a wide result, which was rounded later
+        grad = grad.to(other.dtype)  # of a wide result, which was rounded later
     if other.is_complex():
         other = other.conj()
-    # An exporter traces a Function's backward with it, and this one has itself in its backward without end.
+    # An exporter traces a Function's backward too, and this Function's backward is the Function again, without end.
     derive = compute if is_compiling() else trilinear
     return derive(form, grad, other) if grad_first else derive(form, other, grad)
 
 
 def _is_dropped(ctx: Any, position: int) -> bool:
-    """Whether the running backward has no use for an operand's gradient: `torch.autograd.grad` asked for others only.
+    """Whether the running backward does not need an operand's gradient: `torch.autograd.grad` asked for others only.
 
-    A Function is told which gradients could be asked for. torch's own are told which are, by the question used here,
-    which is private and raises for a leaf that was asked for itself. So a leaf's is put by a node of torch's own, which
-    leads to nothing else and gives nothing if that is not wanted; dispatch modes would see it.
+    A Function is told which gradients may be needed. torch's own nodes ask which ones are, by the private call below;
+    it raises for a leaf that was asked for. So for a leaf, a node of torch's own asks: one that leads to this leaf
+    alone, and returns None if its gradient is not needed. Dispatch modes would see that node, so they do without.
     """
     recording = torch.is_grad_enabled()
     try:
@@ -180,7 +180,7 @@ def _is_dropped(ctx: Any, position: int) -> bool:
         if leaf is None or torch._C._len_torch_dispatch_stack():
             return not torch._C._will_engine_execute_node(node)
         if is_functorch_wrapped_tensor(leaf):
-            return False  # a node would be put to the tensor inside, which nobody may have asked for
+            return False  # a node would lead to the tensor inside, which may not be the one asked for
         torch._C._set_grad_enabled(True)
         return leaf.transpose(0, 1).grad_fn(leaf) is None
     except (AttributeError, RuntimeError, TypeError):
@@ -200,7 +200,7 @@ def _gradients_of_operator(ctx: Any, grad: Tensor | None) -> tuple[Tensor | None
 
 
 def _map_operator(info: Any, in_dims: tuple[Any, ...], first: Tensor, second: Tensor, *arguments: Any) -> Any:
-    """Functions have no place here: torch calls this with the transform still in force, for operators below it."""
+    """No Function may run here: torch calls this with the transform still active, for operators below it."""
     return _map(operator, info, in_dims[:2], form_of(*arguments), first, second)
 
 
@@ -242,7 +242,7 @@ class ForwardTrilinear(Trilinear):
 
 
 class ProgramTrilinear(Trilinear):
-    """`Trilinear` of operands that nobody transforms, told the program."""
+    """`Trilinear` with a given program, for operands outside of all transforms."""
 
     setup_context = Function.setup_context
 
@@ -253,8 +253,8 @@ class ProgramTrilinear(Trilinear):
         return program.compute(first, second)
 
 
-# What Function.apply comes to outside of torch.func's transforms. Its look at signature and operands takes as long as a
-# small product.
+# What Function.apply ends up calling outside of torch.func's transforms. Its checks of signature and operands before
+# take as long as a small product.
 _apply, _apply_forward, _apply_program = (
     super(Function, each).apply for each in (Trilinear, ForwardTrilinear, ProgramTrilinear)
 )

@@ -1,7 +1,7 @@
 """Linear maps with an adjoint of their own, as an autograd.Function closed under differentiation.
 
-Left to itself, autograd differentiates a window view by scattering into an index and a slice by a tensor of zeros as
-large as the whole. Here the gradient of a map is its adjoint, and the adjoint's gradient the map.
+By itself, autograd differentiates a window view with a scatter-add, and a slice with a tensor of zeros as large as the
+whole. Here the gradient of a map is its adjoint, and the gradient of the adjoint is the map.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ def linear(apply: Map, adjoint: Map, tensor: Tensor) -> Tensor:
         ``apply(tensor)``.
     """
     if is_compiling() or is_scripted():
-        # These derive the gradient from the operators they see, and take no Function with a jvp.
+        # Tracers derive the gradient from the operators they see, and accept no Function with a jvp.
         return apply(tensor)
     result: Tensor = Linear.apply(apply, adjoint, tensor)  # type: ignore[no-untyped-call]
     return result
 
 
 def owned(result: Tensor, operand: Tensor) -> Tensor:
-    """A result that may be written to: neither a view made inside a Function nor memory that an operand has."""
+    """A result that may be written to: neither a view made inside a Function nor memory of the operand."""
     if torch._C._is_alias_of(result, operand):  # type: ignore[attr-defined]
         return result.clone(memory_format=torch.contiguous_format)
     return result.detach() if result._is_view() else result

@@ -1,8 +1,8 @@
-"""A slot as one registered operator, ``torch.ops.ndconv.trilinear``, for all who look at operators.
+"""A slot as one registered operator, ``torch.ops.ndconv.trilinear``, for everything that looks at operators.
 
-A dispatch mode (a flop counter, a checkpoint policy, `make_fx`, fake tensors), a compiler and torch's older vmap see
-this operator and nothing of what a lowering makes of it: it has the shape, the derivative and the cost of the
-mathematics, and the lowering is chosen when it runs, by the sizes that are there then.
+Dispatch modes (a flop counter, a checkpoint policy, `make_fx`, fake tensors), compilers and torch's older vmap see this
+operator, and nothing of the lowering behind it. It has the shape, the derivative and the cost of the mathematics. The
+lowering is chosen when the operator runs, by the sizes at that moment.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ LIBRARY.define(
 
 
 def compute(form: Form, first: Tensor, second: Tensor) -> Tensor:
-    """`ndconv._tensors.execute.execute`, by way of the operator if somebody looks."""
+    """`ndconv._tensors.execute.execute`, through the operator if anything watches."""
     return operator(form, first, second) if _is_watched(first, second) else execute(form, first, second)
 
 
@@ -50,7 +50,7 @@ def operator(form: Form, first: Tensor, second: Tensor) -> Tensor:
 
 
 def form_of(*arguments: Any) -> Form:
-    """The operator's arguments after the tensors put together again."""
+    """The form that the operator's arguments after the tensors describe."""
     return _form(*(tuple(each) if isinstance(each, list) else each for each in arguments))
 
 

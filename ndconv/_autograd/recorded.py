@@ -1,4 +1,4 @@
-"""torch's own operators, for recordings that others read: TorchScript and ONNX know a convolution, but none of ours."""
+"""torch's own operators, for recordings that other tools read: TorchScript and ONNX know torch's convolution only."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ndconv._tensors.tracing import is_scripted, wants_torchs_own
 
 
 def records(convolution: Convolution) -> bool:
-    """Whether somebody records torch's operators, and torch has one for this.
+    """Whether torch's operators are recorded, and torch has one for this convolution.
 
     Raises:
         NotImplementedError: If `torch.jit.trace` records what torch has no operator for.
@@ -48,5 +48,5 @@ def _call(convolution: Convolution) -> Call:
 
 
 def _padded(tensor: Tensor, amounts: Pairs) -> Tensor:
-    # Sizes hold for this recording only, and are not looked at.
+    # No look at sizes, as `pad` takes: they would hold for this recording only.
     return constant_pad(tensor, amounts) if amounts else tensor

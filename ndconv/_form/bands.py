@@ -1,7 +1,7 @@
 """Maps along one axis whose outputs are weighted sums of consecutive inputs: averages, nearest and linear resizing.
 
-They are closed under transposition: an input counts in consecutive outputs. All are integers and weights that every
-process knows.
+The transpose of such a map is one again: each input counts in consecutive outputs. A map consists of integers and
+weights that every process knows.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ class Bands:
 
     Args:
         inputs: Rows of the input.
-        bands: The rows that each output reads; none where it is 0.
-        weights: What each of them counts.
+        bands: The rows that each output reads; none where the output is 0.
+        weights: The weights of these rows.
 
     Example:
         >>> halves = averaging(4, 2, 2, 2, 0, True)
@@ -60,7 +60,7 @@ class Bands:
 
     @cached_property
     def is_weighted(self) -> bool:
-        """Whether some input does not count as it is."""
+        """Whether some weight is not 1."""
         return any(weight != 1 for weights in self.weights for weight in weights)
 
     @cached_property
@@ -69,7 +69,7 @@ class Bands:
         return max(map(len, self.bands), default=0)
 
     def read(self, outputs: range) -> range:
-        """The rows that consecutive outputs read, and those between them."""
+        """The smallest interval that has all rows read by consecutive outputs."""
         bands = [self.bands[output] for output in outputs if self.bands[output]]
         return range(min(band.start for band in bands), max(band.stop for band in bands)) if bands else range(0)
 
@@ -84,10 +84,10 @@ def averaging(
         inputs: Rows of the input.
         outputs: Rows of the output.
         kernel: Rows of a window.
-        stride: From one window to the next.
+        stride: Rows from one window to the next.
         padding: Rows before the input.
         padded: Whether padding counts in the mean.
-        divisor: What to divide by instead.
+        divisor: Divides the sums instead of the number of rows.
     """
     bands, weights = [], []
     for output in range(outputs):
@@ -113,7 +113,7 @@ def adaptive(inputs: int, outputs: int) -> Bands:
 
 
 def nearest(inputs: int, places: Sequence[int]) -> Bands:
-    """Single rows."""
+    """Every output is one row of the input."""
     return Bands(inputs, tuple(range(each, each + 1) for each in places), ((1.0,),) * len(places))
 
 
@@ -124,8 +124,8 @@ def linear(inputs: int, outputs: int, aligned: bool, scale: float | None) -> Ban
     Args:
         inputs: Rows of the input.
         outputs: Rows of the output.
-        aligned: Whether the first and last rows lie on one another.
-        scale: Outputs per input where that is not the ratio of both.
+        aligned: Whether the first and last rows of both coincide (``align_corners``).
+        scale: Outputs per input; None for the ratio of the sizes.
 
     Example:
         >>> linear(2, 4, False, None).weights

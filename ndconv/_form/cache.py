@@ -1,7 +1,7 @@
-"""Remember what a function of integers answered, except while a compiler traces: its symbols have no hash.
+"""Caches for functions of integers, bypassed while a compiler traces: its symbols have no hash.
 
-Every function has a memory of its own, bounded in entries and in bytes: sizes that change with every call push one
-another out, the oldest first, and an answer that is larger than a whole memory is not kept at all.
+Every function has a cache of its own, bounded in entries and in bytes. The oldest entries are dropped first, so sizes
+that change with every call do not pile up. An answer larger than a whole cache is not kept.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ def _never() -> bool:
 
 
 passed_by: Callable[[], bool] = _never
-"""Whether nothing is to be remembered, because a compiler traces; torch's own answer once there is torch."""
+"""Whether to bypass the caches because a compiler traces; torch's own function once torch is imported."""
 
 _ENTRIES, _BYTES = 4096, 4 * 2**20
 _NUMBERS = {int}
 _ATOMS = {*_NUMBERS, str, type(None)}
-# Bytes of an object with attributes, about: a problem, its geometry and their tuples.
+# Approximate bytes of an object with attributes: a problem, its geometry and their tuples.
 _OBJECT = 512
-# How many times what its code takes a program's function does, with names and the lines that a traceback would show.
+# Bytes of a program's function per byte of its code, with names and the lines that tracebacks show.
 _FUNCTION = 5
 
 
 class Memory:
-    """Answers by their arguments, each with the bytes that both take."""
+    """A cache: answers by their arguments, each with the bytes of both."""
 
     def __init__(self) -> None:
         self.answers: dict[Hashable, tuple[Any, int]] = {}
@@ -42,7 +42,7 @@ class Memory:
         self._lock = Lock()
 
     def keep(self, arguments: Hashable, answer: object) -> None:
-        """Remember an answer and forget the oldest ones that it leaves no room for."""
+        """Remember an answer; forget the oldest ones to make room."""
         size = _weigh(arguments) + _weigh(answer)
         with self._lock:
             if size > _BYTES or arguments in self.answers:
@@ -61,11 +61,11 @@ class Memory:
 
 
 MEMORIES: list[Memory] = []
-"""That of every function below and elsewhere that is `cached` or `recalled`."""
+"""All caches, those of `cached` and `recalled` functions among them."""
 
 
 def cached(function: Callable[..., Answer]) -> Callable[..., Answer]:
-    """Remember what a function answered to hashable arguments; a compiler does not see it."""
+    """Cache a function's answers by its hashable arguments; compilers do not see the cache."""
     store = memory()
     answers = store.answers
 
@@ -89,7 +89,7 @@ def cached(function: Callable[..., Answer]) -> Callable[..., Answer]:
 
 
 def recalled(function: Callable[Arguments, Answer]) -> Callable[Arguments, Answer]:
-    """`cached` for arguments that a user wrote: what is not plain is looked at anew, as 1, 1.0 and True are one key."""
+    """`cached` for arguments that a user wrote. Only `plain` ones are cache keys: 1, 1.0 and True would be the same."""
     store = memory()
     answers = store.answers
 
@@ -117,7 +117,7 @@ def clear() -> None:
 
 
 def memory() -> Memory:
-    """A new memory, cleared with the others."""
+    """A new cache, cleared with the others."""
     MEMORIES.append(Memory())
     return MEMORIES[-1]
 
@@ -132,7 +132,7 @@ def plain(values: Iterable[object]) -> bool:
 
 
 def _weigh(value: object) -> int:
-    """Bytes of a value and of what it holds, about."""
+    """Approximate bytes of a value and of all it holds."""
     if isinstance(value, tuple):
         weigh = sys.getsizeof if _NUMBERS.issuperset(map(type, value)) else _weigh
         return sys.getsizeof(value) + sum(map(weigh, value))

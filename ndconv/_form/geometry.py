@@ -66,7 +66,7 @@ _INDICES = {Slot.INPUT: "ngc", Slot.WEIGHT: "gdc", Slot.OUTPUT: "ngd"}
 
 
 class _Key:
-    """A base of frozen dataclasses that work out their hash once: a convolution looks some twenty things up by them."""
+    """Base of frozen dataclasses that compute their hash once: a convolution makes some twenty look-ups by them."""
 
     def _remembered(self) -> int:
         found: int | None = self.__dict__.get("_hash")
@@ -76,7 +76,7 @@ class _Key:
         return found
 
     def __getstate__(self) -> dict[str, Any]:
-        # In another process names have other hashes.
+        # Strings have other hashes in another process.
         return {name: value for name, value in self.__dict__.items() if name != "_hash"}
 
 
@@ -133,7 +133,7 @@ class Geometry(_Key):
         )
 
     def reach(self, output_size: Ints) -> Ints:
-        """Padded input elements that ``output_size`` windows span per axis, the remainder that none reads left out."""
+        """Padded input elements that ``output_size`` windows span, per axis, without the remainder that none reads."""
         return tuple(s * (o - 1) + e for s, o, e in zip(self.stride, output_size, self.extent, strict=True))
 
     def fit(self, input_size: Ints, length: Ints) -> Pairs:
@@ -152,8 +152,8 @@ class Form(_Key):
         geometry: The convolution.
         input_size: Spatial size of the input.
         lowering: Name of a lowering, or ``"auto"``; derivatives use it too.
-        wide: Whether the result of half types stays in the dtype of its sums, for somebody to round it later.
-        channels_last: Whether the result is laid out so; None if that is so as soon as an operand is.
+        wide: Whether a result of half types stays in the dtype of its sums, to be rounded later.
+        channels_last: Whether the result is channels-last; None if it is as soon as an operand is.
     """
 
     slot: Slot
@@ -166,15 +166,15 @@ class Form(_Key):
     __hash__ = _Key._remembered
 
     def gives_channels_last(self, first: bool, second: bool) -> bool:
-        """Whether the result is laid out so, of operands that are or are not."""
+        """Whether the result is channels-last, by whether the operands are."""
         return first or second if self.channels_last is None else self.channels_last
 
     @cached
     def derivatives(self, *last: bool) -> Derivatives:
         """The forms of both operands' gradients, by whether the operands are channels-last.
 
-        The result's gradient cannot tell, if it is expanded. A weight's gradient is laid out as the weight, so that
-        nobody has to copy it, and an input's as the result, which is channels-last if an operand is.
+        The layout of the incoming gradient tells nothing: it may be expanded. A weight's gradient has the weight's
+        layout, so that nobody has to copy it. Any other has the result's, which is channels-last if an operand is.
 
         Returns:
             For each operand its form, and whether the result's gradient is the first of that form's operands.
@@ -233,7 +233,7 @@ class Convolution(_Key):
         return (*input_shape[: len(input_shape) - self.geometry.ndim - 1], weight_shape[0], *self.output_size)
 
     def input_shape(self, output_shape: Sequence[int], weight_shape: Sequence[int]) -> Ints:
-        """Shape of the input that has an output, batched or not."""
+        """Shape of the input that belongs to an output, batched or not."""
         channels = self.geometry.groups * weight_shape[1]
         return (*output_shape[: len(output_shape) - self.geometry.ndim - 1], channels, *self.input_size)
 
@@ -250,7 +250,7 @@ class Problem(_Key):
         features: ``d``, output channels of one group.
         input_size: Spatial size of the input.
         output_size: Spatial size of the output.
-        itemsize: Bytes of one element as it is computed with.
+        itemsize: Bytes of one element in the dtype of the computation.
     """
 
     slot: Slot
@@ -287,6 +287,6 @@ class Problem(_Key):
 
     @property
     def multiply_adds(self) -> int:
-        """Products that the trilinear form sums, windows that hang into the padding counted whole."""
+        """Products that the trilinear form sums; windows that reach into the padding count in full."""
         pairs = math.prod(self.geometry.kernel) * math.prod(self.output_size)
         return self.batch * self.geometry.groups * self.channels * self.features * pairs

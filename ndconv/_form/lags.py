@@ -1,9 +1,9 @@
-"""Which pairs of source elements two kernel elements meet, and how many sums all pairs of kernel elements share.
+"""Which pairs of source elements two kernel elements meet, and which sums the pairs of kernel elements share.
 
-The source of a convolution is its input, that of a transposed one the convolution's output; each kernel element meets
-a run of it. Two kernel elements that meet elements of one window meet them at a fixed distance, the *lag*. With stride
-1 the lag depends on the difference of the kernel indices alone, and the pairs of a lag differ in their ends only: so
-the products of a lag are summed once for what all of them share, and once for each end.
+The source of a convolution is its input; the source of a transposed one is the convolution's output. Each kernel
+element meets a run of the source. Two kernel elements of one window meet source elements at a fixed distance, the
+*lag*. With stride 1 the lag depends on the difference of the kernel indices alone, and the runs of all pairs with one
+lag differ only at their ends. So the products of a lag are summed once for the common part, and once for each end.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class Lag(NamedTuple):
 
     Args:
         distance: From the first kernel element's source element to the second one's.
-        segments: Disjoint runs of source elements of the first, from which all sums are made.
+        segments: Disjoint runs of the first one's source elements; every pair sums over some of them.
         pairs: The two kernel indices of each pair.
         parts: For each pair, the segments that its run consists of.
     """
@@ -45,7 +45,7 @@ def tied(convolution: Convolution, axis: int) -> list[range]:
     positions = convolution.output_size[axis]
     found = []
     for k in range(geometry.kernel[axis]):
-        start = lo - dilation * k  # of S*o >= start, S*o < start + size
+        start = lo - dilation * k  # start <= S*o < start + size
         first, last = max(0, -(-start // stride)), min(positions, -(-(start + size) // stride))
         found.append(range(first, max(first, last)))
     return found
@@ -79,7 +79,7 @@ def _lags(convolution: Convolution, transposed: bool, axis: int) -> list[Lag]:
     for k, first in enumerate(met):
         for j, second in enumerate(met):
             if transposed:
-                # Both give to one input element: S*o + D*k = S*o' + D*j.
+                # Both contribute to one input element: S*o + D*k = S*o' + D*j.
                 lag, rest = divmod(dilation * (k - j), stride)
                 run = range(max(first.start, second.start - lag), min(first.stop, second.stop - lag))
                 run = range(0) if rest else run

@@ -1,10 +1,10 @@
-"""Which rows of a convolution's tensors each of several processes owns, reads and gives away, along one axis.
+"""The halo exchange along one axis: which rows of a convolution's tensors each process owns, reads and sends.
 
-A shard of a convolution is a convolution. Whoever owns some outputs reads an interval of the input; whoever owns some
-inputs is tied to an interval of the output; and for what is read, a padding ``(lo, hi)``, possibly negative, makes the
-local problem. So every gradient is a sum over what was fetched, and no partial sum is ever sent.
+A shard of a convolution is a convolution. The owner of some outputs reads an interval of the input. The owner of some
+inputs reads the interval of the output that is tied to them. The rows read, with a padding ``(lo, hi)`` that may be
+negative, make the local problem. So every gradient is a sum over rows that were fetched; no partial sum is ever sent.
 
-A row is an index along the axis. Everything here follows from integers that all processes know, so nothing is asked.
+A row is an index along the axis. Everything here follows from integers that all processes know, so none asks another.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ndconv._form.geometry import Convolution, Ints, _Key
 
 
 def chunks(size: int, parts: int) -> tuple[range, ...]:
-    """The rows that each of several processes owns, as `torch.chunk` shares them out; the last ones may have none.
+    """The rows that each process owns, shared out as by `torch.chunk`; the last processes may have none.
 
     Example:
         >>> chunks(5, 4)
@@ -44,7 +44,7 @@ def _merged(runs: Sequence[range]) -> tuple[range, ...]:
 
 
 def place(row: int, runs: Sequence[range]) -> int:
-    """Where a row stands in a tensor of these runs, one behind the other."""
+    """The index of a row in a tensor that has these runs one behind the other."""
     before = 0
     for run in runs:
         if row in run:
@@ -65,9 +65,9 @@ class Side(NamedTuple):
 
 
 class Frame(NamedTuple):
-    """What is made of the rows at hand before the geometry pads: the low border, rows as they stand, the high border.
+    """The rows at hand with their border, before the geometry pads: the low border, rows as they are, the high border.
 
-    All are places in the tensor of the rows at hand.
+    All are indices into the tensor of the rows at hand.
     """
 
     low: Side
@@ -81,11 +81,11 @@ class Frame(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """What the owner of some outputs reads.
+    """The reads of the owner of some outputs.
 
     Args:
         rows: Of the input.
-        frame: What becomes of these.
+        frame: Their border.
         padding: Of the local problem.
     """
 
@@ -95,11 +95,11 @@ class Reading(NamedTuple):
 
 
 class Piece(NamedTuple):
-    """Consecutive inputs, borders among them, that are tied to consecutive outputs.
+    """Consecutive inputs, border rows included, that are tied to consecutive outputs.
 
     Args:
-        inputs: Places in the owner's rows with their border.
-        outputs: Places in the outputs that the owner reads.
+        inputs: Indices into the owner's rows with their border.
+        outputs: Indices into the outputs that the owner reads.
         padding: Of the local problem.
     """
 
@@ -109,12 +109,12 @@ class Piece(NamedTuple):
 
 
 class Ties(NamedTuple):
-    """What the owner of some inputs reads.
+    """The reads of the owner of some inputs.
 
     Args:
         rows: Of the output.
         frame: The border that shows the owner's inputs, wherever it lies.
-        pieces: One, and more where a border lies elsewhere than the rows it shows.
+        pieces: One; several where a border lies apart from the rows it shows.
     """
 
     rows: tuple[range, ...]
@@ -176,19 +176,19 @@ class Axis(_Key):
         return chunks(self.outputs, self.parts)
 
     def _padding(self, inputs: range, outputs: range) -> tuple[int, int]:
-        """What makes positions of the framed input and outputs a problem of their own."""
+        """The padding with which positions of the framed input and outputs are a problem of their own."""
         lo = self.lo + inputs.start - self.stride * outputs.start
         return lo, self.stride * (len(outputs) - 1) + self._extent - len(inputs) - lo
 
     def _mirror(self, side: int) -> int:
-        """What a row and the position that shows it on a side add up to ("reflect"), or differ by ("circular")."""
+        """Sum ("reflect") or difference ("circular") of a row and the position on this side that shows it."""
         low = self.border[0]
         if self.mode == "circular":
             return (low - self.inputs, low + self.inputs)[side]
         return (low, low + 2 * self.inputs - 2)[side]
 
     def _shown(self, side: int, positions: range) -> range:
-        """The rows that positions of a side of the border show."""
+        """The rows that some positions on this side of the border show."""
         if not positions or self.mode == "zeros":
             return range(0)
         if self.mode == "replicate":
@@ -199,7 +199,7 @@ class Axis(_Key):
         return range(mirror - positions.stop + 1, mirror - positions.start + 1)
 
     def _showing(self, side: int, rows: range) -> range:
-        """The positions of a side of the border that show some of these rows."""
+        """The positions on this side of the border that show some of these rows."""
         border = self._framed[2 * side]
         if not border or not rows:
             return range(border.start, border.start)
@@ -211,11 +211,11 @@ class Axis(_Key):
         return _common(border, range(mirror - rows.stop + 1, mirror - rows.start + 1))
 
     def reading(self, part: int) -> Reading:
-        """What the owner of some outputs reads of the input."""
+        """The reads of a process from the input, for its outputs."""
         return self.read_for(self.owned_outputs()[part])
 
     def settled(self, part: int) -> range:
-        """Those of its outputs for which the owner need not read anything of others."""
+        """The outputs of a process that need no rows of other processes."""
         rows, outputs, (low, high) = self.owned_inputs()[part], self.owned_outputs()[part], self.border
         if self.parts == 1:
             return outputs
@@ -226,7 +226,7 @@ class Axis(_Key):
         return _common(outputs, range(first, max(first, stop))) if rows else range(0)
 
     def read_for(self, outputs: range) -> Reading:
-        """What is read of the input for consecutive outputs."""
+        """The reads of the input for consecutive outputs."""
         whole = self._framed[2].stop
         start = min(max(0, self.stride * outputs.start - self.lo), whole)
         stop = min(whole, self.stride * (outputs.stop - 1) + self._extent - self.lo)
@@ -242,7 +242,7 @@ class Axis(_Key):
         return Reading(rows, Frame(first, range(start, start + len(kept)), last), self._padding(positions, outputs))
 
     def ties(self, part: int) -> Ties:
-        """What the owner of some inputs reads of the output."""
+        """The reads of a process from the output, for its inputs."""
         rows = self.owned_inputs()[part]
         low, high = (self._showing(side, rows) for side in (0, 1))
         shown = self._shown(0, low), self._shown(1, high)
@@ -252,7 +252,7 @@ class Axis(_Key):
             range(len(rows)),
             Side(shown[1].start - rows.start, len(shown[1]), len(high)) if high else Side(0, 0, 0),
         )
-        runs = _merged((low, own, high))  # of positions, those that follow on one another together
+        runs = _merged((low, own, high))  # of consecutive positions
         tied = [self._tied(run) for run in runs]
         read, pieces, before = _merged(tied), [], 0
         for run, outputs in zip(runs, tied, strict=True):
@@ -271,7 +271,7 @@ class Axis(_Key):
 
 
 def axes_of(convolution: Convolution, parts: Ints) -> tuple[Axis, ...]:
-    """The axes of a convolution, each shared out among so many processes."""
+    """The axes of a convolution, each shared out among its number of processes."""
     geometry = convolution.geometry
     return tuple(
         Axis(kernel, stride, dilation, lo, border, convolution.mode, inputs, outputs, each)
@@ -283,10 +283,10 @@ def axes_of(convolution: Convolution, parts: Ints) -> tuple[Axis, ...]:
 
 
 class Block(NamedTuple):
-    """Rows that one process gives another.
+    """Rows that one process sends to another.
 
     Args:
-        peer: The other one.
+        peer: The other process.
         rows: Of the whole tensor.
     """
 
@@ -295,14 +295,14 @@ class Block(NamedTuple):
 
 
 class Exchange(NamedTuple):
-    """What one process gives and gets along an axis, all in the order of processes and rows.
+    """What one process sends and receives along an axis, all in the order of processes and rows.
 
     Args:
         owned: Its rows.
-        kept: Those of them that it reads itself.
+        kept: Its rows that it reads itself.
         sent: To others.
         received: From others.
-        idle: Whether no process gives another anything.
+        idle: Whether no process sends another anything.
     """
 
     owned: range
@@ -313,7 +313,7 @@ class Exchange(NamedTuple):
 
 
 def exchange(owned: Sequence[range], wanted: Sequence[Sequence[range]], part: int) -> Exchange:
-    """How every process comes to the rows that it wants, seen from one of them.
+    """The exchange that brings every process the rows it wants, seen from one process.
 
     Args:
         owned: Rows by process, disjoint and in order.
@@ -321,7 +321,7 @@ def exchange(owned: Sequence[range], wanted: Sequence[Sequence[range]], part: in
         part: The process.
 
     Returns:
-        What it gives and gets.
+        What it sends and receives.
 
     Example:
         >>> exchange([range(0, 4), range(4, 8)], [[range(0, 5)], [range(3, 8)]], 0)[2:4]

@@ -15,7 +15,7 @@ USUAL: dict[str, Any] = {
     "output_padding": 0, "dilation": 1, "groups": 1, "padding_mode": "zeros",
     "lowering": "auto", "dtype": "float32", "profile": "avx2",
 }  # fmt: skip
-"""What an address may name, in this order; what it does not name is as here."""
+"""The arguments that an address may name, in this order, with their defaults."""
 
 
 def written(
@@ -24,8 +24,8 @@ def written(
     """Arguments that make this convolution, one number where all axes have the same.
 
     Args:
-        convolution: The convolution, or that of which a transposed one is the gradient.
-        transposed: Whether it is one.
+        convolution: The convolution, or the one whose input gradient the transposed convolution is.
+        transposed: Whether to write a transposed convolution.
         input_shape: ``(n, channels, *space)``.
         weight_shape: As torch lays it out.
 
@@ -62,7 +62,7 @@ def written(
 
 
 def _without_negative(sides: Pairs, stride: Ints, dilation: Ints) -> tuple[Pairs, Ints]:
-    """What is cut off, as much on either side where it can be, and the elements that are then added."""
+    """Padding without negative amounts, alike on both sides where possible, and the output padding that it needs."""
     found, extra = [], []
     for (lo, hi), s, d in zip(sides, stride, dilation, strict=True):
         more = lo - hi if 0 <= lo - hi < max(s, d) else max(0, -hi)
@@ -76,7 +76,7 @@ def _short(axes: Ints) -> int | Ints:
 
 
 def address(arguments: Mapping[str, Any]) -> str:
-    """The page's address with these arguments, the usual ones left out; `read` is the way back.
+    """The page's address with these arguments, defaults left out; the docs' ``answers.state.read`` is the way back.
 
     Example:
         >>> address({"input": (8, 3, 32, 32), "out_channels": 64, "kernel_size": 3, "padding": ((1, 2), (0, 0))})
@@ -87,7 +87,7 @@ def address(arguments: Mapping[str, Any]) -> str:
 
 
 def as_text(value: Any) -> str:
-    """A value as Python has it, without the outer brackets and without blanks; words and truth as they are."""
+    """A value as Python writes it, without outer brackets, blanks and quotes."""
     if isinstance(value, tuple):
         inner = ",".join(f"({as_text(each)})" if isinstance(each, tuple) else str(each) for each in value)
         return inner if len(value) != 1 else f"({inner},)"

@@ -1,6 +1,6 @@
 """The lowerings by name: a new one is a file here and a line below.
 
-Knows the sizes of a problem and how to record steps. What they run on is integers; nothing here imports torch.
+Knows the sizes of a problem and how to record steps. Lowerings run on integers; nothing here imports torch.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from ndconv._lowerings.taps import Taps
 from ndconv._lowerings.window import Window
 from ndconv._lowerings.winograd import Winograd
 
-# In the order in which they are preferred where costs cannot be weighed.
+# In the order of preference where costs cannot be compared.
 LOWERINGS: dict[str, Lowering] = {
     lowering.name: lowering for lowering in (RESHAPE, Taps(), COLUMNS, Window(), Winograd(), Fourier(), Native())
 }

@@ -1,4 +1,4 @@
-"""What a lowering is, and what it says of itself before it runs."""
+"""The interface of a lowering, with its properties that are known before it runs."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from ndconv._programs.values import Array, Steps
 class Lowering(ABC):
     """A way to turn a `Problem` into matrix products, for all three slots and any number of axes.
 
-    Its methods are written as if they computed, with torch's methods for views and those of a builder for the rest.
-    What they run on is integers; a program is what they leave behind. Operands and results are the tensors of the
-    trilinear form, groups apart: ``x[n,g,c,*i]``, ``w[g,d,c,*k]`` and ``y[n,g,d,*o]``.
+    Its methods are written as if they computed, with torch's methods for views and a builder's methods for the rest.
+    They run on integers and leave a program behind. Operands and results are the tensors of the trilinear form, with
+    separate groups: ``x[n,g,c,*i]``, ``w[g,d,c,*k]`` and ``y[n,g,d,*o]``.
     """
 
     name: str
     automatic = True
     """Whether "auto" may pick it, if it is exact."""
     compared = True
-    """Whether a plan sets its price beside those of others."""
+    """Whether a plan compares its price with the others'."""
     symbolic = True
-    """Whether its steps are the same for all sizes, so that they can be symbols."""
+    """Whether its steps are the same for all sizes, so that sizes can be symbols."""
     exact = True
-    """Whether sums of small integers come out without any rounding."""
+    """Whether sums of small integers are not rounded."""
 
     def ways(self, problem: Problem) -> Iterable[Lowering]:
-        """Itself as it goes about the problem in different ways; the cheapest one runs."""
+        """Its variants for the problem; the cheapest one runs."""
         return (self,)
 
     def refusal(self, problem: Problem) -> str | None:
@@ -36,7 +36,7 @@ class Lowering(ABC):
         return None
 
     def rounding(self, problem: Problem) -> float:
-        """How far an element can be off beside what a plain sum loses, in ``eps * norm(a) * norm(b)``; 0 if exact."""
+        """Bound of an element's error beyond that of a plain sum, in ``eps * norm(a) * norm(b)``; 0 if exact."""
         return 0.0
 
     def accumulates(self, b: Steps, problem: Problem) -> bool:

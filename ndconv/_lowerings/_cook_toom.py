@@ -1,11 +1,11 @@
 """Cook and Toom's short convolutions: their matrices, without rounding.
 
-Polynomials with ``m`` and ``k`` coefficients have a product that ``p = m + k - 1`` of its values tell. Taking values at
-points is a matrix for each factor, and so is getting the coefficients back; with the three of them
+The product of polynomials with ``m`` and ``k`` coefficients is determined by its values at ``p = m + k - 1`` points.
+Evaluation of each factor is a matrix, and so is interpolation of the product. With these three matrices
 
     sum over o, k of x[o + k] * w[k] * y[o] = sum over p of (B x)[p] * (G w)[p] * (A y)[p]
 
-for a tile of ``m`` outputs: ``p`` products instead of ``m * k``. As the form is the same whichever tensor is open, each
+for a tile of ``m`` outputs: ``p`` products instead of ``m * k``. The form is the same whichever tensor is open. So each
 slot is a transform of two operands, the products, and the transposed transform of the result.
 """
 
@@ -17,7 +17,7 @@ from functools import lru_cache
 
 from ndconv._form.geometry import Ints
 
-# Small points and their negatives make for small numbers, and so for little rounding. Infinity is one point more.
+# Small points and their negatives keep numbers small, and so the rounding. Infinity is one more point.
 _POINTS = 0, 1, -1, 2, -2
 MOST = len(_POINTS) + 1
 """The most products of a tile along one axis."""
@@ -26,7 +26,7 @@ Rows = list[list[Fraction]]
 
 
 def matrices(m: int, k: int) -> tuple[Rows, Rows, Rows]:
-    """``B[p, m + k - 1]``, ``G[p, k]`` and ``A[p, m]`` of a tile; ``B`` has integers only, at the cost of ``G``.
+    """``B[p, m + k - 1]``, ``G[p, k]`` and ``A[p, m]`` of a tile; ``B`` has integers only, ``G`` takes the fractions.
 
     Example:
         >>> B, G, A = matrices(2, 3)
@@ -46,13 +46,13 @@ def matrices(m: int, k: int) -> tuple[Rows, Rows, Rows]:
 
 
 def _values(points: int, count: int) -> Rows:
-    """Values of so many monomials at the points; at infinity, that of the highest."""
+    """Values of the first ``count`` monomials at the points; at infinity, the coefficient of the highest."""
     finite = [[Fraction(point) ** power for power in range(count)] for point in _POINTS[: points - 1]]
     return [*finite, [Fraction(power == count - 1) for power in range(count)]]
 
 
 def _inverse(rows: Rows) -> Rows:
-    """By elimination."""
+    """The inverse, by Gaussian elimination."""
     size = len(rows)
     both = [[*row, *(Fraction(i == j) for j in range(size))] for i, row in enumerate(rows)]
     for i in range(size):
@@ -67,14 +67,14 @@ def _inverse(rows: Rows) -> Rows:
 
 @lru_cache(maxsize=256)
 def transforms(m: Ints, k: Ints) -> tuple[tuple[Rows, ...], ...]:
-    """``B``, ``G`` and ``A`` of each axis that is cut; for all axes at once they are the Kronecker products."""
+    """``B``, ``G`` and ``A`` of each axis that is cut; their Kronecker products transform all axes at once."""
     axes = [matrices(*sizes) for sizes in zip(m, k, strict=True) if sizes != (1, 1)]
     return tuple(zip(*axes, strict=True))
 
 
 @lru_cache(maxsize=256)
 def growth(m: int, k: int) -> float:
-    """By how much more than its operands' norms a sum of a tile can be rounded, along one axis, in any slot.
+    """The factor on its operands' norms in the rounding of a tile's sum, along one axis, in any slot.
 
     It is the largest ``sum over p of |A[p, o]| * norm(G[p]) * norm(B[p])``, or the same with G and A exchanged.
 

@@ -2,8 +2,8 @@
 
 Input index ``i`` is tied to ``o`` and ``k`` by ``i + lo = S*o + D*k``. With ``P = S / gcd(S, D)``, the kernel indices
 that reach the residue ``i + lo = S*t + r`` are ``k0, k0 + P, ...``, and ``o`` falls by ``E = D / gcd(S, D)`` from each
-to the next. So the elements of one residue are a convolution of the output with stride 1, dilation E and those kernel
-indices in reverse; no zero is inserted anywhere.
+to the next. So the elements of one residue are a convolution of the output with stride 1, dilation E and these kernel
+indices in reverse. No zeros are inserted.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from ndconv._form.geometry import Geometry, Problem, Slot
 from ndconv._programs.values import Array, Steps
 
 _LEAD = (slice(None),) * 3
-# So many phases are listed to be priced.
+# Up to so many phases are recorded one by one for a price.
 _LISTED = 16
 MOST_PHASES = 64
-"""More would make a program that takes seconds to write and nobody can read."""
+"""More phases would make a program that takes seconds to write and is too long to read."""
 
 
 class Phase(NamedTuple):
     """The input elements of one residue per axis.
 
     Args:
-        elements: Which they are, per axis of the input.
+        elements: Their slice of each axis of the input.
         taps: Kernel indices that reach them, per axis, before they are reversed.
-        problem: What computes them; its input is the output, and its features are the channels.
+        problem: The convolution that computes them; its input is the output, and its features are the channels.
     """
 
     elements: tuple[slice, ...]
@@ -49,7 +49,7 @@ class Phase(NamedTuple):
 def gathered(
     b: Steps, problem: Problem, w: Array, y: Array, output: Callable[[Steps, Problem, Array, Array], Array]
 ) -> Array:
-    """The gradient of the input, each phase by what computes convolutions."""
+    """The gradient of the input; ``output`` computes each phase as a convolution."""
     if b.prices and math.prod(problem.geometry.stride) > _LISTED:
         return _priced(b, problem, w, y, output)
     parts = phases(problem)
@@ -64,7 +64,7 @@ def gathered(
 def _priced(
     b: Steps, problem: Problem, w: Array, y: Array, output: Callable[[Steps, Problem, Array, Array], Array]
 ) -> Array:
-    """What `gathered` costs, one phase of each kind in the place of all."""
+    """`gathered` for a price: one phase of each kind stands for all of that kind."""
     geometry, x = problem.geometry, y.new_zeros(problem.shape(Slot.INPUT))
     steps = tuple(s // math.gcd(s, d) for s, d in zip(geometry.stride, geometry.dilation, strict=True))
     for times, kind in kinds(problem):
@@ -110,9 +110,9 @@ def phases(problem: Problem) -> tuple[Phase, ...]:
 
 
 def kinds(problem: Problem) -> list[tuple[int, Problem]]:
-    """How many phases there are of each size, and what computes one of them; none is looked at, there may be thousands.
+    """The number of phases of each size, and the problem of one. Phases are not listed: there may be thousands.
 
-    Their padding is of the right sum, and parted in the middle.
+    The padding of these problems has the right sum, split in the middle.
 
     Example:
         >>> geometry = Geometry(kernel=(5,), stride=(3,), padding=((1, 1),), dilation=(1,))
@@ -137,7 +137,7 @@ def kinds(problem: Problem) -> list[tuple[int, Problem]]:
 
 
 def _window_elements(problem: Problem) -> int:
-    """Elements that the windows of all phases have, of one channel.
+    """Elements in the windows of all phases, for one channel.
 
     Example:
         >>> geometry = Geometry(kernel=(3,), stride=(2,), padding=((1, 1),), dilation=(1,))
@@ -148,7 +148,7 @@ def _window_elements(problem: Problem) -> int:
 
 
 def _axis_kinds(problem: Problem) -> list[list[tuple[int, int, int]]]:
-    """For every axis how many residues have so many kernel indices and so many elements."""
+    """For every axis ``(number of residues, kernel indices of each, elements of each)``."""
     geometry, found = problem.geometry, []
     for kernel, stride, (lo, _), dilation, size in zip(
         geometry.kernel, geometry.stride, geometry.padding, geometry.dilation, problem.input_size, strict=True
@@ -157,7 +157,7 @@ def _axis_kinds(problem: Problem) -> list[list[tuple[int, int, int]]]:
         (taps, longer), (count, more) = divmod(kernel, step), divmod(size, stride)
         kinds = []
         for start, stop, indices in ((0, longer, taps + 1), (longer, min(step, kernel), taps)):
-            # The elements of a residue start where a tap is tied to them, and one more fits in before the first few.
+            # Sizes of residues differ by one element: those that start among the first ``more`` elements have one more.
             early = _count_below(more, stop, stride, dilation, -lo) - _count_below(more, start, stride, dilation, -lo)
             kinds += [(early, indices, count + 1), (stop - start - early, indices, count)]
         found.append([kind for kind in kinds if all(kind)])
@@ -165,7 +165,7 @@ def _axis_kinds(problem: Problem) -> list[list[tuple[int, int, int]]]:
 
 
 def _count_below(bound: int, number: int, modulus: int, factor: int, shift: int) -> int:
-    """How many of the first numbers ``i`` leave ``(factor * i + shift) % modulus < bound``, for a bound up to modulus.
+    """How many ``i`` below ``number`` have ``(factor * i + shift) % modulus < bound``, for a bound up to modulus.
 
     Example:
         >>> _count_below(3, number=4, modulus=5, factor=2, shift=1)  # 1, 3, 0, 2
@@ -175,7 +175,7 @@ def _count_below(bound: int, number: int, modulus: int, factor: int, shift: int)
 
 
 def _floor_sum(number: int, modulus: int, factor: int, shift: int) -> int:
-    """Sum of ``(factor * i + shift) // modulus`` for the first numbers ``i``, in the steps of Euclid's algorithm."""
+    """Sum of ``(factor * i + shift) // modulus`` for ``i`` below ``number``, in the steps of Euclid's algorithm."""
     total = 0
     while number:
         total += number * (number - 1) // 2 * (factor // modulus) + number * (shift // modulus)
@@ -193,7 +193,7 @@ def _axes(problem: Problem) -> list[list[_Axis]]:
 
 
 def taps_by_residue(kernel: int, stride: int, dilation: int) -> tuple[list[range], int]:
-    """Kernel indices of one axis that reach the same residue, and by how much the output index falls from each to next.
+    """Kernel indices of one axis by the residue they reach, and the fall of the output index from each to the next.
 
     Example:
         >>> taps_by_residue(kernel=5, stride=4, dilation=6)
@@ -204,7 +204,7 @@ def taps_by_residue(kernel: int, stride: int, dilation: int) -> tuple[list[range
 
 
 def _spread(stride: int, dilation: int) -> int:
-    """By how much the output index falls from a kernel index to the next of its residue."""
+    """The fall of the output index from a kernel index to the next of its residue."""
     return dilation // math.gcd(stride, dilation)
 
 

@@ -16,14 +16,14 @@ _LONG = 256
 
 
 def is_short(b: Steps, positions: Sequence[int]) -> bool:
-    """Whether samples of so many positions had better be one product, or each reads the whole weight for little."""
+    """Whether samples are too short for products of their own, each of which would read the whole weight."""
     return not b.symbolic and math.prod(positions) < _LONG
 
 
 def output_product(b: Steps, w: Array, x: Array) -> Array:
     """``y[n,g,d,l] = sum over r of w[g,d,r] * x[n,g,l,r]``."""
     if x.shape[2] == 1:
-        # One position: the batch takes its place, or every sample would be a matrix-vector product.
+        # One position: the batch takes its place, lest every sample be a matrix-vector product.
         return b.matmul(x.squeeze(2).transpose(0, 1), w.mT).transpose(0, 1).unsqueeze(3)
     return b.matmul(w, x.mT)
 
@@ -39,7 +39,7 @@ def weight_product(b: Steps, x: Array, y: Array) -> Array:
     """``w[g,d,r] = sum over n, l of y[n,g,d,l] * x[n,g,l,r]``."""
     # Half types must not be rounded after each sample.
     if b.dtype(x) in ("float16", "bfloat16") or b.symbolic or y.shape[3] < _LONG or x.shape[0] == 1:
-        # The samples are put together along whichever axis of x lies in rows.
+        # The samples are joined along the axis of x whose rows are contiguous.
         in_rows = not b.symbolic and x.mT.is_contiguous()
         joined = x.permute(1, 3, 0, 2).flatten(2).mT if in_rows else x.transpose(0, 1).flatten(1, 2)
         return b.matmul(y.permute(1, 2, 0, 3).flatten(2), joined)

@@ -1,8 +1,8 @@
-"""Windows whose rows lie side by side, whatever the stride: elements that are apart take several times as long to copy.
+"""Windows with contiguous rows, whatever the stride: strided elements take several times as long to copy.
 
 Along the last axis a window reads ``S*o + D*k``. With ``P = S / gcd(S, D)``, the kernel elements ``k0, k0 + P, ...``
-read ``S*(o + E*t) + D*k0`` for ``t = 0, 1, ...`` and ``E = D / gcd(S, D)``. So every S-th element from ``D*k0`` on, put
-side by side once, has their windows at stride 1; there are P such residues.
+read ``S*(o + E*t) + D*k0`` for ``t = 0, 1, ...`` and ``E = D / gcd(S, D)``. So every S-th element from ``D*k0`` on is
+copied once into contiguous rows, in which these kernel elements have windows of stride 1. There are P such residues.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ class Residue(NamedTuple):
     """Some kernel elements of the last axis.
 
     Args:
-        taps: Which they are.
-        elements: What they read of the padded input.
-        geometry: Of their windows in that.
+        taps: Their slice of the last kernel axis.
+        elements: The elements of the padded input that they read.
+        geometry: The geometry of their windows in these elements.
     """
 
     taps: slice
@@ -41,7 +41,7 @@ def _divisor(geometry: Geometry) -> int:
 
 
 def _inner(geometry: Geometry, indices: range) -> Geometry:
-    """Of the windows of some kernel elements in what they read, put side by side."""
+    """The geometry of some kernel elements' windows in the contiguous elements that they read."""
     spread = geometry.dilation[-1] // _divisor(geometry)
     return Geometry(
         (*geometry.kernel[:-1], len(indices)), (*geometry.stride[:-1], 1), geometry.padding,
@@ -51,7 +51,7 @@ def _inner(geometry: Geometry, indices: range) -> Geometry:
 
 @cached
 def residues(geometry: Geometry, positions: int) -> tuple[Residue, ...]:
-    """The residues of the last axis, for so many outputs on it.
+    """The residues of the last axis, for ``positions`` outputs on it.
 
     Example:
         >>> found = residues(Geometry((3, 3), (2, 2), ((0, 0), (0, 0)), (1, 1)), 5)
@@ -70,7 +70,7 @@ def residues(geometry: Geometry, positions: int) -> tuple[Residue, ...]:
 
 
 def windows_by_residue(padded: Array, found: tuple[Residue, ...]) -> tuple[Array, ...]:
-    """Views of all windows ``[n,g,c,*o,*k]``, of those kernel elements that each residue has."""
+    """For each residue, a view of all windows ``[n,g,c,*o,*k]`` with its kernel elements."""
     return tuple(windows(padded[..., each.elements].contiguous(), each.geometry) for each in found)
 
 

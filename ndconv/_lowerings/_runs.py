@@ -1,7 +1,7 @@
-"""The matrix products of `taps`: counted without a look at any tap, listed only when they run.
+"""The matrix products of `taps`: counted without listing the taps, listed only when they run.
 
 Along an axis kernel index ``k`` reads ``D*k - lo = S*q + r``, element ``o + q`` of phase image ``r``. Taps with the
-same ``q`` on every axis share a shift, and those of them in neighbouring phases are one product: a run.
+same ``q`` on every axis share a shift. Taps that share a shift and lie in neighbouring phases are one product: a run.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ class Runs(NamedTuple):
 
     Args:
         starts: The first tap of each run, and the number of all taps.
-        phases: The phase of that tap, all axes together.
-        shifts: By how many flat positions the run is shifted.
-        order: Flat kernel index of each tap; none where they go on as they lie.
+        phases: The flat phase of that tap.
+        shifts: The shift of each run, in flat positions.
+        order: Flat kernel index of each tap; empty if taps are in this order already.
     """
 
     starts: Ints
@@ -31,7 +31,7 @@ class Runs(NamedTuple):
 
 
 def ravel(index: Ints, size: Ints) -> int:
-    """The flat index in a tensor of that size."""
+    """The flat index in a tensor of this size."""
     flat = 0
     for i, n in zip(index, size, strict=True):
         flat = flat * n + i
@@ -39,7 +39,7 @@ def ravel(index: Ints, size: Ints) -> int:
 
 
 def runs(geometry: Geometry, pitch: Ints) -> Runs:
-    """List all runs on flat positions with so many elements per axis.
+    """List all runs, for flat positions with ``pitch`` elements per axis.
 
     Example:
         >>> runs(Geometry(kernel=(3,), stride=(2,), padding=((1, 1),), dilation=(1,)), pitch=(5,))
@@ -63,10 +63,10 @@ def runs(geometry: Geometry, pitch: Ints) -> Runs:
 
 
 def lie_in_order(geometry: Geometry) -> bool:
-    """Whether taps in the order of their shifts go on as they lie.
+    """Whether taps in the order of their shifts are in the order of their kernel indices.
 
-    Axis by axis shifts and kernel indices rise together. But where taps share a shift on one axis, a later one must not
-    have several shifts, which come first.
+    Along one axis shifts and kernel indices rise together. But once taps share a shift on one axis, no later axis may
+    have several shifts: they would come first.
 
     Example:
         >>> lie_in_order(Geometry(kernel=(3, 3), stride=(2, 2), padding=((1, 1), (1, 1)), dilation=(1, 1)))
@@ -86,7 +86,7 @@ def lie_in_order(geometry: Geometry) -> bool:
 
 
 def _flat(axes: Sequence[Ints], size: Ints) -> list[int]:
-    """The flat indices in a tensor of that size of all combinations of indices along its axes."""
+    """Flat indices, in a tensor of this size, of all combinations of indices along its axes."""
     found = [0]
     for indices, length in zip(axes, size, strict=True):
         found = [flat * length + index for flat in found for index in indices]
@@ -94,7 +94,7 @@ def _flat(axes: Sequence[Ints], size: Ints) -> list[int]:
 
 
 def _by_shift(kernel: int, stride: int, dilation: int, lo: int) -> list[tuple[int, Ints, Ints]]:
-    """Every ``q`` of an axis in order, with the phases ``r`` and kernel indices that it goes with."""
+    """Every ``q`` of an axis in order, with its phases ``r`` and kernel indices."""
     found: dict[int, list[tuple[int, int]]] = defaultdict(list)
     for k in range(kernel):
         q, r = divmod(dilation * k - lo, stride)
@@ -105,9 +105,9 @@ def _by_shift(kernel: int, stride: int, dilation: int, lo: int) -> list[tuple[in
 def count_runs(geometry: Geometry) -> tuple[int, int]:
     """How many runs there are, and the taps of the longest.
 
-    Of two taps of a run that follow each other, either the last axis goes from a phase to the next, or it wraps around
-    from its last phase to its first while the axes before go on. So the pairs of an axis and those before it add up,
-    and there are as many runs as taps less such pairs.
+    Of two consecutive taps of a run, either the last axis goes from a phase to the next, or it wraps around from its
+    last phase to its first while the axes before it go on. So pairs of consecutive taps add up over the axes, and the
+    number of runs is the number of taps less that of pairs.
 
     Example:
         >>> count_runs(Geometry(kernel=(3, 3), stride=(2, 2), padding=((1, 1), (1, 1)), dilation=(1, 1)))
@@ -128,7 +128,7 @@ def count_runs(geometry: Geometry) -> tuple[int, int]:
 
 
 def _congruent(start: int, stop: int, residue: int, modulus: int) -> int:
-    """How many numbers of ``range(start, stop)`` leave that residue."""
+    """How many numbers of ``range(start, stop)`` have this residue."""
     return max(0, (stop - 1 - residue) // modulus - (start - 1 - residue) // modulus)
 
 
@@ -141,7 +141,7 @@ def _wraps(kernel: int, stride: int, dilation: int, lo: int) -> int:
 
 
 def _straight(kernel: int, stride: int, dilation: int, lo: int) -> int:
-    """Taps of an axis in neighbouring phases with the same ``q``, at most."""
+    """The most taps of an axis in neighbouring phases with the same ``q``."""
     if dilation > 1:
         return 1
     head = min(kernel, lo % stride)

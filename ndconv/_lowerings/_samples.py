@@ -1,8 +1,7 @@
-"""Samples as one more axis, the last: rows of small images are short, and rows are what is copied.
+"""Samples as one more axis, the last. Copies run along rows, and rows of small images are short.
 
-A batch is one sample with an axis more, of which every element has its own output: ``x[n,g,c,*i]`` becomes
-``x[1,g,c,*i,n]``, and the kernel has one element there. Transposing the operands and the result takes a while; rows
-that are as many times longer as there are samples may be worth it.
+A batch is one sample with a further axis, on which the kernel has one element: ``x[n,g,c,*i]`` becomes
+``x[1,g,c,*i,n]``. Rows are then longer by the number of samples, which may be worth transposing operands and result.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from ndconv._programs.values import Array
 
 @cached
 def samples_last(problem: Problem) -> Problem:
-    """The same problem with one sample and its samples along a further axis.
+    """The same problem as one sample, with the samples along a further axis.
 
     Example:
         >>> geometry = Geometry(kernel=(3,), stride=(2,), padding=((1, 1),), dilation=(1,))

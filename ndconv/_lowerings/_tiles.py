@@ -1,9 +1,9 @@
 """How the tensors of a problem are cut into tiles along some axes, and transformed tile by tile.
 
-The input is cut into tiles of ``p = m + k - 1`` elements, of which ``k - 1`` are the next tile's as well, and the
-output into tiles of ``m``. An axis that is not cut has tiles of one element. A transform treats all tiles alike, by a
-matrix, and puts what comes out first. There it is so many groups of a convolution along the axes that are not cut, with
-all tiles of all samples as one more axis: the last, unless rows of another are long enough to be copied as they lie.
+The input is cut into tiles of ``p = m + k - 1`` elements, which overlap by ``k - 1``, and the output into tiles of
+``m``. An axis that is not cut has tiles of one element. A transform multiplies every tile by one matrix; its ``p``
+results come first and become groups. What is left is a grouped convolution along the axes that are not cut, with the
+tiles of all samples as one more axis: the last one, unless another has rows long enough for copies.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from ndconv._lowerings._cook_toom import MOST
 from ndconv._programs.values import Array, Steps
 from ndconv._programs.windows import split, windows
 
-# With more axes than this, transforms cost what the products save, and round more.
+# With more axes than this, transforms cost as much as the products save, and round more.
 _AXES = 2
-# Elements of a row that are better copied together than one of each tile.
+# Rows of so many elements are better copied as rows than one element of each tile at a time.
 _ROW = 16
 
 
@@ -28,12 +28,12 @@ class Tiling(NamedTuple):
 
     Args:
         m: Elements of a tile of the output, per axis; 1 where the axis is not cut.
-        k: Kernel elements that the transforms take care of, per axis.
+        k: Kernel elements that the transforms cover, per axis.
         counts: Tiles of the output, per axis.
         before: Padding of the input before it is cut, per axis.
         after: Padding of the output.
-        place: Of the axis of tiles among those that are not cut.
-        problem: What is left to do for the tiles of one sample.
+        place: The position of the axis of tiles among those that are not cut.
+        problem: The grouped convolution that is left, for the tiles of one sample.
     """
 
     m: Ints
@@ -65,7 +65,7 @@ class Tiling(NamedTuple):
         return self.problem.output_size[self.place]
 
     def of(self, tiles: int) -> Problem:
-        """`problem` for so many tiles."""
+        """`problem` with this number of tiles."""
         whole, place = self.problem, self.place
         x, y = ((*size[:place], tiles, *size[place + 1 :]) for size in (whole.input_size, whole.output_size))
         return Problem(whole.slot, whole.geometry, 1, whole.channels, whole.features, x, y, whole.itemsize)
@@ -97,7 +97,7 @@ class Tiling(NamedTuple):
         return _unapplied(b, matrix, product, self._kernel_order, shape).contiguous()
 
     def _beside(self, tensor: Array, tiles: int) -> Ints:
-        """Sizes of a tensor along the axes that are not cut, and that of the axis of tiles among them."""
+        """Sizes of a tensor along the axes that are not cut, with the axis of tiles among them."""
         return _inserted(tuple(tensor.shape[3 + axis] for axis in self.rest), self.place, tiles)
 
     @property
@@ -115,12 +115,12 @@ class Tiling(NamedTuple):
 
 
 def _applied(b: Steps, matrix: Array, tensor: Array, order: Ints) -> Array:
-    """A matrix ``[p,q]`` times a tensor whose axes are brought into an order, the first of them being q."""
+    """A matrix ``[p,q]`` times a tensor that is permuted to ``order``, in which q comes first."""
     return b.matmul(matrix.unsqueeze(0), tensor.permute(order).reshape(1, matrix.shape[1], -1))
 
 
 def _unapplied(b: Steps, matrix: Array, product: Array, order: Ints, shape: Ints) -> Array:
-    """Adjoint of `_applied`: a tensor of some shape, its axes where they were."""
+    """Adjoint of `_applied`: a tensor of ``shape``, its axes in their original order."""
     columns = b.matmul(matrix.mT.unsqueeze(0), product.reshape(1, matrix.shape[0], -1))
     inverse = sorted(range(len(order)), key=order.__getitem__)
     return columns.view([shape[axis] for axis in order]).permute(inverse)
@@ -185,7 +185,7 @@ def _axis(problem: Problem, axis: int, m: int) -> _Axis:
 
 
 def _gain(geometry: Geometry, axis: int, size: int) -> tuple[float, int]:
-    """How many times fewer products tiles take along an axis, and of how many elements they are then; 0 if none."""
+    """The factor by which tiles reduce the products along an axis, 0 if they do not apply; and the best size of one."""
     k, most = geometry.kernel[axis], MOST + 1 - geometry.kernel[axis]
     if (geometry.stride[axis], geometry.dilation[axis]) != (1, 1) or k == 1 or most < 2:
         return 0.0, 1

@@ -1,4 +1,4 @@
-"""What the lowerings that copy windows share: chunks that bound the copies, padding, and adding windows back up."""
+"""The common part of lowerings that copy windows: chunks that bound the copies, padding, adding windows back up."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from ndconv._programs.windows import fold, windows
 
 Views = tuple[Array, ...]
 
-# Bytes of a sample's windows from which on samples are computed one by one.
+# From so many bytes of a sample's windows on, samples are computed one by one.
 _ALONE = 2 * 2**20
 
 
 class Windowed(Lowering):
-    """A product of the weight with copied windows, as many samples, or rows of one, at a time as fit a chunk."""
+    """A product of the weight with copied windows, chunk by chunk. A chunk has several samples, or rows of one."""
 
     chunk_bytes: int | None = None
-    """The least that a chunk of windows aims at; None for the workspace limit, which holds in any case."""
+    """The least bytes that a chunk of windows aims at, up to the workspace limit; None for that limit."""
 
     @abstractmethod
     def product_output(self, b: Steps, views: Views, w: Array) -> Array:
@@ -38,7 +38,7 @@ class Windowed(Lowering):
         """``w[g,d,c,*k]`` of windows ``view[n,g,c,*o,*k]``."""
 
     def views(self, b: Steps, problem: Problem, x: Array) -> Views:
-        """Windows ``[n,g,c,*o,*k]`` of an input; if there are several, they have parts of the last kernel axis."""
+        """Windows ``[n,g,c,*o,*k]`` of an input; several views share out the last kernel axis."""
         return (windows(framed(b, problem, x), problem.geometry),)
 
     def output(self, b: Steps, problem: Problem, x: Array, w: Array) -> Array:
@@ -77,28 +77,28 @@ class Windowed(Lowering):
         each, sizes = problem.itemsize * elements_per_window(problem), (problem.batch, *problem.output_size)
         target = self.chunk(problem)
         if not is_short(b, problem.output_size):
-            # A sample has matrices of its own, and large ones need no company.
+            # Each sample is a product of its own, and large ones gain nothing from being in one chunk.
             target = min(b.aim(target), max(_ALONE, each * math.prod(problem.output_size)))
         for samples, *part in b.blocks(sizes, each, target):
             yield (samples, slice(None), slice(None), *part)
 
     def is_cut(self, b: Steps, problem: Problem) -> bool:
-        """Whether there are several of them."""
+        """Whether there are several chunks."""
         return not b.symbolic and bool(problem.itemsize * window_elements(problem) > b.aim(self.chunk(problem)))
 
     def chunk(self, problem: Problem) -> int | None:
-        """Bytes that a chunk aims at: no less than the weight takes, which the product of every chunk reads again."""
+        """Bytes that a chunk aims at: no less than those of the weight, which every chunk's product reads again."""
         weight = problem.itemsize * math.prod(problem.shape(Slot.WEIGHT))
         return self.chunk_bytes and max(self.chunk_bytes, weight)
 
 
 def elements_per_window(problem: Problem) -> int:
-    """Elements that the windows of all channels have at one position."""
+    """Elements in the windows of all channels at one position."""
     return problem.geometry.groups * problem.channels * math.prod(problem.geometry.kernel)
 
 
 def window_elements(problem: Problem) -> int:
-    """Elements that all windows have."""
+    """Elements in all windows."""
     return problem.batch * math.prod(problem.output_size) * elements_per_window(problem)
 
 

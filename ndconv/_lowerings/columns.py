@@ -24,11 +24,11 @@ from ndconv._lowerings._windowed import Views, Windowed, framed, window_elements
 from ndconv._programs.values import Array, Steps
 from ndconv._programs.windows import kernel_first, unflatten
 
-# More of them would make a program longer than what it saves; strides are hardly ever as long.
+# More residues would make the program longer than the saving justifies. Strides are hardly ever that large.
 _RESIDUES = 16
-# Rows of so many elements need not be longer.
+# Rows of so many elements are long enough.
 _LONG = 64
-# Bytes of half-type columns that are worth holding at once to sum over them in one product.
+# Up to so many bytes, half-type columns are held at once, so that one product sums over all of them.
 _WHOLE = 32 * 2**20
 
 
@@ -38,14 +38,13 @@ class Columns(Windowed):
     Kernel elements come first and positions last, so that copies run along rows and products come out in the layout of
     the output.
 
-    Where sizes are symbols, none of what follows is done.
+    Where sizes are symbols, none of the arguments is set.
 
     Args:
-        moves: Whether samples come last, where rows are short and samples many (`ndconv._lowerings._samples`).
-        parts: Whether elements of a row that a stride sets apart are put side by side first
-            (`ndconv._lowerings._residues`).
-        gathers: Whether the gradient of the input gathers windows of the output (`ndconv._lowerings._phases`), and does
-            not add windows of the input up.
+        moves: Whether samples come last, for short rows and many samples (`ndconv._lowerings._samples`).
+        parts: Whether strided elements of a row are made contiguous first (`ndconv._lowerings._residues`).
+        gathers: Whether the gradient of the input gathers windows of the output (`ndconv._lowerings._phases`), instead
+            of adding windows of the input up.
     """
 
     name = "columns"
@@ -59,7 +58,7 @@ class Columns(Windowed):
         parts = not input and stride > 1 and 1 < count_residues(problem.geometry) <= _RESIDUES
         moves = problem.batch > 1 and _row(problem) < _LONG
         gathers = input and math.prod(problem.geometry.stride) <= MOST_PHASES
-        # What takes the longest to record comes last: there is something to give it up for.
+        # The longest to record come last: a cheaper price is then known, and recording stops early.
         options = product((False, True)[: 1 + gathers], (False, True)[: 1 + moves], (False, True)[: 1 + parts])
         return [_WAYS[option] for option in options]
 
@@ -80,11 +79,11 @@ class Columns(Windowed):
         if not self.gathers:
             return super().input(b, problem, w, y)
         x = gathered(b, problem, w, y, COLUMNS.output)
-        # Windows that hang over the output multiply zeros.
+        # Windows that reach beyond the output multiply zeros, and so a NaN or an infinity by 0.
         return b.unless_finite((w, x), x, partial(self.added, b, problem), w, y)
 
     def added(self, b: Steps, problem: Problem, w: Array, y: Array) -> Array:
-        """`input` by adding windows up, which multiplies only what is tied; half types in the dtype of their sums."""
+        """`input` by adding windows up, which multiplies tied elements only; half types in their accumulation dtype."""
         return b.cast(super().input(b, problem, b.wide(w), b.wide(y)), b.dtype(w))
 
     def output(self, b: Steps, problem: Problem, x: Array, w: Array) -> Array:
@@ -100,7 +99,7 @@ class Columns(Windowed):
         return windows_by_residue(framed(b, problem, x), found) if found else super().views(b, problem, x)
 
     def _residues(self, problem: Problem) -> tuple[Residue, ...]:
-        """The residues of the last axis' stride, if the input is to be taken apart into them."""
+        """The residues of the last axis' stride, if the input is split into them."""
         return residues(problem.geometry, problem.output_size[-1]) if self.parts else ()
 
     def product_output(self, b: Steps, views: Views, w: Array) -> Array:
@@ -124,7 +123,7 @@ class Columns(Windowed):
     def product_weight(self, b: Steps, views: Views, y: Array) -> Array:
         ndim, positions = y.dim() - 3, y.shape[3:]
         rows = _rows(views, ndim)
-        # Samples are joined in one product, which copies the outputs as well, unless these are the larger.
+        # Joining the samples in one product copies the outputs too, which does not pay if they are larger than columns.
         if is_short(b, positions) or y.shape[2] <= math.prod(rows):
             joined = _joined(b, views, ndim).contiguous()
             product = b.matmul(y.movedim(0, 2).flatten(2), joined.flatten(1, -2).mT)
@@ -134,7 +133,7 @@ class Columns(Windowed):
 
     def chunk(self, problem: Problem) -> int | None:
         if problem.slot is Slot.WEIGHT and problem.itemsize == 2:
-            # One product sums half types without widening them, and multiplies several times as fast.
+            # One product needs no widened half types for partial sums, and is several times as fast.
             whole = 2 * window_elements(problem)
             if 0 < whole <= _WHOLE:
                 return whole
@@ -142,7 +141,7 @@ class Columns(Windowed):
 
 
 def _row(problem: Problem) -> int:
-    """Output elements whose windows lie side by side, a row or rows that make one; or those of the only window."""
+    """Elements of a contiguous row of the columns: output elements, or kernel elements if there is only one window."""
     geometry, row = problem.geometry, 1
     if math.prod(problem.output_size) == 1:
         return math.prod(geometry.kernel)
@@ -163,7 +162,7 @@ COLUMNS, GATHERING = _WAYS[False, False, False], _WAYS[True, False, False]
 def _matrices(b: Steps, views: Views, ndim: int) -> Array:
     """Windows as columns, a matrix ``[n,g,c*k,o]`` for each sample."""
     columns = b.cat([kernel_first(view, ndim) for view in views], 2 + ndim)
-    # One channel's windows may pass for a matrix as they are, but one whose rows overlap is multiplied slowly.
+    # One channel's windows may be a matrix already, but one whose rows overlap in memory is multiplied slowly.
     rows = math.prod(columns.shape[2 : 3 + ndim])
     return b.named("columns", columns.reshape(*columns.shape[:2], rows, -1).contiguous())
 

@@ -1,15 +1,16 @@
 """The convolution theorem: Fourier transforms of both operands, a product at every frequency, and one transform back.
 
 On a cyclic grid of ``L`` points per axis let ``x`` stand at ``i + lo``, ``y`` at ``S*o`` and ``w`` at ``D*k``. The tie
-``i + lo = S*o + D*k`` is then one of places, as in a convolution of ``w`` with ``y``, and transforms make products:
+``i + lo = S*o + D*k`` then holds between grid points, as in a convolution of ``w`` with ``y``, and transforms turn it
+into products:
 
     OUTPUT    Y[f] = sum over c of X[f] * W[-f]
     INPUT     X[f] = sum over d of Y[f] * W[f]
     WEIGHT    W[f] = sum over n of X[f] * Y[-f]
 
-The grid may be shorter than the padded input: zeros of the padding on one side serve for the other as well, as long as
-no two positions are tied by going round that are not tied as they stand. With ``I`` elements of the input that windows
-see between ``a`` and ``b`` of padding, ``L >= I + max(a, b)`` is enough.
+The grid may be shorter than the padded input: padding on one side can serve for the other side too, as long as wrapping
+around ties no positions that are not tied anyway. With ``I`` input elements seen by windows, between ``a`` and ``b``
+elements of padding, ``L >= I + max(a, b)`` is enough.
 
 M. Mathieu, M. Henaff, Y. LeCun, "Fast Training of Convolutional Networks through FFTs", 2014,
 https://arxiv.org/abs/1312.5851.
@@ -34,24 +35,24 @@ Slices = tuple[slice, ...]
 _CACHE_BYTES = 16 * 2**20
 # Up to so many rows, columns or terms the matrices of all frequencies are multiplied element by element, ...
 _THIN = 16
-# ... as many terms at a time as make about so many products.
+# ... with as many terms at a time as give about so many products.
 _PRODUCTS = 2**15
-# What a transform takes, in elements moved: on each axis for every point, for every pass of radix two over it and for
-# every line to be started on; and for every point on axes but the last, whose lines have gaps.
+# Cost of a transform along an axis, in elements moved: per point, per point and radix-2 pass, per line; and per point
+# on all axes but the last, whose lines have gaps.
 _AXIS, _PASS, _LINE, _GAPS = 1.25, 0.25, 26.0, 5.0
 # How much longer that takes where not even one sample fits the cache.
 _AFAR = 2
-# How many axes one transform takes at most: MKL does not know how to do more.
+# The most axes of one transform: MKL has no more.
 _AXES = 7
 
 
 @dataclass(frozen=True)
 class Grid:
-    """Where the tensors stand.
+    """The grid, and the tensors' places on it.
 
     Args:
         axes: Spatial axes that have a grid.
-        plain: The others, on which input and output are tied one to one: further samples.
+        plain: The other axes, on which input and output are tied one to one; they act as samples.
         length: Points, per axis of the grid.
         seen: Elements of the input that a window sees, per axis of the grid; all others have gradient 0.
         places: The points of the three tensors' elements, per axis of the grid.
@@ -70,7 +71,7 @@ class Grid:
 
     @property
     def frequencies(self) -> Ints:
-        """Frequencies of real numbers, per axis: half of the last axis' are the others' conjugates."""
+        """Frequencies of real numbers, per axis: half of those on the last axis are conjugates of the others."""
         return (*self.length[:-1], self.length[-1] // 2 + 1)
 
 
@@ -112,7 +113,7 @@ def grid(problem: Problem) -> Grid:
 
 
 def _smooth(length: int) -> int:
-    """The least length from this one on whose prime factors are 2, 3, 5 and 7: transforms of others are slow."""
+    """The least length, this one or more, whose prime factors are 2, 3, 5 and 7: transforms of others are slow."""
     numbers = _smooth_numbers(length.bit_length())
     return numbers[bisect_left(numbers, length)]
 
@@ -122,20 +123,20 @@ def _smooth_numbers(bits: int) -> Ints:
     """All such lengths up to ``2**bits``, in order."""
     numbers = [1]
     for factor in (2, 3, 5, 7):
-        for number in numbers:  # those appended as well
+        for number in numbers:  # appended ones too
             if number * factor <= 2**bits:
                 numbers.append(number * factor)
     return tuple(sorted(numbers))
 
 
 class Fourier(Lowering):
-    """The form as a product of spectra, on those axes where windows overlap or padding is seen.
+    """The form as a product of spectra, on the axes where windows have several elements, a stride or padding.
 
-    Its sums are rounded, those of integers too, and relative to the largest of them. An element's error is at most
-    ``2 * eps * log2(2 * points) * norm(a) * norm(b)``, with ``points`` of the `Grid` and the norms of all that the sum
-    at a frequency runs over: both operands' elements of that sample (OUTPUT, INPUT), or of those two channels in all
-    samples (WEIGHT), and of the group. Normal numbers reach a third of it on a grid of one point, and a sixtieth on the
-    grids of layers. A NaN or an infinity reaches all results of such a sum.
+    Its sums are rounded, with integers too, relative to the largest of them. An element's error is at most
+    ``2 * eps * log2(2 * points) * norm(a) * norm(b)``, with ``points`` of the `Grid`. The norms are those of all
+    elements in the sum at a frequency: both operands' elements of the group, in that sample (OUTPUT, INPUT), or of the
+    two channels, in all samples (WEIGHT). Normal random numbers reach a third of the bound on a grid of one point, and
+    a sixtieth on the grids of layers. A NaN or an infinity reaches all results of such a sum.
     """
 
     name = "fourier"
@@ -154,7 +155,7 @@ class Fourier(Lowering):
         return self._image(b, problem, y, w)
 
     def _image(self, b: Steps, problem: Problem, source: Array, w: Array) -> Array:
-        """The open slot that has samples, from the other that has."""
+        """OUTPUT from the input, or INPUT from the output."""
         found, forward = grid(problem), problem.slot is Slot.OUTPUT
         result = (source.new_empty if forward else source.new_zeros)(problem.shape(problem.slot))
         given, name = (Slot.INPUT, "y") if forward else (Slot.OUTPUT, "x")
@@ -186,14 +187,14 @@ class Fourier(Lowering):
 
 
 def _groups(b: Steps, problem: Problem, found: Grid) -> Any:
-    """Groups of which a sample fits a chunk with their kernels."""
+    """Chunks of groups: one sample's part of them fits the cache together with their kernels."""
     yield from b.chunks(problem.geometry.groups, sum(_bytes(problem, found)), _CACHE_BYTES, "g")
 
 
 def _samples(b: Steps, problem: Problem, found: Grid, groups: int, *, apart: bool = False) -> Any:
-    """The samples of each chunk of so many groups; the first apart from a loop over the others, or all alike."""
+    """Chunks of samples, for a number of groups; ``apart`` keeps the first out of the loop over the others."""
     kernel, sample = _bytes(problem, found)
-    # No less than the kernels have, whose spectra every chunk of samples reads again.
+    # No less than the bytes of the kernels, whose spectra every chunk of samples reads again.
     beside = max(1, b.aim(max(_CACHE_BYTES, 2 * groups * kernel)) - groups * kernel)
     yield from b.chunks(problem.batch, groups * sample, beside, "n", apart=apart)
 
@@ -211,7 +212,7 @@ def _positions(problem: Problem, found: Grid) -> int:
 
 
 def _view(tensor: Array, slot: Slot, found: Grid) -> Array:
-    """View of what stands on the grid: ``[n, *plain, g, c, *axes]``, or ``[g, d, c, *axes]`` of the weight."""
+    """View of the elements on the grid: ``[n, *plain, g, c, *axes]``, or ``[g, d, c, *axes]`` of the weight."""
     plain, axes = ([3 + axis for axis in some] for some in (found.plain, found.axes))
     if slot is Slot.WEIGHT:
         return tensor.permute(0, 1, 2, *plain, *axes).flatten(2, 2 + len(plain))
@@ -246,14 +247,14 @@ def _spectrum(b: Steps, tensor: Array, slot: Slot, found: Grid, *, reverse: bool
 
 
 def _invert(b: Steps, spectrum: Array, result: Array, slot: Slot, found: Grid) -> None:
-    """Write a slot's tensor, of which this is the transform, to where it stands on the grid."""
+    """Transform a spectrum back, and copy its points on the grid into the slot's tensor."""
     view, ndim = _view(result, slot, found), len(found.axes)
     dims, real = tuple(range(-ndim, 0)), not result.is_complex()
     spectrum = spectrum.reshape(*view.shape[:-ndim], *(found.frequencies if real else found.length))
     spectrum = _transform(b, "ifftn", spectrum, dims[:-_AXES] if real else dims)
     if real:
         shape, some = (*view.shape[:-ndim], *found.length), dims[-_AXES:]
-        # Of several axes it transforms copies, and one that lies apart is put together afterwards.
+        # irfftn copies for several axes, and makes a strided result contiguous at the end.
         inside = 2 * math.prod(spectrum.shape) if ndim > 1 else math.prod(shape)
         work = _work(math.prod(shape), found)._replace(inside=inside * spectrum.itemsize)
         spectrum = b.call(
@@ -264,7 +265,7 @@ def _invert(b: Steps, spectrum: Array, result: Array, slot: Slot, found: Grid) -
 
 
 def _transform(b: Steps, name: str, tensor: Array, dims: Ints, **how: Any) -> Array:
-    """Transform all axes, as many at a time as can be."""
+    """Transform all axes, as many at a time as possible."""
     for start in range(0, len(dims), _AXES):
         some = dims[start : start + _AXES]
         work = Work(Copied.plain(4 * tensor.numel()))
@@ -273,7 +274,7 @@ def _transform(b: Steps, name: str, tensor: Array, dims: Ints, **how: Any) -> Ar
 
 
 def _work(points: int, found: Grid) -> Work:
-    """What a transform of so many points takes, in elements moved."""
+    """The work of a transform of ``points`` points, in elements moved."""
     each = sum(_AXIS + _PASS * math.log2(length) + _LINE / length for length in found.length)
     each += _GAPS * (len(found.length) - 1)
     return Work(Copied.plain(round(points * each)), calls=2)
@@ -288,7 +289,7 @@ def _product(b: Steps, first: Array, second: Array) -> Array:
         return product.view(frequencies, groups, rows, columns).permute(1, 2, 3, 0)
     shape = groups, rows, columns, frequencies
     elements = math.prod(shape)
-    # A complex product is four.
+    # A complex product is four real ones.
     work = Work(Copied.plain(3 * elements), Product(1, 4 * groups * rows, 1, columns * frequencies, None))
     total = b.call("mul", shape, first[:, :, 0, None], second[:, None, 0], name="product", work=work)
     some = max(1, _PRODUCTS // elements)
@@ -304,7 +305,7 @@ def _product(b: Steps, first: Array, second: Array) -> Array:
 
 
 def _times(work: Work, number: int) -> Work:
-    """So many times the work in one operation."""
+    """``number`` times the work in one operation."""
     assert work.product
     assert work.copied
     product = work.product._replace(number=number * work.product.number)

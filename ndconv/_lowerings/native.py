@@ -1,4 +1,4 @@
-"""torch's own convolution, for up to three axes: what the others are measured against, and what "fastest" may pick."""
+"""torch's own convolution, for up to three axes: the baseline for the others, and a candidate of "fastest"."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ndconv._programs.windows import ungroup
 class Native(Lowering):
     """The kernel that `torch.nn.functional.conv2d` and its backward run.
 
-    torch pads both sides of an axis alike. What a side has beyond the other, and what is cropped, is padded first.
+    torch pads both sides of an axis alike. Where they differ or crop, the difference is padded first.
     """
 
     name = "native"
@@ -26,7 +26,7 @@ class Native(Lowering):
     def build(self, b: Steps, problem: Problem, first: Array, second: Array) -> Array:
         if not first.is_complex():
             return super().build(b, problem, first, second)
-        # torch has no gradients of complex kernels: it, too, takes them apart.
+        # torch has no gradients of complex kernels: it splits them into real and imaginary parts too.
         (a, c), (d, e) = ((b.part(operand, "real"), b.part(operand, "imag")) for operand in (first, second))
         products = [super(Native, self).build(b, problem, *pair) for pair in ((a, d), (c, e), (a, e), (c, d))]
         return b.complex(products)
@@ -49,7 +49,7 @@ class Native(Lowering):
 
     def input(self, b: Steps, problem: Problem, w: Array, y: Array) -> Array:
         call = _call(problem)
-        # The same kernel as of the backward, which wants an input to look at the shape of.
+        # The same kernel as in the backward, which would need an input tensor for its shape.
         shape, operands = problem.folded_shape(Slot.INPUT), (y.flatten(1, 2), w.flatten(0, 1))
         if call.first:
             shape = (*shape[:2], *(size + lo + hi for size, (lo, hi) in zip(shape[2:], call.first, strict=True)))
@@ -81,12 +81,12 @@ def arguments(problem: Problem) -> tuple[Any, ...] | None:
 
 
 class Call(NamedTuple):
-    """What torch is asked for.
+    """Arguments of torch's convolution.
 
     Args:
-        first: Padding to do first.
+        first: Padding to apply before.
         arguments: Those of ``torch.convolution`` after the bias, for the convolution.
-        transposed: For the transposed convolution that is the gradient of the input.
+        transposed: The same for the transposed convolution that is the gradient of the input.
     """
 
     first: Pairs
@@ -100,7 +100,7 @@ def _call(problem: Problem) -> Call:
 
 @cached
 def call_of(geometry: Geometry, input_size: Ints, output_size: Ints) -> Call:
-    """How torch is asked for a convolution of these sizes, and for the gradient of its input."""
+    """The `Call` for a convolution of these sizes and the gradient of its input."""
     stride, dilation, groups = geometry.stride, geometry.dilation, geometry.groups
     both = tuple(max(0, min(pair)) for pair in geometry.padding)
     first = tuple((lo - p, hi - p) for (lo, hi), p in zip(geometry.padding, both, strict=True))

@@ -16,12 +16,12 @@ from ndconv._programs.windows import fold, kernel_first, merge, narrow, unflatte
 class Reshape(Lowering):
     """One batched matrix product per slot and no repeated element: 1x1 kernels, patches, a kernel of the input's size.
 
-    Applies where on every axis the stride reaches past the dilated kernel or there is one window only. The input is
-    rearranged at most once and never multiplied; for a 1x1 kernel and for a kernel that covers the input it is used as
-    it lies. Elements that no window reads, between windows or after the last, get gradient 0.
+    Applies where on every axis the stride is at least the dilated kernel's extent, or there is one window only. The
+    input is copied at most once, and not at all for a 1x1 kernel or one that covers the input. Elements that no window
+    reads, between windows or after the last, get gradient 0.
 
     Args:
-        joins: Whether the output of all samples is one product, though they have to be put side by side for that.
+        joins: Whether one product makes the output of all samples, though that has to join their patches first.
     """
 
     name = "reshape"
@@ -63,7 +63,7 @@ class Reshape(Lowering):
         if b.symbolic or _lies_along_positions(problem):
             patches = input_product(b, w.flatten(2), _flat(y, problem))
         else:
-            # A product whose rows are patches is put back along their rows, and so are all samples at once.
+            # Patches as rows of the product are copied back along these rows, for all samples at once.
             patches = b.matmul(_side_by_side(y, problem).mT, w.flatten(2))
             patches = unflatten(patches, 1, (problem.batch, math.prod(problem.output_size))).movedim(1, 0)
         patches = unflatten(patches, 3, (problem.channels, *geometry.kernel))
@@ -73,12 +73,12 @@ class Reshape(Lowering):
         patches, shape = patches.movedim(2 + ndim, 2), problem.shape(Slot.INPUT)
         reach = geometry.reach(problem.output_size)
         frame = geometry.fit(problem.input_size, reach)
-        if b.symbolic:  # its sizes have no strides to write to
+        if b.symbolic:  # symbolic sizes have no strides to write to
             return b.unpad(fold(b, kernel_first(patches, ndim), geometry), frame)
         if _fills(problem):
-            return b.named("x", merge(patches, 3, ndim))  # rearranging them is all, and 1x1 windows lie as they should
+            return b.named("x", merge(patches, 3, ndim))  # only permutes them, and is a view for 1x1 windows
         inside = all(lo == 0 and hi <= 0 for lo, hi in frame)
-        # Zeros are what no window reads.
+        # Elements that no window reads stay zeros.
         x = y.new_zeros(shape if inside else (*shape[:3], *reach))
         windows(narrow(b.named("x", x), reach), geometry).copy_(patches)
         return x if inside else b.unpad(x, frame)
@@ -94,7 +94,7 @@ class Reshape(Lowering):
 
     def weight(self, b: Steps, problem: Problem, x: Array, y: Array) -> Array:
         if is_short(b, problem.output_size):
-            # All samples are one product; their patches had better be copied once, to where it reads them.
+            # One product for all samples; their patches are copied once, in the layout that it reads.
             product = b.matmul(_side_by_side(y, problem), self._joined(b, problem, x))
             return product.reshape(problem.shape(Slot.WEIGHT))
         return weight_product(b, self._patches(b, problem, x), _flat(y, problem)).reshape(problem.shape(Slot.WEIGHT))
@@ -114,7 +114,7 @@ def _side_by_side(y: Array, problem: Problem) -> Array:
 
 
 def _lies_along_positions(problem: Problem) -> bool:
-    """Whether a row of positions is longer than a row of a patch, so that patches are copied with positions last."""
+    """Whether rows of positions are longer than rows of a patch, so that patches are copied with positions last."""
     kernel, positions = problem.geometry.kernel, problem.output_size
     return bool(positions) and kernel[-1] < positions[-1]
 

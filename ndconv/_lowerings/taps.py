@@ -9,10 +9,10 @@ With ``Y`` the output on the same flat positions, the three slots are one loop:
     INPUT     X[rows, s : s+L]     += W[t].T  @ Y[:, :L]
     WEIGHT    W[t]                 += Y[:, :L] @ X[rows, s : s+L].T
 
-Every axis ends in a gap of zeros. It is the padding on the high side and, as the end of the row before, that on the low
-side of the next row, so that both are there once. What OUTPUT and INPUT add up in gaps is cut off with them; ``Y`` has
-zeros there. Where these may have met a NaN or an infinity, `columns` computes INPUT and WEIGHT once more. Taps that
-share a shift and lie in neighbouring phases are one product with a longer reduction.
+Every axis ends in a gap of zeros. It is the padding on the high side of its row and on the low side of the next row.
+Sums of OUTPUT and INPUT in the gaps are cut off with them; ``Y`` has zeros there. If these zeros may have met a NaN or
+an infinity, `columns` computes INPUT and WEIGHT once more. Taps that share a shift and lie in neighbouring phases are
+one product with a longer reduction.
 """
 
 from __future__ import annotations
@@ -34,20 +34,20 @@ from ndconv._programs.windows import merge, narrow, split, unflatten
 
 # Packed operands of about this size stay in a cache while the taps pass over them.
 _CACHE_BYTES = 8 * 2**20
-# Factors of so few elements in each of many groups are multiplied one column at a time.
+# Factors with at most so many elements per group are multiplied one column at a time.
 _THIN = 16
-# Of more than this many products, even starting them would take longer than the convolution by other means.
+# With more products than this, their call overhead alone exceeds the time of other lowerings.
 _MOST_TAPS = 2**14
-# So many are listed to be priced.
+# Up to so many taps are listed for a price.
 _LISTED = 2**8
 
 
 class Layout(NamedTuple):
-    """Where everything lies on the flat positions of a chunk of samples.
+    """The layout of the flat positions of a chunk of samples.
 
     Args:
         image: Size of a phase image, per axis.
-        pitch: That and its gap.
+        pitch: Size of a phase image with its gap, per axis.
         lead: Flat positions before the first sample, the padding on its low sides.
         tail: Flat positions at the end that start no window.
     """
@@ -70,7 +70,7 @@ def layout(geometry: Geometry, input_size: Ints) -> Layout:
     lowest = tuple(min(0, -low // s) for low, s in zip(lo, stride, strict=True))
     highest = tuple((e - 1 - low) // s for e, low, s in zip(geometry.extent, lo, stride, strict=True))
     image = tuple(-(-size // s) for size, s in zip(input_size, stride, strict=True))
-    # What windows see of the padding on either side; where they see nothing else, their results need room as well.
+    # The padding that windows see on either side, and room for the results of windows that see padding alone.
     gap = tuple(
         max(-low, -(-max(0, hi) // s)) + max(0, -high)
         for low, high, (_, hi), s in zip(lowest, highest, geometry.padding, stride, strict=True)
@@ -88,7 +88,7 @@ def _layout(problem: Problem) -> Layout:
 
 
 def _framed(b: Steps, problem: Problem) -> tuple[Problem, Pairs]:
-    """The problem, and padding to apply first: all of it where sizes are symbols, which could not be compared."""
+    """The problem, and the padding to apply first: all of it where sizes are symbols, which cannot be compared."""
     if not b.symbolic:
         return problem, ()
     geometry, ndim = problem.geometry, problem.geometry.ndim
@@ -133,7 +133,7 @@ class Taps(Lowering):
             for tap, shifted in _tied(b, problem, plan, taps, target):
                 _accumulate(b, shifted, tap.mT, source[:, :, : shifted.shape[2]])
             x[part] = _unpack_input(b, target, problem, plan)
-        # Weights have multiplied the zeros in the gaps of Y.
+        # Weights were multiplied by the zeros in the gaps of Y.
         return b.unless_finite((w, x), b.unpad(x, frame), partial(COLUMNS.added, b, problem), w, y)
 
     def weight(self, b: Steps, problem: Problem, x: Array, y: Array) -> Array:
@@ -145,7 +145,7 @@ class Taps(Lowering):
             source, target = _pack_input(b, padded[part], problem, plan), _pack_output(b, y[part], problem, plan)
             for tap, shifted in _tied(b, problem, plan, taps, source):
                 _accumulate(b, tap, target[:, :, : shifted.shape[2]], shifted.mT)
-        # And here elements of X have that no tap ties to what is there.
+        # Elements of X were multiplied by the zeros in the gaps of Y too.
         w = _unpack_weight(b, taps, problem)
         return b.unless_finite((taps, x), w, partial(COLUMNS.weight, b, problem), x, y)
 
@@ -194,7 +194,7 @@ def _accumulate(b: Steps, target: Array, first: Array, second: Array, *, fresh: 
 
 
 def _is_thin(rows: int, terms: int) -> bool:
-    """Whether a group's factor is better multiplied column by column."""
+    """Whether a group's factor is better multiplied one column at a time."""
     return terms == 1 or rows * terms <= _THIN
 
 
@@ -216,7 +216,7 @@ def _cells(packed: Array, problem: Problem, plan: Layout) -> Array:
 
 
 def _fit(problem: Problem, plan: Layout) -> Pairs:
-    """What the input lacks of whole phases."""
+    """The padding that completes the phase images."""
     axes = zip(plan.image, problem.geometry.stride, problem.input_size, strict=True)
     return tuple((0, m * s - size) for m, s, size in axes)
 
@@ -250,7 +250,7 @@ def _unpack_output(packed: Array, problem: Problem, plan: Layout) -> Array:
 
 
 def _order(problem: Problem, plan: Layout) -> Ints:
-    """The kernel element of every tap in the order of the runs; none where they go on as they lie."""
+    """The kernel element of every tap in the order of the runs; empty if taps are in this order already."""
     return () if lie_in_order(problem.geometry) else _runs(problem.geometry, plan.pitch).order
 
 

@@ -13,9 +13,9 @@ from ndconv._programs.values import Array, Steps
 
 @cached
 def _equation(ndim: int, slot: Slot) -> str:
-    """Of the letters that torch knows, the equation's own if it knows them; no path is to be found for two operands.
+    """The equation, in letters that torch accepts; its own if they are ASCII. Two operands need no contraction path.
 
-    The gradient of windows comes as the product does that is behind it, ``[g,c,*k,n,*o]``, so that nothing is copied.
+    The gradient of windows has the order of the product behind it, ``[g,c,*k,n,*o]``, so that nothing is copied.
     """
     found = equation(ndim, slot)
     if slot is Slot.INPUT:

@@ -16,9 +16,9 @@ from ndconv._lowerings.taps import Taps
 from ndconv._programs.values import Array, Span, Steps
 from ndconv._programs.windows import merge, narrow, split
 
-# Bytes of transformed elements that a chunk aims at, unless the weight, which every chunk reads, has more.
+# Bytes of transformed elements that a chunk aims at, or more with a large weight, which every chunk reads again.
 _CHUNK = 6 * 2**20
-# Products of a group at one place, below which windows are not worth copying for a matrix product.
+# Below so many products of a group at one place, copying windows for a matrix product does not pay.
 _THIN = 16
 
 _TAPS = Taps()
@@ -27,13 +27,13 @@ _TAPS = Taps()
 class Winograd(Lowering):
     """Cook and Toom's short convolutions, as Winograd and Lavin use them, along up to two axes.
 
-    Along axes with stride and dilation 1 tensors are cut into tiles and transformed (`ndconv._lowerings._tiles`), which
-    leaves ``m + K - 1`` products of the ``m * K`` for ``m`` outputs: a quarter of them for two axes of K = 3. Along the
-    others `reshape`, `columns` or `taps` computes.
+    Along axes with stride and dilation 1 tensors are cut into tiles and transformed (`ndconv._lowerings._tiles`). For
+    ``m`` outputs that leaves ``m + K - 1`` products of ``m * K``: a quarter for two axes of K = 3. Along the other axes
+    `reshape`, `columns` or `taps` computes.
 
     Its transforms round, with integers too. An element's error is at most ``eps * norm(a) * norm(b)`` times the
-    `growth` of both axes, 3 to 21 each, with the norms of all that the sums of its tile run over; normal numbers reach
-    a fifth of it. A NaN or an infinity reaches all elements of a tile.
+    `growth` of both axes, 3 to 21 each. The norms are over all elements in the sums of its tile. Normal random numbers
+    reach a fifth of the bound. A NaN or an infinity reaches all elements of a tile.
 
     Source: Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks" (2016), https://arxiv.org/abs/1509.09308
     """
@@ -106,14 +106,14 @@ def _constants(b: Steps, found: Tiling, like: Array) -> tuple[Array, ...]:
 
 
 def _left(found: Tiling) -> Lowering:
-    """What computes along the axes that are not cut."""
+    """The lowering along the axes that are not cut."""
     if not RESHAPE.refusal(found.problem):
         return RESHAPE
     return _TAPS if found.problem.channels * found.problem.features < _THIN else GATHERING
 
 
 def _per_tile(found: Tiling) -> Ints:
-    """Elements of the input and the output at one place of a tile, over channels, groups and axes not cut."""
+    """Elements of input and output at one place of a tile, over channels, groups and axes that are not cut."""
     problem, groups = found.problem, found.problem.geometry.groups // math.prod(found.p)
     sides = (problem.channels, problem.input_size), (problem.features, problem.output_size)
     return tuple(groups * channels * math.prod(size) // found.tiles for channels, size in sides)
@@ -125,7 +125,7 @@ def _chunk(found: Tiling) -> int:
 
 
 def _each(found: Tiling) -> int:
-    """Bytes of a tile of the input and one of the output, transformed, over all channels."""
+    """Bytes of one transformed tile of the input and one of the output, over all channels."""
     return found.problem.itemsize * math.prod(found.p) * sum(_per_tile(found))
 
 

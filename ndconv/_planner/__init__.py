@@ -1,4 +1,4 @@
-"""From a form to a program: what of it is computed in which dtype, and by which lowering.
+"""From a form to a program: which parts are computed, in which dtype, and by which lowering.
 
-Knows what was asked for and what each lowering's program costs. It sees no tensor.
+Knows the settings and what each lowering's program costs. It sees no tensor.
 """

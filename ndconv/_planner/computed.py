@@ -1,7 +1,7 @@
-"""From a form and two operands to the open slot's tensor: groups, dtypes, what is tied at all, layout, and a lowering.
+"""From a form and two operands to the open slot's tensor: groups, dtypes, tied parts, layout, and a lowering.
 
-Half types are summed in float32 and rounded once. Integers go through floats that hold every sum exactly: few devices
-multiply integer matrices, and none does it nearly as fast.
+Half types are summed in float32 and rounded once. Integers are computed in floats that hold every sum exactly: few
+devices multiply integer matrices, and none nearly as fast.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ from ndconv._programs.windows import ungroup
 # Integers up to this size are exact in the dtype.
 _EXACT = {"float32": 2**24, "float64": 2**53}
 _DIGIT = 16
-"""Bits of a digit: integers of more are multiplied like written numbers."""
+"""Bits of a digit: longer integers are multiplied digit by digit, as on paper."""
 
 
 def computed_in(dtype: str, emulated: Sequence[str], on_cpu: bool, wide: bool = False) -> str:
-    """The dtype in which a lowering gets operands of this one, if it does not ask for a wide one itself.
+    """The dtype in which a lowering gets operands of this one; one that accumulates always gets the wide dtype.
 
     Args:
         dtype: Of the operands.
         emulated: Half types that are not multiplied as they are.
-        on_cpu: Whether they are there.
-        wide: Whether the result is wanted in the dtype of its sums.
+        on_cpu: Whether the operands are on a CPU.
+        wide: Whether the result is wanted in its accumulation dtype.
     """
     return wide_dtype(dtype) if (wide and on_cpu) or dtype in emulated else dtype
 
 
 def problem_of(form: Form, first: Sequence[int], second: Sequence[int], itemsize: int) -> Problem:
-    """The problem that two operands pose, from their shapes with groups folded into channels."""
+    """The problem of two operands, from their shapes with groups folded into channels."""
     sizes: dict[str, int] = {}
     groups = form.geometry.groups
     for filled, shape in zip(form.slot.operands, (first, second), strict=True):
@@ -52,9 +52,9 @@ def computed(b: Steps, form: Form, choose: Callable[[Problem], Lowering], first:
     """The tensor of the open slot from its two operands, as torch lays tensors out.
 
     Args:
-        b: What records the steps, or computes them at once.
+        b: Records the steps, or computes them at once.
         form: The form and its open slot.
-        choose: Tells the lowering for a problem.
+        choose: Returns the lowering for a problem.
         first: Operand ``form.slot.operands[0]``, groups folded into channels.
         second: Operand ``form.slot.operands[1]``, likewise.
 
@@ -70,7 +70,7 @@ def _folded(b: Steps, form: Form, choose: Callable[[Problem], Lowering], first: 
     itemsize = ITEMSIZES[computed_in(dtype, b.emulated, b.kind == "cpu", form.wide)]
     problem = problem_of(form, first.shape, second.shape, itemsize)
     if first.numel() == 0 or second.numel() == 0:
-        # Operands without elements are an empty sum. Seen to here, so that no lowering has to care about them.
+        # Operands without elements make an empty sum. Handled here, so that no lowering has to.
         return b.zeros(problem.folded_shape(slot), wide_dtype(dtype) if form.wide else dtype, first)
     parts = None if b.symbolic else ties(form)
     if parts is not None:
@@ -94,12 +94,12 @@ def widened(b: Steps, lowering: Lowering, problem: Problem, a: Array, c: Array, 
     """Run a lowering on operands of any dtype.
 
     Args:
-        b: What records the steps, or computes them at once.
-        lowering: What computes.
-        problem: What to compute.
-        a: Operand ``problem.slot.operands[0]``, groups apart.
-        c: Operand ``problem.slot.operands[1]``, groups apart.
-        wide: Whether to leave the result of half types in the dtype of its sums.
+        b: Records the steps, or computes them at once.
+        lowering: The lowering to run.
+        problem: The problem to compute.
+        a: Operand ``problem.slot.operands[0]``, with separate groups.
+        c: Operand ``problem.slot.operands[1]``, with separate groups.
+        wide: Whether to leave the result of half types in its accumulation dtype.
 
     Returns:
         The open slot's tensor in the operands' dtype; integers wrap around.
@@ -107,7 +107,7 @@ def widened(b: Steps, lowering: Lowering, problem: Problem, a: Array, c: Array, 
     dtype = b.dtype(a)
     large = wide_dtype(dtype)
     if large != dtype:
-        # Where products of half types are fast they sum in float32 themselves, and lose no more than one rounding.
+        # Where products of half types are fast, they accumulate in float32 themselves and round once.
         result = large if wide else dtype
         keeps = computed_in(dtype, b.emulated, b.kind == "cpu", wide) != large
         if keeps and not lowering.accumulates(b, problem):
@@ -142,7 +142,7 @@ def exact_float(problem: Problem, dtype: str, kind: str) -> str | None:
 
 
 def _digit_by_digit(b: Steps, lowering: Lowering, problem: Problem, a: Array, c: Array, exact: str) -> Array:
-    """Products of all digits that the result still shows, each exact."""
+    """The sum of exact products of digits, without those beyond the result's bits."""
     count = max(1, 8 * ITEMSIZES[b.dtype(a)] // _DIGIT)
     high, low = ([b.digit(operand, place, count, _DIGIT, exact) for place in range(count)] for operand in (a, c))
     total = b.zeros(problem.shape(problem.slot), "int64", a)
@@ -160,7 +160,7 @@ def _by_samples(
     dtypes: tuple[str, str],
     compute: Callable[[Problem, Any, Any], Array],
 ) -> Array:
-    """Compute as many samples at a time as fit the workspace in the first dtype, and round once, to the second."""
+    """Compute in the first dtype, as many samples at a time as fit the workspace, and round once, to the second."""
     large, dtype = dtypes
     operands = tuple(zip(problem.slot.operands, (a, c), strict=True))
     each = sum(math.prod(problem.shape(slot)[1:]) for slot in (Slot.INPUT, Slot.OUTPUT)) * ITEMSIZES[large]

@@ -1,4 +1,4 @@
-"""Whether lowerings that round sums of small integers may not run even where they are asked for."""
+"""Whether lowerings that round sums of small integers are forbidden even where they are asked for."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ _exact = False
 def set_exact(exact: bool) -> None:
     """Forbid lowerings that are not exact, ``"winograd"`` and ``"fourier"``, or allow them again.
 
-    The others, and so ``"auto"``, sum the products of a convolution as they are: integers in floats come out as
+    All other lowerings, and so ``"auto"``, sum the products of a convolution as they are. Integers in floats give
     integers, an element of the result depends on nothing outside its window, and its error is relative to its own
     products. The two run only where one is named or ``"fastest"`` finds it quicker, and never for integer dtypes.
 
     Args:
-        exact: Whether to forbid them there too, for the whole process; False at the start. Where one is asked for by
-            name the cheapest exact one runs instead, and ``"fastest"`` leaves both out; `ndconv.plan` says so.
+        exact: Whether to forbid the two there too, for the whole process; False at the start. Where one is named, the
+            cheapest exact lowering runs instead, and ``"fastest"`` leaves both out; `ndconv.plan` says so.
 
     Raises:
         TypeError: If ``exact`` is no bool.
@@ -33,5 +33,5 @@ def set_exact(exact: bool) -> None:
 
 
 def get_exact() -> bool:
-    """What was set by `set_exact`."""
+    """The value set by `set_exact`."""
     return _exact

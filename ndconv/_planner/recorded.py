@@ -14,12 +14,12 @@ from ndconv._programs.source import source
 
 
 class Recorded(NamedTuple):
-    """A program that nobody has compiled yet.
+    """A program before it is compiled.
 
     Args:
-        text: Of one Python function.
+        text: The source of one Python function.
         is_view: Whether what it returns is a view of another tensor.
-        lowerings: What computes in it.
+        lowerings: The lowerings in it.
         channels_last: Whether each of the operands is.
     """
 
@@ -34,9 +34,9 @@ def recorded(form: Form, operands: Iterable[tuple[Ints, Ints | None]], setting: 
 
     Args:
         form: The form and its open slot.
-        operands: Groups are folded into channels.
+        operands: Their shapes and strides, with groups folded into channels.
         setting: What choices depend on.
-        name: Of the function.
+        name: Name of the function.
 
     Returns:
         The program.

@@ -13,14 +13,14 @@ _current = AUTO
 def set_lowering(name: str) -> None:
     """Set the lowering of every convolution that is not given one, in all threads of the process.
 
-    Where it does not apply to an operation (`reshape` to windows that overlap), the cheapest that does runs instead;
+    Where it does not apply to an operation (`reshape` to windows that overlap), the cheapest exact one runs instead;
     `ndconv.plan` says so.
 
     Args:
-        name: ``"auto"`` (picks the cheapest of the exact ones; the start), ``"window"``, ``"columns"``, ``"reshape"``,
-            ``"taps"``, ``"winograd"`` and ``"fourier"`` (whose sums are rounded, those of integers in floats too: see
-            `set_exact`), ``"native"`` (torch's own kernel) or ``"fastest"`` (measures all of them where sizes come
-            again, and keeps the quickest, exact or not; until then, and for an exporter, it is "auto").
+        name: ``"auto"`` (the default: the cheapest exact one), ``"window"``, ``"columns"``, ``"reshape"``, ``"taps"``,
+            ``"winograd"`` and ``"fourier"`` (their sums are rounded, with integers in floats too: see `set_exact`),
+            ``"native"`` (torch's own kernel) or ``"fastest"`` (measures all of them where sizes come again, and keeps
+            the quickest, exact or not; until then, and for an exporter, it is "auto").
 
     Raises:
         ValueError: If there is no such lowering.
@@ -45,8 +45,8 @@ def get_lowering() -> str:
 def lowering(name: str) -> Iterator[None]:
     """Use a lowering inside a ``with`` block; backward passes of what was computed inside use it too.
 
-    It sets the process's lowering and sets it back, so blocks in several threads must not overlap; give functions and
-    modules a ``lowering=`` there.
+    It sets the lowering of the process and restores it, so blocks in several threads must not overlap. There, give
+    functions and modules a ``lowering=`` instead.
 
     Args:
         name: As in `set_lowering`.

@@ -1,12 +1,12 @@
-"""Which kernel elements and outputs are tied to the input at all, so that nothing is made of those that are not.
+"""Which kernel elements and outputs are tied to the input at all; no work is done for the others.
 
-Far apart or deep in the padding, most of a window may see zeros alone: so with a dilation of 2**31 on a thousand
-elements. Along an axis the kernel indices and the outputs that ``i = S*o + D*k - lo`` ties to the input are a range
-each, and the others are left out. Where stride and dilation both jump over the input, even these would span far more
-than there is: there kernel elements go one by one.
+With kernel elements far apart, or windows deep in the padding, most elements may see zeros alone: for example with a
+dilation of 2**31 on a thousand elements. Along an axis, the kernel indices and the outputs that ``i = S*o + D*k - lo``
+ties to the input are a range each; the others are left out. Where stride and dilation both jump over the input, even
+these ranges would span far more than the input. There kernel elements are computed one by one.
 
-What is left out reads zeros of the padding. They count as elements, so that their product with a NaN or an infinity is
-NaN, in OUTPUT and WEIGHT.
+Elements left out read zeros of the padding. These zeros count as elements: in OUTPUT and WEIGHT, their product with a
+NaN or an infinity is NaN.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from ndconv._form.geometry import Form, Geometry, Ints, Slot
 from ndconv._programs.values import Array, Steps
 
-# How many times as long as the three tensors a padded input may be before kernel elements go one by one.
+# A padded input longer than the three tensors by this factor has kernel elements computed one by one.
 _FAR = 8
 
 
@@ -29,7 +29,7 @@ class Part(NamedTuple):
     Args:
         taps: The kernel elements, a slice per axis.
         outputs: The outputs, likewise.
-        form: What to compute of them.
+        form: The form to compute of them.
     """
 
     taps: tuple[slice, ...]
@@ -37,7 +37,7 @@ class Part(NamedTuple):
     form: Form
 
     def of(self, tensor: Array, slot: Slot) -> Array:
-        """View of them in a slot's tensor; the input is not parted."""
+        """View of the part in a slot's tensor; the input is used whole."""
         if slot is Slot.INPUT:
             return tensor
         index: tuple[Any, ...] = (..., *(self.taps if slot is Slot.WEIGHT else self.outputs))
@@ -52,7 +52,7 @@ class _Axis(NamedTuple):
 
 
 def ties(form: Form) -> tuple[Part, ...] | None:
-    """What of a convolution is tied to its input, in parts; None if that is all of it.
+    """The parts of a convolution that are tied to its input; None if all of it is.
 
     Example:
         >>> far = Geometry(kernel=(3,), stride=(1,), padding=((2**31, 2**31),), dilation=(2**31,))
@@ -89,13 +89,13 @@ def _axis(kernel: int, stride: int, padding: tuple[int, int], dilation: int, siz
 
     def of(taps: range) -> _Axis:
         outputs = seen_by(taps)
-        # One window has no stride and one element no dilation: those that the input is shorter than help nobody.
+        # One window needs no stride and one element no dilation: drop those longer than the input.
         alone = [len(each) == 1 and step > size for each, step in ((outputs, stride), (taps, dilation))]
         return _Axis(taps, outputs, 1 if alone[0] else stride, 1 if alone[1] else dilation)
 
     taps, before, outputs = range(kernel), None, range(positions)
     while taps != before and outputs:
-        # Each range narrows the other, until there is nothing left to leave out.
+        # Each range narrows the other, until both stay as they are.
         first, last = lo - stride * outputs[-1], lo - stride * outputs[0] + size - 1
         before, taps = taps, range(max(taps.start, -(-first // dilation)), min(taps.stop, last // dilation + 1))
         outputs = seen_by(taps) if taps else range(0)
@@ -109,7 +109,7 @@ def _axis(kernel: int, stride: int, padding: tuple[int, int], dilation: int, siz
 
 
 def _geometry(geometry: Geometry, part: tuple[_Axis, ...], input_size: Ints) -> Geometry:
-    """Of a part, which sees the whole input."""
+    """The geometry of a part, on the whole input."""
     fields = zip(part, geometry.stride, geometry.padding, geometry.dilation, strict=True)
     sides = tuple((lo - s * axis.outputs.start - d * axis.taps.start, 0) for axis, s, (lo, _), d in fields)
     kernel, output_size = (tuple(map(len, ranges)) for ranges in zip(*(axis[:2] for axis in part), strict=True))
@@ -129,12 +129,12 @@ def assembled(
     """The open slot's tensor, put together from its parts.
 
     Args:
-        b: What records the steps.
+        b: Records the steps.
         form: The whole form.
         parts: Its `ties`.
         operands: In the order of `Slot.operands`, groups folded into channels.
         shape: Of the result, likewise.
-        compute: What computes a part.
+        compute: Computes a part from its form and operands.
     """
     slot, (first, second) = form.slot, operands
     one, other = slot.operands
@@ -146,7 +146,7 @@ def assembled(
             total += value
         return total if form.wide else b.cast(total, dtype)
 
-    # What elements are worth that read zeros alone: zeros, or NaN.
+    # The products of elements that read zeros alone: zeros, or NaN.
     unseen = b.times_zero(b.wide(second))
     if slot is Slot.WEIGHT:
         total += _by_feature(b, unseen, slot)
@@ -167,7 +167,7 @@ def assembled(
 
 
 def _by_feature(b: Steps, tensor: Array, slot: Slot) -> Array:
-    """What an operand beside the input sums up to for each feature, which come where the open slot has them."""
+    """Sums of the operand beside the input, one per feature, on the axis where the open slot has its features."""
     axis = {Slot.OUTPUT: Slot.WEIGHT, Slot.WEIGHT: Slot.OUTPUT}[slot].group_axis
     sums = b.summed(tensor, [each for each in range(tensor.dim()) if each != axis])
     return sums.view([-1 if each == slot.group_axis else 1 for each in range(tensor.dim())])

@@ -6,7 +6,7 @@ _limit = 256 * 2**20
 
 
 def set_workspace_limit(limit: int) -> None:
-    """Set the bytes a lowering's buffers aim to stay under; a single sample's buffers are the least it can take.
+    """Set the bytes that a lowering's buffers aim to stay under; the buffers of one sample are the least.
 
     Args:
         limit: Positive number of bytes, for the whole process; 256 MiB at the start.

@@ -1,5 +1,5 @@
-"""Programs: what a lowering makes of a problem, as steps on tensors of which everything but the numbers is known.
+"""Programs: the steps that a lowering makes of a problem, on tensors of which everything but the numbers is known.
 
-Knows integers. A program is recorded here, priced here and written out as Python source here; who runs it is further
-down. Nothing here imports torch.
+Knows integers. Programs are recorded, priced and written out as Python source here, but not run. Nothing here imports
+torch.
 """

@@ -1,4 +1,4 @@
-"""Recording a program: a lowering's code runs on `Value`, and what it would compute is written down as steps."""
+"""Recording a program: a lowering's code runs on `Value`, and every computation is written down as a step."""
 
 from __future__ import annotations
 
@@ -29,27 +29,27 @@ from ndconv._programs.values import (
     wide_dtype,
 )
 
-# How a product is written to where it is wanted.
+# Products that can be written straight to their destination.
 _OUT = {"{0} @ {1}": "torch.mm({1}, {2}, out={0})", "torch.bmm({0}, {1})": "torch.bmm({1}, {2}, out={0})"}
-# Operations of torch that an einsum takes as long as to start, and copies that `index_select` does.
+# An einsum has the call overhead of so many operations; an `index_select` takes as long as so many copies.
 _EINSUM, _SELECTED = 12, 3
 
 
 class TooDear(Exception):  # noqa: N818  # nothing has gone wrong
-    """What is recorded takes longer than it may."""
+    """The recorded program takes longer than it may."""
 
 
 class Builder(Products):
     """Records the steps of one program.
 
     Args:
-        target: What it may count on.
-        prices: Whether it is only to be priced.
-        most: Nanoseconds from which on nobody wants to know its price: `TooDear` is raised.
+        target: The device and its settings.
+        prices: Whether the program is priced only.
+        most: Nanoseconds from which on the price does not matter: `TooDear` is raised.
     """
 
     symbolic = False
-    """Whether sizes may be symbols, which nobody must compare."""
+    """Whether sizes may be symbols, which must not be compared."""
 
     def __init__(self, target: Target, *, prices: bool = False, most: float = math.inf) -> None:
         super().__init__(target.limit)
@@ -63,7 +63,7 @@ class Builder(Products):
         self._in_use: list[str] = []
 
     def operand(self, name: str, shape: Ints, strides: Ints | None, dtype: str) -> Value:
-        """A tensor that the program is given."""
+        """An argument of the program."""
         variable = Variable(name, shape, strides or contiguous_strides(shape), dtype, owned=False)
         self.operands.append(variable)
         return self._whole(variable)
@@ -77,7 +77,7 @@ class Builder(Products):
         return is_channels_last(value.shape, value.strides)
 
     def wide(self, value: Value) -> Value:
-        """A value in the dtype in which sums of its dtype are taken."""
+        """A value in the accumulation dtype of its own: float32 for half types."""
         return self.cast(value, wide_dtype(value.dtype))
 
     # Making tensors.
@@ -94,7 +94,7 @@ class Builder(Products):
         return self._whole(variable)
 
     def _record(self, step: Make | Change) -> None:
-        """Write a step down, and stop where all take too long already; at best, what a loop moves stays in a cache."""
+        """Write a step down; give up where even a lower bound of the time is too much: loops that stay in a cache."""
         self._open[-1].append(step)
         if self.prices:
             touched = int(len(self._open) > 1)
@@ -106,7 +106,7 @@ class Builder(Products):
         self, function: str, shape: Sequence[int], *arguments: Any, name: str = "result", dtype: str = "",
         work: Work | None = None, item: int | None = None, plain: bool = False, **keywords: Any,
     ) -> Value:  # fmt: skip
-        """A tensor by any function of torch, or an item of what it returns; made contiguous if it is to be plain."""
+        """A tensor by any function of torch, or an item of its result; made contiguous if ``plain``."""
         operands = tuple(each for each in arguments if isinstance(each, Value))
         line = f"torch.{function}({_arguments(arguments, keywords)})" + ("" if item is None else f"[{item}]")
         line += ".contiguous()" * plain
@@ -121,7 +121,7 @@ class Builder(Products):
         )
 
     def complex(self, products: Sequence[Value]) -> Value:
-        """Of two numbers' products real by real, imaginary by imaginary and the two others: the complex product."""
+        """The complex product from four real ones: real by real, imaginary by imaginary, and the two mixed ones."""
         whole = COMPLEX[products[0].dtype]
         elements = products[0].numel()
         work = Work(Copied.plain(8 * elements), calls=3)
@@ -148,7 +148,7 @@ class Builder(Products):
         return self._whole(Variable(name, shape, contiguous_strides(shape), like.dtype, owned=False))
 
     def constant(self, name: str, text: str) -> str:
-        """The name of a constant, another one if there is another of that name."""
+        """The name of a constant, changed if another constant has it."""
         known = next((each for each, other in self.constants.items() if other == text), None)
         if known is None:
             known = name + "_" * sum(each.rstrip("_") == name for each in self.constants)
@@ -164,7 +164,7 @@ class Builder(Products):
         return self.make(name, made, dtype, line, whole, Work(Copied.plain(elements))).view(*shape)
 
     def total(self, like: Value) -> Total:
-        """A sum of what a loop that follows computes."""
+        """A sum over the loop that follows."""
         return Total(self, like, self._open[-1])
 
     def zeros(self, shape: Ints, dtype: str, like: Value) -> Value:
@@ -172,7 +172,7 @@ class Builder(Products):
         return self.allocated(like, shape, dtype, "zeros")
 
     def wide_zeros(self, shape: Ints, like: Value) -> Value:
-        """The same in the dtype in which sums of a value's dtype are taken."""
+        """The same in the accumulation dtype of a value's dtype."""
         return self.allocated(like, shape, wide_dtype(like.dtype), "zeros")
 
     def copied(self, value: Value) -> Value:
@@ -181,7 +181,7 @@ class Builder(Products):
         return self.make(value.variable.name, value.shape, value.dtype, line, (value,), Work(moved(value)))
 
     def laid_out(self, value: Value, channels_last: bool) -> Value:
-        """Contiguous, or channels-last where torch has that; also on axes of one element."""
+        """Contiguous, or channels-last where torch has that; strides of axes of one element included."""
         strides = layout_strides(value.shape, channels_last)
         axes = zip(value.shape, value.strides, strides, strict=True)
         if value.variable.opaque or any(size > 1 and has != wanted for size, has, wanted in axes):
@@ -204,13 +204,13 @@ class Builder(Products):
         return self.make("unseen", value.shape, value.dtype, "({0} * 0).contiguous()", (value,), work)
 
     def summed(self, value: Value, axes: Sequence[int]) -> Value:
-        """Sum over axes, which are gone then."""
+        """Sum over axes, without keeping them."""
         shape = [size for axis, size in enumerate(value.shape) if axis not in axes]
         line = f"{{0}}.sum({listed(axes)}, dtype=torch.{value.dtype})"
         return self.make("sums", shape, value.dtype, line, (value,), Work(moved(value)))
 
     def digit(self, value: Value, place: int, count: int, bits: int, dtype: str) -> Value:
-        """So many bits of integers, in a float; all digits but the highest are non-negative."""
+        """A digit of ``bits`` bits of integers, in a float; all digits but the highest are non-negative."""
         shifted = f"({{0}} >> {bits * place})" if place else "{0}"
         masked = f"({shifted} & {2**bits - 1})" if place < count - 1 else shifted
         line = f"{masked}.to(torch.{dtype}).contiguous()"
@@ -218,7 +218,7 @@ class Builder(Products):
         return self.make("digit", value.shape, dtype, line, (value,), work)
 
     def add_digit(self, total: Value, product: Value, shift: int) -> None:
-        """Add the product of digits, which stands so many bits further up."""
+        """Add the product of two digits, shifted to its place."""
         line = "{0}.add_({1}.to(torch.int64)" + (f" << {shift})" if shift else ")")
         self.change(line, total, product, work=Work(Copied.plain(5 * total.numel()), calls=3))
 
@@ -245,7 +245,7 @@ class Builder(Products):
         return value
 
     def cast(self, value: Value, dtype: str) -> Value:
-        """The value with another element type: a contiguous copy, unless it has that."""
+        """The value with another element type: a contiguous copy, unless it has that type already."""
         if dtype == value.dtype:
             return value
         line = "{0}" + f".to(torch.{dtype})" + ("" if value.is_contiguous() else ".contiguous()")
@@ -279,7 +279,7 @@ class Builder(Products):
         return self.pad(value, tuple((-lo, -hi) for lo, hi in amounts))
 
     def take(self, value: Value, axis: int, indices: Ints) -> Value:
-        """`torch.index_select` with indices that are known."""
+        """`torch.index_select` with known indices."""
         if not self.prices:
             index = self.constant("order", f"torch.tensor({list(indices)}{self._on_device})")
             line = f"{{0}}.index_select({axis}, {index})"
@@ -301,7 +301,7 @@ class Builder(Products):
         return self.make(name, shape, values[0].dtype, f"torch.cat(({places}), {axis})", operands, Work(work))
 
     def einsum(self, equation: str, first: Value, second: Value) -> Value:
-        """`torch.einsum` of two operands; the equation, a letter for every axis, tells what is not given."""
+        """`torch.einsum` of two operands. The equation has a letter for every axis; shape and cost follow from it."""
         shape, product, copied = _contracted(equation, first, second)
         line = f'torch.einsum("{equation}", {{0}}, {{1}}).contiguous()'
         work = Work(copied, product, _EINSUM, inside=product.elements * first.itemsize)
@@ -314,7 +314,7 @@ class Builder(Products):
         self._record(Change(line, operands, work))
 
     def written(self, target: Value, source: Value) -> None:
-        """Copy a value to where another is."""
+        """Copy a value into another."""
         source = source.expand(*target.shape)
         if self._is_product_in_place(target, source):
             return
@@ -322,7 +322,7 @@ class Builder(Products):
         self.change("{0}.copy_({1})", *slim(target, source), work=work)
 
     def _is_product_in_place(self, target: Value, source: Value) -> bool:
-        """Have the product that was just computed, if it was one, written to where it is wanted; or say no."""
+        """Write the product of the last step straight to its destination; False if that cannot be done."""
         steps, made = self._open[-1], source.variable
         last = steps[-1] if steps else None
         if not isinstance(last, Make) or last.target is not made or last.line not in _OUT:
@@ -350,7 +350,7 @@ class Builder(Products):
 
     @contextmanager
     def _inside(self, steps: list[Step], times: int) -> Iterator[None]:
-        """Record steps that are run so many times in all; 0 for what is run seldom."""
+        """Record steps that run ``times`` times in all; 0 for a rare branch."""
         outside, self._times = self._times, times
         self._open.append(steps)
         yield
@@ -358,7 +358,7 @@ class Builder(Products):
         self._times = outside
 
     def ranged(self, start: int, stop: int, step: int, name: str) -> Iterator[Place]:
-        """Every ``step``-th number of a range, in a loop unless there is one only."""
+        """Every ``step``-th number of a range, in a loop unless there is only one."""
         numbers = range(start, stop, step)
         if len(numbers) <= 1:
             for number in numbers:
@@ -375,11 +375,11 @@ class Builder(Products):
         self._in_use.remove(name)
 
     def span(self, start: Place | int, length: int, step: int = 1, factor: int = 1) -> Span:
-        """So many elements of an axis, every ``step``-th, from ``factor`` times a place on."""
+        """``length`` elements of an axis, every ``step``-th, from ``factor * start`` on."""
         return Span((start if isinstance(start, Place) else Place(start)).times(factor), length, step)
 
     def table(self, names: Sequence[str], count: int, rows: Sequence[Ints]) -> Iterator[tuple[Place, ...]]:
-        """The numbers of each row; a program that is only priced needs no more than how many there are."""
+        """The numbers of each row; for a program that is only priced, ``count`` is enough."""
         loop = Repeat(f"for {', '.join(names)} in {_table(rows)}" if rows else "", count)
         self._open[-1].append(loop)
         with self._inside(loop.steps, self._times * count):
@@ -388,19 +388,19 @@ class Builder(Products):
     def unless_finite(
         self, watched: Sequence[Value], result: Value, otherwise: Callable[..., Value], *operands: Value
     ) -> Value:
-        """A result, or another one, of some operands, unless the elements of the smallest of some are all finite."""
+        """``result`` if the smallest watched value has finite elements only, else ``otherwise(*operands)``."""
         if self.kind == "meta":
             return result  # there are no numbers to look at
         result = result.contiguous()
         smallest = min(watched, key=Value.numel)
         whole = smallest.variable
         watch = self._whole(whole) if whole.elements == smallest.numel() else bare(smallest, smallest.dim())
-        # What a CUDA graph records cannot be looked at.
+        # While a CUDA graph is captured no value can be read.
         steps = Unless(watch, "torch.cuda.is_current_stream_capturing() or " * (self.kind == "cuda"))
         self._open[-1].append(steps)
         with self._inside(steps.steps, 0):
             if self.prices and not any(each.variable.malleable for each in operands):
-                # What is run seldom takes no time, but its operands are kept for it.
+                # The rare branch costs no time, but keeps its operands alive.
                 self.change("", result, *operands, work=Work())
             else:
                 result.copy_(otherwise(*operands))
@@ -408,12 +408,12 @@ class Builder(Products):
 
 
 class Total:
-    """A sum that is laid out as what is added to it, so that nothing is transposed again and again.
+    """A sum with the layout of its terms, so that no term has to be transposed.
 
     Args:
-        builder: What records the steps.
+        builder: Records the steps.
         like: A value of the dtype.
-        steps: Where the sum begins with zeros, before the loop.
+        steps: The steps before the loop, which set the sum to zeros.
     """
 
     def __init__(self, builder: Builder, like: Value, steps: list[Step]) -> None:
@@ -422,12 +422,12 @@ class Total:
 
     @property
     def value(self) -> Value:
-        """The sum; something must have been added."""
+        """The sum, once something has been added."""
         assert self._value is not None
         return self._value
 
     def add(self, other: Value) -> None:
-        """Add a value, all of one shape and layout."""
+        """Add a value. All have the same shape and layout."""
         if self._value is None:
             before: list[Step] = []
             with self._builder._inside(before, 1):
@@ -438,17 +438,17 @@ class Total:
 
 
 def _without_ones(shape: Ints) -> Ints:
-    """A shape without axes of one element, but for one if there are no others."""
+    """A shape without axes of one element; if it has no others, one stays."""
     return tuple(size for size in shape if size != 1) or shape[:1]
 
 
 def _contracted(equation: str, first: Value, second: Value) -> tuple[Ints, Product, Copied]:
-    """Shape of an einsum's result, the matrix products that it amounts to, and the copies that make matrices."""
+    """Shape of an einsum's result, the matrix products behind it, and the copies that make matrices."""
     inputs, _, out = equation.partition("->")
     operands = list(zip(inputs.split(","), (first, second), strict=True))
     sizes = {letter: size for letters, value in operands for letter, size in zip(letters, value.shape, strict=True)}
     shared = set(operands[0][0]) & set(operands[1][0])
-    # torch takes that operand for the first matrix of which the result has the first letter.
+    # torch's first matrix is the operand that has the first unshared letter of the result.
     own = next((letter for letter in out if letter not in shared), "")
     (one, left), (other, right) = operands if own in operands[0][0] else operands[::-1]
     batch, terms = ([each for each in one if each in shared and (each in out) == kept] for kept in (True, False))
@@ -460,7 +460,7 @@ def _contracted(equation: str, first: Value, second: Value) -> tuple[Ints, Produ
     right = right.permute([other.index(each) for each in (*batch, *terms, *columns)])
     strides = dict(zip(made, contiguous_strides(tuple(sizes[each] for each in made)), strict=True))
     result = Value(first.builder, first.variable, shape, tuple(strides[each] for each in out))
-    # Nothing is copied that is a matrix as it lies.
+    # An operand that can be viewed as matrices is not copied.
     copies = [
         moved(value)
         for value, *sides in (
@@ -477,12 +477,12 @@ def _contracted(equation: str, first: Value, second: Value) -> tuple[Ints, Produ
 
 
 def _gathered(value: Value, times: int = 1) -> Copied:
-    """What copying element by element takes, as torch's `flip` and `index_select` do; these so many times as long."""
+    """A copy element by element, as torch's `flip` and `index_select` make it, that takes ``times`` as long."""
     return Copied.plain(2 * times * value.numel())._replace(apart=1)
 
 
 def _arguments(arguments: Sequence[Any], keywords: dict[str, Any]) -> str:
-    """Arguments of a call, with places for the values."""
+    """Arguments of a call, with placeholders for the values."""
     texts, places = [], 0
     for each in arguments:
         texts.append(f"{{{places}}}" if isinstance(each, Value) else str(each))

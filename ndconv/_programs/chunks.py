@@ -1,4 +1,4 @@
-"""How work is cut so that buffers stay small."""
+"""How work is cut into chunks so that buffers stay small."""
 
 from __future__ import annotations
 
@@ -22,34 +22,34 @@ class Chunks(ABC):
 
     @abstractmethod
     def ranged(self, start: int, stop: int, step: int, name: str) -> Iterator[Place]:
-        """Every ``step``-th number of a range, in a loop unless there is one only."""
+        """Every ``step``-th number of a range, in a loop unless there is only one."""
 
     def aim(self, target: int | None = None) -> int:
-        """The bytes that a chunk aims at: a target, or the limit if there is none or it is less."""
+        """The bytes that a chunk aims at: the smaller of target and limit."""
         return self.limit if target is None else min(target, self.limit)
 
     def per_chunk(self, length: int, bytes_each: int, target: int | None = None) -> int:
-        """How many of ``length`` items a chunk has: all are about as large, and none larger than it may be."""
+        """How many of ``length`` items a chunk has: chunks are about equal, and within the aim if one item is."""
         most = max(1, min(length, self.aim(target) // max(1, bytes_each)))
         return -(-length // -(-length // most)) if length else 1
 
     def each(self, length: int, name: str, start: int = 0) -> Iterator[Place]:
-        """Every index of an axis from one on."""
+        """Every index of an axis from ``start`` on."""
         return self.ranged(start, length, 1, name)
 
     def chunks(
         self, length: int, bytes_each: int, target: int | None = None, name: str = "n",
         *, start: int = 0, apart: bool = False,
     ) -> Iterator[Span]:  # fmt: skip
-        """Spans of `per_chunk` items, the last of what is left.
+        """Spans of `per_chunk` items; the last has the remainder.
 
         Args:
             length: How many items there are.
-            bytes_each: Of an item.
+            bytes_each: Bytes of one item.
             target: Bytes to aim at; None for the limit.
-            name: Of a loop's variable.
+            name: The loop variable's name.
             start: The first item's index.
-            apart: Whether the first span is not to be part of a loop.
+            apart: Whether the first span is kept out of the loop.
         """
         step = self.per_chunk(length, bytes_each, target)
         whole = length // step * step
@@ -63,7 +63,7 @@ class Chunks(ABC):
     def blocks(
         self, sizes: Ints, each: int, target: int | None = None, names: str = "nopqrstuv"
     ) -> Iterator[tuple[Span, ...]]:
-        """Spans that cut the first axis; where that leaves one index of it, the next one as well, and so on."""
+        """Spans that cut the first axis; where they have one index of it, they cut the next axis too, and so on."""
         size, *rest = sizes
         for part in self.chunks(size, each * math.prod(rest), target, names[0]):
             if rest and part.length == 1:

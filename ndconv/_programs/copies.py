@@ -1,4 +1,4 @@
-"""What copies take, and the same elements in views that are easier to copy or to write down."""
+"""The cost of copies, and views of the same elements that are easier to copy or to write down."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Iterable
 from ndconv._programs.steps import Copied
 from ndconv._programs.values import REMADE, START, Value, contiguous_strides, merged, view_strides
 
-# Matrices with fewer rows or columns have no use for blocks.
+# Matrices with fewer rows or columns gain nothing from blocks.
 _BLOCK = 32
 
 
 def settled(value: Value) -> Value:
-    """The value, of a variable that has its shape if it can have any."""
+    """The value, whose shape a malleable variable takes on."""
     variable = value.variable
     if not variable.malleable or value.numel() != variable.elements:
         return value
@@ -26,7 +26,7 @@ def settled(value: Value) -> Value:
 
 
 def moved(source: Value, target: Value | None = None) -> Copied:
-    """What it takes to copy a value, to a contiguous tensor if none is named."""
+    """The elements that a copy moves, to a contiguous tensor if no target is given."""
     if target is None:
         runs = merged(source.shape, source.strides, contiguous_strides(source.shape))
     else:
@@ -40,12 +40,12 @@ def moved(source: Value, target: Value | None = None) -> Copied:
 
 
 def _nearest(steps: Iterable[int]) -> int:
-    """How far apart elements are at least, by the strides of all axes."""
+    """The smallest distance of two elements, by the strides of all axes."""
     return min((step for step in steps if step), default=1)
 
 
 def bare(value: Value, lead: int) -> Value:
-    """The value without axes of one element among the first so many; as the variable is, if only such axes differ."""
+    """The value without axes of one element among the first ``lead``; the variable itself if only such axes differ."""
     whole = value.variable
     kept = [(size, step) for size, step in zip(value.shape[:lead], value.strides[:lead], strict=True) if size != 1]
     kept += zip(value.shape[lead:], value.strides[lead:], strict=True)
@@ -58,7 +58,7 @@ def bare(value: Value, lead: int) -> Value:
 
 
 def slim(target: Value, source: Value) -> tuple[Value, Value]:
-    """Two values of one shape without axes of one element, and with those merged that lie one inside the other."""
+    """Two values of one shape, without axes of one element, and with axes merged where both values allow it."""
     if target.variable.opaque or source.variable.opaque:
         return target, source
     axes = merged(target.shape, target.strides, source.strides)
@@ -75,9 +75,9 @@ def slim(target: Value, source: Value) -> tuple[Value, Value]:
 
 
 def transposed(value: Value) -> Value:
-    """The value, as a matrix if it is a large transposed one: torch copies it in blocks if it sees no other axes.
+    """The value; as a matrix if it is a large transposed one, which torch copies in blocks if it has no other axes.
 
-    Row by row, all that a column has in a cache may have to share one place there: sizes are often powers of two.
+    Copied row by row, all elements of a column may fall into one cache set, because sizes are often powers of two.
     """
     axes = merged(value.shape, value.strides)
     if value.variable.opaque or len(axes) != 2 or min(axes)[0] < _BLOCK:
@@ -89,5 +89,5 @@ def transposed(value: Value) -> Value:
 
 
 def plain(value: Value) -> Value:
-    """A value of which torch makes contiguous tensors: it keeps a channels-last order where it may see one."""
+    """A value from which torch makes contiguous results: it would keep what looks like a channels-last order."""
     return value.contiguous() if value.dim() in (4, 5) and value.strides[1] <= min(value.strides[2:]) else value

@@ -1,4 +1,4 @@
-"""The shortest expression for a view of what has a name."""
+"""The shortest expression for a view of a named tensor."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ndconv._programs.values import START, Place, Span, Value, view_strides
 
 
 def expression(name: str, value: Value, shape: Ints, strides: Ints, start: Place, owned: bool) -> str:
-    """A short expression for a view of what has a name, a shape and strides, and begins at some place."""
+    """A short expression for a view of a tensor with this name, shape, strides and first element."""
     if (value.shape, value.strides, value.offset) == (shape, strides, start):
         return name
     if len(value.chain) == 1 and value.root == shape and start == START:
@@ -36,7 +36,7 @@ def expression(name: str, value: Value, shape: Ints, strides: Ints, start: Place
 
 
 def _index(value: Value, shape: Ints, strides: Ints, start: Place) -> Place | None:
-    """The one index of the first axis that a view lies within, if there is one."""
+    """The index of the first axis that the whole view lies in, if there is one."""
     if not shape or shape[0] == 1:
         return None
     offset, inside = (
@@ -60,7 +60,7 @@ def _sliced(value: Value, shape: Ints, strides: Ints, start: Place) -> str | Non
     ):
         return None
     left, texts = value.offset.plus(start.times(-1)), [":"] * len(shape)
-    # The offset is told apart like a number's digits: first by the longest step.
+    # The offset is split like a number into digits, the longest step first.
     for axis in sorted(range(len(shape)), key=lambda axis: -strides[axis]):
         size, step, length, has = shape[axis], strides[axis], value.shape[axis], value.strides[axis]
         if not step or length > size or (has == 0 and length > 1):
@@ -71,7 +71,7 @@ def _sliced(value: Value, shape: Ints, strides: Ints, start: Place) -> str | Non
         place = Place(left.constant // step, mine)
         left = Place(left.constant % step, tuple(pair for pair in left.factors if pair[1] % step))
         by, last = has // step, place.constant + (length - 1) * (has // step)
-        # What fills an axis cannot move along it: a place that is not known would lie on another one.
+        # A view that fills an axis cannot move along it, so the loop variable belongs to another axis.
         if last >= size or place.constant < 0 or (mine and last == size - 1):
             return None
         if (place, length, by) == (START, size, 1):
@@ -94,5 +94,5 @@ def _swapped(values: Ints) -> Ints:
 
 
 def view_call(shape: Ints) -> str:
-    """A call that shows a tensor in a shape."""
+    """The call that views a tensor in a shape."""
     return f".view({', '.join(map(str, shape)) or '()'})"

@@ -9,7 +9,7 @@ from ndconv._programs.values import Value, Variable
 
 
 def needed(step: Step) -> Iterator[Value]:
-    """What a step and those inside it read or write to, but for what is made in there."""
+    """The values that a step and its inner steps read or write, without those made inside."""
     yield from operands(step)
     if isinstance(step, Repeat | Unless):
         made = _made_in(step.steps)
@@ -17,7 +17,7 @@ def needed(step: Step) -> Iterator[Value]:
 
 
 def _made_in(steps: Sequence[Step]) -> set[Variable]:
-    """What steps make, and those inside them."""
+    """The variables that steps and their inner steps make."""
     found = {step.target for step in steps if isinstance(step, Make)}
     return found.union(*(_made_in(step.steps) for step in steps if isinstance(step, Repeat | Unless)))
 
@@ -25,7 +25,7 @@ def _made_in(steps: Sequence[Step]) -> set[Variable]:
 def last_uses(steps: Sequence[Step]) -> tuple[dict[Variable, int], int]:
     """Position of the last step that needs each variable, and of the last that makes one.
 
-    A loop needs until its end what was there before it.
+    A variable made before a loop and used in it is needed until the loop ends.
     """
     last: dict[Variable, int] = {}
     _last_uses(steps, 0, last)
@@ -38,7 +38,7 @@ def last_uses(steps: Sequence[Step]) -> tuple[dict[Variable, int], int]:
 
 
 def positions(step: Step) -> int:
-    """How many positions a step takes: one, and where others are inside theirs and one for the end."""
+    """How many positions a step takes: one; with inner steps also theirs, and one for the end."""
     return 2 + sum(map(positions, step.steps)) if isinstance(step, Repeat | Unless) else 1
 
 

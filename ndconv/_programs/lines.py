@@ -33,7 +33,7 @@ def wrapped(start: str, text: str, comment: str, depth: int, end: str = "") -> l
 
 
 def broken(line: str, indent: str) -> list[str]:
-    """A line broken where that is inside of brackets, but not within a few numbers if that does."""
+    """A line broken inside of brackets; short tuples of numbers stay whole where possible."""
     if len(indent) + len(line) <= WIDTH:
         return [indent + line]
     kept = _NUMBERS.sub(lambda few: few[0].replace(" ", _TIED) if len(few[0]) < WIDTH // 2 else few[0], line)
@@ -42,7 +42,7 @@ def broken(line: str, indent: str) -> list[str]:
 
 
 def _filled(line: str, indent: str) -> list[str]:
-    """As many words of a line together as fit."""
+    """Lines filled with as many words as fit."""
     first, *words = line.split(" ")
     lines, current = [], indent + first
     level = sum(first.count(each) for each in "([") - sum(first.count(each) for each in ")]")

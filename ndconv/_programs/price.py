@@ -1,4 +1,4 @@
-"""What a program takes, read off its steps."""
+"""The cost of a program, read off its steps."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from ndconv._programs.values import ITEMSIZES, Value, Variable
 
 @dataclass(frozen=True)
 class Cost:
-    """What a program spends.
+    """The cost of a program.
 
     Args:
-        multiply_adds: Products it computes, those it throws away included.
-        bytes_moved: Read and written by copies, and of operands and results by products.
-        workspace: Bytes of the largest buffers alive at one time beside operands and result.
+        multiply_adds: Products it computes, discarded ones included.
+        bytes_moved: Memory traffic: bytes that copies read and write, and operands and results of products.
+        workspace: Peak bytes of buffers beside operands and result.
         matmuls: Number of matrix products and their shapes, e.g. ``9 x (64, 64) @ (64, 3364)``, largest part first.
         calls: Number of tensor operations started.
-        nanoseconds: All this together, at some rates.
+        nanoseconds: Time of all this, at some rates.
     """
 
     multiply_adds: int
@@ -61,9 +61,9 @@ def price(builder: Builder, result: Value) -> Cost:
 
 
 def _touched(steps: Sequence[Step], found: dict[Step, int], *, again: bool = False) -> set[Variable]:
-    """The buffers that steps read and write; those of a loop are added up in bytes for each step that is in it.
+    """The buffers that steps read and write. Each step in a loop notes the bytes of all buffers of that loop.
 
-    What a step moves is in a cache when it is run again, as far as all that was touched meanwhile fits there.
+    When a step runs again, its elements are still in a cache as far as all bytes touched meanwhile fit there.
     """
     buffers: set[Variable] = set()
     for step in steps:
@@ -89,7 +89,7 @@ def _text(products: Mapping[Product, int]) -> str:
 
 
 def workspace(builder: Builder, result: Value) -> int:
-    """The most bytes alive at one time, without operands and result."""
+    """Peak bytes, without operands and result."""
     last, _ = last_uses(builder.steps)
     return _Alive(last, result.variable).most(builder.steps)
 
@@ -103,7 +103,7 @@ class _Alive:
         self.alive: set[Variable] = set()
 
     def most(self, steps: Sequence[Step]) -> int:
-        """Run through steps; the most bytes alive until then. What is run seldom is left out."""
+        """Run through steps; the peak bytes until then. Rare branches are left out."""
         self._run(steps)
         return self.peak
 

@@ -1,4 +1,4 @@
-"""Matrix products, each by the library that is quicker."""
+"""Matrix products, each by the quicker library."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from ndconv._programs.steps import Copied, Product, Work
 from ndconv._programs.target import Target
 from ndconv._programs.values import Place, Value
 
-# Below so many multiply-adds torch has a loop of its own for a batch of products, wherever their results lie.
+# Below so many multiply-adds torch runs a batch of products in a loop of its own, whatever the strides of the results.
 _SMALL = 400
-# Sums from this length on save more than it takes to transpose the result, once.
+# From this length of the sums on, oneDNN saves more on the transposed product than one transpose costs.
 _LONG_SUM = 1024
 _LINEAR = 'linear({0}, {1}, None, "none", [], "")'
 
@@ -26,7 +26,7 @@ class Products(Chunks):
 
     @abstractmethod
     def make(self, name: str, shape: Ints, dtype: str, line: str, operands: tuple[Value, ...], work: Work) -> Value:
-        """A contiguous tensor by a line of torch, with ``{0}`` and so on for its operands."""
+        """A contiguous tensor by a line of torch, with placeholders ``{0}``, ``{1}``, ... for its operands."""
 
     @abstractmethod
     def allocated(self, like: Value, shape: Ints, dtype: str, fill: str, name: str = "result") -> Value:
@@ -42,7 +42,7 @@ class Products(Chunks):
 
     @abstractmethod
     def constant(self, name: str, text: str) -> str:
-        """The name of what is made when the program is compiled."""
+        """The name of a tensor that is made when the program is compiled."""
 
     def matmul(self, first: Value, second: Value, name: str = "product") -> Value:
         """``first @ second`` for every item of a batch, ``(b, i, j)`` and ``(*a, b, j, k)`` give ``(*a, b, i, k)``."""
@@ -79,7 +79,7 @@ class Products(Chunks):
         self.change(line, *operands, work=Work(None, product))
 
     def _is_for_onednn(self, first: Value, second: Value, *, again: bool) -> bool:
-        """Whether oneDNN takes these operands, and takes less time, that of putting its results to their place too."""
+        """Whether oneDNN takes these operands, and is quicker, the copies of its results included."""
         rates, dtype = self.target.rates, first.dtype
         dense = second.is_contiguous() or second.mT.is_contiguous()
         if not self.target.onednn or not dense or "onednn" not in rates.libraries(dtype):
@@ -122,7 +122,7 @@ class Products(Chunks):
 
 
 def _matrices(value: Value) -> Value:
-    """Matrices whose rows or columns lie side by side; torch would copy others on the quiet."""
+    """Matrices whose rows or columns are contiguous; torch would silently copy others."""
     (rows, columns), (row, column) = value.shape[-2:], value.strides[-2:]
     by_rows = (column == 1 or columns == 1) and (row >= columns or rows == 1)
     by_columns = (row == 1 or rows == 1) and (column >= rows or columns == 1)

@@ -1,4 +1,4 @@
-"""How fast a machine goes, by kinds of step: what a program takes is the sum of its steps at these rates."""
+"""How fast a machine is, by kind of step: the time of a program is the sum of its steps at these rates."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from ndconv._programs.steps import Copied, Product, Work
 from ndconv._programs.values import ITEMSIZES, REAL, wide_dtype
 
 _LINE = 64
-"""Bytes that a cache holds or lets go at once."""
+"""Bytes of a cache line."""
 
 
 class ProductRate(NamedTuple):
-    """What a library's matrix products in one dtype take, in nanoseconds.
+    """Times of a library's matrix products in one dtype, in nanoseconds.
 
     Args:
-        multiply_add: Each.
-        narrow: Those of one row and one term at least, however few columns there are, if rows of the second operand lie
-            side by side.
-        vector: Each where the first operand has one row or the second one column, reading all there is included.
+        multiply_add: For every multiply-add.
+        narrow: The least for one row and one term, however few the columns, if rows of the second operand are
+            contiguous.
+        vector: For every multiply-add of a matrix-vector product, reading its operands included.
         read: For every element of an operand.
         written: For every element of the result.
         each: For every further product of a batch, or of those that torch multiplies one after the other.
-        start: Beside what starting any operation takes.
+        start: Beside the overhead of any call.
     """
 
     multiply_add: float
@@ -36,7 +36,7 @@ class ProductRate(NamedTuple):
     start: float
 
     def nanoseconds(self, product: Product) -> float:
-        """What so many products take."""
+        """Time of these products."""
         number, rows, terms, columns, _, by_columns = product
         vector = 1 in (rows, columns)
         each = self.vector if vector else self.multiply_add
@@ -46,7 +46,7 @@ class ProductRate(NamedTuple):
         return number * one + (number - 1) * self.each + self.start
 
     def complex(self) -> ProductRate:
-        """The rate of complex products: four, of elements of two numbers."""
+        """The rate of complex products: four real ones, on elements of two numbers."""
         times = 4, 4, 4, 2, 2, 1, 1
         return ProductRate(*(factor * rate for factor, rate in zip(times, self, strict=True)))
 
@@ -56,17 +56,17 @@ class Rates:
     """Rates of one machine, in nanoseconds.
 
     Args:
-        products: By dtype, then by who computes them: ``"blas"`` one, ``"batch"`` several at once, as `torch.bmm` does,
+        products: By dtype, then by library: ``"blas"`` one product, ``"batch"`` several at once, as `torch.bmm` does,
             and ``"onednn"`` one.
-        call: Starting an operation.
+        call: The overhead of a call.
         view: Making a view for it.
-        cached: Moving a byte once more, where a cache holds it. What is touched meanwhile may not fit: then a share is.
+        cached: Moving a byte again from a cache. If more was touched meanwhile than fits, only a share is there.
         streamed: Moving a byte for the first time.
         cache: How many bytes a cache holds.
-        row: Starting on a row of elements that lie side by side.
-        block: Starting on so many rows as have one gap between them, for each axis of what is copied.
+        row: Starting a row of contiguous elements.
+        block: Starting a block of rows with equal gaps, for each axis of the copy.
         apart: Moving an element with gaps on either side.
-        fresh: A byte of a buffer that the system gives anew at every call.
+        fresh: A byte of a buffer that the system allocates anew at every call.
         large: From how many bytes on it does.
     """
 
@@ -83,13 +83,13 @@ class Rates:
     large: int
 
     def libraries(self, dtype: str) -> Mapping[str, ProductRate]:
-        """Who multiplies a dtype, and how fast; nobody that is known of, if it is not in the profile."""
+        """The libraries that multiply a dtype, and how fast; none if the profile lacks the dtype."""
         if dtype in REAL and dtype not in self.products:
             return {name: rate.complex() for name, rate in self.libraries(REAL[dtype]).items() if name != "onednn"}
         return self.products.get(dtype, {})
 
     def is_slow(self, dtype: str) -> bool:
-        """Whether products of a half type take longer than those of the dtype in which their sums are taken."""
+        """Whether products of a half type take longer than those of its accumulation dtype."""
         own, wide = (
             min((rate.multiply_add for rate in self.libraries(each).values()), default=float("inf"))
             for each in (dtype, wide_dtype(dtype))
@@ -97,7 +97,7 @@ class Rates:
         return own > wide
 
     def taking(self, work: Work, dtype: str, touched: int = 0) -> float:
-        """What a step takes, for the first time or again; its products no less than moving all they read and write."""
+        """Time of a step, first or repeated. Products take no less than moving all their operands and results."""
         copied, product, calls, _ = work
         taken = calls * self.call
         if copied:
@@ -108,18 +108,18 @@ class Rates:
         return taken
 
     def multiplying(self, product: Product, dtype: str) -> float:
-        """What products take; those that no library computes are passes over elements."""
+        """Time of products; those without a library count as passes over elements."""
         if product.library is None:
             return 0.0
         found = self.libraries(dtype) or self.libraries("float32")
         return found[product.library].nanoseconds(product)
 
     def moving(self, copied: Copied, dtype: str, touched: int = 0) -> float:
-        """What it takes to move elements: for the first time, or once more with so many bytes touched meanwhile."""
+        """Time to move elements: for the first time, or again after ``touched`` bytes were touched meanwhile."""
         elements, row, block, axes, apart = copied
         held, size = min(1.0, self.cache / touched) if touched else 0.0, ITEMSIZES[dtype]
         byte = held * self.cached + (1.0 - held) * self.streamed
-        if apart:  # one side moves what lies between elements too, up to a line of the cache
+        if apart:  # one side moves the gaps too, up to a cache line
             each = max(byte * (size + max(size, min(_LINE, size * apart))) / 2, self.apart)
         else:
             each = max(byte * size, self.row / (2 * max(1, row)))

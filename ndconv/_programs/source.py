@@ -14,7 +14,7 @@ from ndconv._programs.steps import COPY, Change, Make, Repeat, Step, Unless
 from ndconv._programs.values import REMADE, START, Value, Variable, merged, view_strides
 
 _END = 10**9
-# What is larger is given back as soon as nobody needs it any more.
+# Larger tensors are deleted as soon as they are not needed any more.
 _LARGE = 2**20
 
 
@@ -46,7 +46,7 @@ class _Names(dict[Variable, str]):
 
 
 class _Writer:
-    """Gives names to variables as they come and go."""
+    """Names variables while they live."""
 
     def __init__(self, arguments: Sequence[Variable], steps: Sequence[Step], result: Value) -> None:
         self.last, self.made = last_uses(steps)
@@ -81,13 +81,13 @@ class _Writer:
         return lines
 
     def computed(self, step: Make | Change) -> str:
-        """What a step computes, as an expression."""
+        """The computation of a step, as an expression."""
         if isinstance(step, Make) and step.line == COPY:
             return self._copied(step.operands[0], step.target.shape)
         return step.line.format(*map(self.text, step.operands))
 
     def _named(self, variable: Variable) -> str:
-        """Its own name, if nothing that is needed later has it."""
+        """The variable's own name, unless a variable that is still needed has it."""
         name, number = variable.name, 1
         while name in self.owners and self.last.get(self.owners[name], 0) > self.position:
             number += 1
@@ -111,7 +111,7 @@ class _Writer:
             yield "    " * depth + f"del {', '.join(large)}"
 
     def _copied(self, value: Value, shape: Ints) -> str:
-        """A contiguous copy in some shape, of whatever view is the shortest."""
+        """A contiguous copy in some shape, from the view that is the shortest to write."""
         whole, name = value.variable, self.names[value.variable]
         axes = [(size, stride) for size, stride in zip(value.shape, value.strides, strict=True) if size != 1]
         places = {axis: place for place, axis in enumerate(zip(whole.shape, whole.strides, strict=True))}
@@ -127,7 +127,7 @@ class _Writer:
             text = self.text(replace(view, chain=REMADE))
         if view_strides(view.shape, view.strides, shape) is None:
             return f"{text}.reshape({', '.join(map(str, shape)) or '()'})"
-        # To torch a view would do.
+        # A reshape would be a view to torch.
         return f"{text}.contiguous()" + (view_call(shape) if view.shape != shape else "")
 
     def text(self, value: Value) -> str:

@@ -1,7 +1,7 @@
-"""Steps of a program, and what each takes.
+"""Steps of a program, and the work of each.
 
 There are four kinds: making a tensor, changing one, repeating steps, and steps that run only if a number is not finite.
-What a step computes is a line of Python with places for its operands.
+The computation of a step is a line of Python with placeholders for its operands.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import NamedTuple
 from ndconv._programs.values import Value, Variable
 
 COPY = "{0}"
-"""The line of a contiguous copy, which may have another shape than what it copies."""
+"""The line of a contiguous copy, which may have another shape than its source."""
 
 
 class Copied(NamedTuple):
@@ -21,10 +21,11 @@ class Copied(NamedTuple):
 
     Args:
         elements: How many are read and written.
-        row: How many lie side by side where they come from and where they go to, or as far apart from one to the next.
-        block: How many are in such rows as have one gap between them.
-        axes: How many axes there are when those are merged that can be.
-        apart: How far apart the nearest are if those of a row have gaps on either side, where these are wider; else 0.
+        row: How many form a row: at a constant stride in source and destination.
+        block: How many form a block of rows with equal gaps.
+        axes: How many axes there are after merging.
+        apart: The smallest distance of two elements, in source or destination, whichever is wider; 0 if rows are
+            contiguous in both.
     """
 
     elements: int
@@ -35,21 +36,21 @@ class Copied(NamedTuple):
 
     @classmethod
     def plain(cls, elements: int) -> Copied:
-        """Elements that all lie side by side."""
+        """Elements that are all contiguous."""
         return cls(elements, elements, elements)
 
 
 class Product(NamedTuple):
-    """So many matrix products ``(rows, terms) @ (terms, columns)``.
+    """A number of matrix products ``(rows, terms) @ (terms, columns)``.
 
     Args:
         number: How many.
         rows: Of the first operand and the result.
         terms: Of each sum.
         columns: Of the second operand and the result.
-        library: Who computes them, one of `ndconv._programs.rates.Rates.products`; None if they are computed as passes
-            over elements.
-        by_columns: Whether columns of the second operand lie side by side, not rows.
+        library: The library that computes them, one of `ndconv._programs.rates.Rates.products`; None if they are
+            computed as passes over elements.
+        by_columns: Whether columns of the second operand are contiguous, not rows.
     """
 
     number: int
@@ -61,23 +62,23 @@ class Product(NamedTuple):
 
     @property
     def multiply_adds(self) -> int:
-        """Of all of them."""
+        """Multiply-adds of all of them."""
         return self.number * self.rows * self.terms * self.columns
 
     @property
     def elements(self) -> int:
-        """Of the operands and results of all of them."""
+        """Elements of the operands and results of all of them."""
         return self.number * ((self.rows + self.columns) * self.terms + self.rows * self.columns)
 
 
 class Work(NamedTuple):
-    """What a step takes.
+    """The work of a step.
 
     Args:
         copied: Elements it moves.
         product: Matrix products it computes.
         calls: Operations it starts.
-        inside: Bytes that its operation takes while it runs, beside what it makes.
+        inside: Bytes that its operation allocates while it runs, beside its result.
     """
 
     copied: Copied | None = None
@@ -107,7 +108,7 @@ class Change:
 
 @dataclass(eq=False)
 class Repeat:
-    """Steps that are run ``count`` times, with ``head`` before the colon."""
+    """Steps that run ``count`` times, in a loop with ``head`` before its colon."""
 
     head: str
     count: int
@@ -116,7 +117,7 @@ class Repeat:
 
 @dataclass(eq=False)
 class Unless:
-    """Steps that are run unless a value has finite elements only, or it is ``unseen`` because nobody may look."""
+    """Steps that run unless a value has finite elements only; ``unseen`` is code for cases that forbid reading it."""
 
     watched: Value
     unseen: str = ""
@@ -132,14 +133,14 @@ Step = Make | Change | Repeat | Unless
 
 
 def operands(step: Step) -> tuple[Value, ...]:
-    """What a step itself reads or writes to, not the steps inside it."""
+    """The values that a step itself reads or writes, without its inner steps."""
     if isinstance(step, Make | Change):
         return step.operands
     return (step.watched,) if isinstance(step, Unless) else ()
 
 
 def walk(steps: Sequence[Step], times: int = 1) -> Iterator[tuple[int, Step]]:
-    """All steps in order, those inside others too, with how often each is run; what is run seldom is left out."""
+    """All steps in order, inner steps too, with how often each runs; rare branches are left out."""
     for step in steps:
         yield times, step
         if isinstance(step, Repeat):

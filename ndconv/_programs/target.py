@@ -1,4 +1,4 @@
-"""What a program may count on where it runs."""
+"""The device that a program runs on, as far as programs depend on it."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from ndconv._programs.rates import Rates
 
 
 class Target(NamedTuple):
-    """The device, and what is set for the process.
+    """The device, and the settings of the process.
 
     Args:
         device: Its name, ``"cuda:0"``.
         limit: Bytes that buffers aim to stay under: `ndconv.set_workspace_limit`.
-        rates: How fast things go there.
+        rates: How fast it is.
         onednn: Whether oneDNN's matrix product may be called.
-        emulated: Half types that are multiplied in the dtype of their sums, as torch lacks their products or they take
-            longer.
+        emulated: Half types that are multiplied in their accumulation dtype: torch lacks their products, or they are
+            slower.
     """
 
     device: str

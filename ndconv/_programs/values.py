@@ -1,7 +1,7 @@
 """A tensor of which everything but its numbers is known: shape, strides, and where its memory is.
 
-`Value` has torch's methods for views, which are arithmetic on these integers. Methods that compute, or copy because no
-view would do, ask the `Builder` to record a step.
+`Value` has torch's methods for views, which are arithmetic on these integers. Methods that compute or must copy ask the
+`Builder` to record a step.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 Array = Any
 """A `Value`, or a tensor where the steps are computed at once."""
 Steps = Any
-"""A `ndconv._programs.builder.Builder`, or what computes at once."""
+"""A `ndconv._programs.builder.Builder`, or an object that computes at once."""
 
 
 class Place(NamedTuple):
@@ -54,7 +54,7 @@ class Place(NamedTuple):
 
 
 class Span(NamedTuple):
-    """So many elements of an axis from a place on, every so many."""
+    """``length`` elements of an axis from ``start`` on, every ``step``-th."""
 
     start: Place
     length: int
@@ -67,22 +67,22 @@ class Span(NamedTuple):
 
 START = Place()
 REMADE = (str, str)
-"""In the place of calls that make a view: none that are known."""
+"""A `Value.chain` of unknown calls."""
 _ALL = slice(None)
 
 
 @dataclass(eq=False, slots=True)
 class Variable:
-    """A tensor that a program has a name for.
+    """A tensor that has a name in a program.
 
     Args:
-        name: What to call it, if nothing else that is needed later has the name.
+        name: Its name, unless another variable that is still needed has it.
         shape: Its shape.
         strides: Its strides in elements.
         dtype: Element type, by torch's name.
-        owned: Whether its memory starts with its first element, as that of a tensor does which the program has made.
-        opaque: Whether the strides are not to be relied on.
-        malleable: Whether it is a copy made by ``reshape``, which could as well have another shape of as many elements.
+        owned: Whether its memory starts with its first element, as for all tensors that the program makes.
+        opaque: Whether the strides are not reliable.
+        malleable: Whether it is a copy made by ``reshape``, which may as well take another shape of as many elements.
     """
 
     name: str
@@ -119,7 +119,7 @@ def contiguous_strides(shape: Ints) -> Ints:
 
 
 def is_channels_last(shape: Ints, stride: Ints) -> bool:
-    """Whether torch calls such a tensor channels-last rather than contiguous; strides decide, also of single elements.
+    """Whether torch calls such a tensor channels-last rather than contiguous; strides of single elements count too.
 
     Example:
         >>> is_channels_last((2, 3, 4, 4), (48, 16, 4, 1)), is_channels_last((2, 3, 4, 4), (48, 1, 12, 3))
@@ -132,7 +132,7 @@ def is_channels_last(shape: Ints, stride: Ints) -> bool:
         if stride[axis] < least:
             return False
         least = stride[axis] * shape[axis]
-    # Where only channels have more than one element the two formats are one, and torch says contiguous.
+    # If only channels have more than one element, both formats are the same, and torch says contiguous.
     return stride[0] >= least != 1
 
 
@@ -151,16 +151,16 @@ def layout_strides(shape: Ints, channels_last: bool) -> Ints:
 
 @dataclass(eq=False, slots=True)
 class Value:
-    """A view of a variable, or all of it; it never changes.
+    """A view of a variable, or all of it; immutable.
 
     Args:
-        builder: What records the steps.
+        builder: Records the steps.
         variable: The tensor that has a name.
         shape: Of the view.
-        strides: Likewise.
+        strides: Of the view.
         offset: Elements from the variable's first to the view's.
-        chain: The calls that would make the view of the variable, each written out when it is asked for.
-        root: The variable's shape when they were noted down; they hold while it is that.
+        chain: The calls that make the view of the variable, as functions that write them out.
+        root: The variable's shape at the time of these calls; they are valid while it has that shape.
     """
 
     builder: Builder
@@ -183,13 +183,13 @@ class Value:
 
     @property
     def is_whole(self) -> bool:
-        """Whether it is the variable as it stands."""
+        """Whether it is the variable as it is."""
         whole = self.variable
         return (self.shape, self.strides, self.offset) == (whole.shape, whole.strides, START)
 
     @property
     def is_view(self) -> bool:
-        """Whether it shows what another tensor holds: not all that the program has made as it stands."""
+        """Whether it is a view of another tensor, and not a whole tensor that the program has made."""
         return not (self.is_whole and self.variable.owned)
 
     def dim(self) -> int:
@@ -209,7 +209,7 @@ class Value:
         return self.dtype.startswith("complex")
 
     def is_contiguous(self) -> bool:
-        """Whether its elements lie side by side, in order; axes of one element have no say."""
+        """Whether it is contiguous; strides of axes of one element do not count."""
         length = 1
         for size, stride in zip(reversed(self.shape), reversed(self.strides), strict=True):
             if size != 1 and stride != length:
@@ -317,7 +317,7 @@ class Value:
                 offset, length, step = offset.plus(part.start.times(stride)), part.length, part.step
             else:
                 first, stop, step = part.indices(size)
-                length = max(0, -((first - stop) // step))  # more than a range can count, if need be
+                length = max(0, -((first - stop) // step))  # len(range(...)) has a limit
                 offset = offset.plus(first * stride)
             shape.append(length)
             strides.append(stride * step)
@@ -365,10 +365,10 @@ class Value:
             sizes = tuple((self.numel() // known if known else 0) if size == -1 else size for size in sizes)
         return sizes
 
-    # What is recorded.
+    # Recorded steps.
 
     def flip(self, axes: Sequence[int]) -> Value:
-        """As `torch.Tensor.flip`, of what lies side by side."""
+        """As `torch.Tensor.flip`, of a contiguous tensor."""
         turned = tuple(axis % self.dim() for axis in axes if self.shape[axis] > 1)
         return self.builder.flipped(self.contiguous(), turned) if turned else self
 
@@ -396,7 +396,7 @@ class Value:
 
     def __setitem__(self, index: Any, source: Value) -> None:
         part = self[index]
-        if not part.shows(source):  # as after `part += other`, which Python ends so
+        if not part.shows(source):  # `part += other` ends in a call of this
             part.copy_(source)
 
     def __iadd__(self, source: Value) -> Value:
@@ -416,7 +416,7 @@ ITEMSIZES = {
 
 
 COMPLEX = {"float32": "complex64", "float64": "complex128"}
-"""The dtype of numbers whose two parts have this one."""
+"""The complex dtype of two parts in this one."""
 REAL = {whole: part for part, whole in COMPLEX.items()}
 
 
@@ -424,7 +424,7 @@ _WIDE = {"float16": "float32", "bfloat16": "float32", "complex32": "complex64"}
 
 
 def wide_dtype(dtype: str) -> str:
-    """The dtype in which sums of this one are taken, itself unless it is a half type.
+    """The accumulation dtype of this one: itself, unless it is a half type.
 
     Example:
         >>> wide_dtype("bfloat16"), wide_dtype("float64")
@@ -442,7 +442,7 @@ def _start(index: int | Place, size: int) -> Place:
 
 
 def _turn(axes: Sequence[int]) -> str:
-    """The call that brings axes into an order."""
+    """The call that permutes axes."""
     count, moved = len(axes), [axis for axis, source in enumerate(axes) if axis != source]
     if len(moved) != 2:
         return f".permute({', '.join(map(str, axes))})"
@@ -452,7 +452,7 @@ def _turn(axes: Sequence[int]) -> str:
 
 
 def _index(parts: Sequence[Any], shape: Ints) -> str:
-    """The brackets that take parts of axes."""
+    """The index expression that takes parts of axes."""
     texts = []
     for part, size in zip(parts, shape, strict=False):
         if isinstance(part, int | Place):
@@ -473,7 +473,7 @@ def _slice_text(start: int, stop: int, step: int, size: int) -> str:
 
 
 def merged(shape: Ints, strides: Ints, others: Ints = ()) -> list[tuple[int, int, int]]:
-    """Axes of more than one element, with both strides; those as one that lie one inside the other by both.
+    """Axes of more than one element, with both strides; axes that both strides allow to merge are one.
 
     Example:
         >>> merged((2, 1, 3, 4), (12, 9, 4, 1)), merged((2, 3), (3, 1), (1, 2))
@@ -495,7 +495,7 @@ def merged(shape: Ints, strides: Ints, others: Ints = ()) -> list[tuple[int, int
 
 
 def view_strides(shape: Ints, strides: Ints, wanted: Ints) -> Ints | None:
-    """Strides with which a tensor shows another shape, None if none do: the rule of `torch.Tensor.view`.
+    """Strides with which a tensor can be viewed in another shape, or None: the rule of `torch.Tensor.view`.
 
     Example:
         >>> view_strides((4, 6), (6, 1), (2, 2, 6)), view_strides((6, 4), (1, 6), (24,))
@@ -510,7 +510,7 @@ def view_strides(shape: Ints, strides: Ints, wanted: Ints) -> Ints | None:
     found, axis, left, step = list[int](), len(shape), 1, 1
     for size in reversed(wanted):
         if left == 1 and (size != 1 or not found):
-            # A wanted axis is cut from one run of axes that lie one inside the other.
+            # A wanted axis is cut from one run of axes that can be merged.
             while axis and shape[axis - 1] == 1:
                 axis -= 1
             if axis:

@@ -10,13 +10,13 @@ from ndconv._programs.values import Array, Steps
 
 
 def unflatten(tensor: Array, axis: int, sizes: Ints) -> Array:
-    """`torch.Tensor.unflatten` without what it does for named tensors, which takes longer than the view."""
+    """`torch.Tensor.unflatten` without its work for named tensors, which takes longer than the view."""
     shape = tensor.shape
     return tensor.view(*shape[:axis], *sizes, *shape[axis + 1 :])
 
 
 def ungroup(tensor: Array, axis: int, groups: int) -> Array:
-    """Set the groups apart that torch's layout folds into channels: ``(..., g*c, ...) -> (..., g, c, ...)``."""
+    """Separate the groups, which torch's layout folds into channels: ``(..., g*c, ...) -> (..., g, c, ...)``."""
     if groups == 1:
         return tensor.unsqueeze(axis)
     return unflatten(tensor, axis, (groups, tensor.shape[axis] // groups))
@@ -67,7 +67,7 @@ def fold(b: Steps, columns: Array, geometry: Geometry) -> Array:
     N axes of K elements take N*K additions, not K**N.
 
     Args:
-        b: What records the steps, or computes them at once.
+        b: Records the steps, or computes them at once.
         columns: ``(n, g, c, *K, *O)``.
         geometry: Kernel, stride and dilation.
 
@@ -77,7 +77,7 @@ def fold(b: Steps, columns: Array, geometry: Geometry) -> Array:
     ndim = geometry.ndim
     reach = geometry.reach(tuple(columns.shape[3 + ndim :]))
     for axis in range(ndim):
-        # Every axis done has lost its kernel axis, the first of those left.
+        # Every pass removes the first kernel axis that is left.
         columns = _fold_axis(b, columns, 3 + ndim, reach[axis], geometry.stride[axis], geometry.dilation[axis])
     return columns
 

@@ -20,7 +20,7 @@ def refuse(function: str, rule: str, found: str) -> NoReturn:
 
 
 def _integer(value: object) -> int | None:
-    """What can be an index, a truth value excepted, as an integer; None otherwise. A compiler's symbol stays one."""
+    """The value as an integer, if it can be an index and is no bool; else None. A compiler's symbol stays a symbol."""
     if isinstance(value, int) or type(value).__name__ == "SymInt":  # by its name: rules need no torch
         return None if isinstance(value, bool) else value  # type: ignore[return-value]
     if isinstance(value, Sequence) or "bool" in str(getattr(value, "dtype", "")):
@@ -32,7 +32,7 @@ def _integer(value: object) -> int | None:
 
 
 def tupled(value: object) -> object:
-    """What a sequence, an array, a tensor or anything else one can go through holds, as a tuple; else the value."""
+    """The items of a sequence, an array, a tensor or any other iterable but a string, as a tuple; else the value."""
     if isinstance(value, str) or not isinstance(value, Iterable):
         return value
     try:
@@ -51,7 +51,7 @@ def _integers(value: object) -> Ints | None:
 
 
 def shown(value: object) -> str:
-    """How a message shows a value that is of no use."""
+    """A refused value as a message shows it."""
     return "a Tensor" if hasattr(value, "numel") else repr(value)
 
 
@@ -66,7 +66,7 @@ def positive(function: str, name: str, value: int, *, least: int = 1) -> int:
 
 
 def channels(function: str, in_channels: int, out_channels: int, groups: int) -> Ints:
-    """Both channel counts and the groups that divide them; no channels are for a later call to tell."""
+    """Both channel counts and the groups that divide them. A count of 0 passes: later calls decide about it."""
     groups = positive(function, "groups", groups)
     counts = []
     for name, value in (("in_channels", in_channels), ("out_channels", out_channels)):

@@ -1,4 +1,4 @@
-"""What a user wrote of a convolution, transposed or not, as one thing to pass on."""
+"""The arguments that a user gave for a convolution, transposed or not, as one object."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Asked:
     output_size: Ints | None = None
 
     def convolution(self, input_shape: Sequence[int], weight_shape: Sequence[int], names: Names) -> Convolution:
-        """The convolution of an input with a weight, or that of which the transposed one is the input's gradient.
+        """The convolution of an input with a weight, or the one whose input gradient the transposed convolution is.
 
         Raises:
             RuntimeError: If a rule is broken.
@@ -63,7 +63,7 @@ class Asked:
     def of_gradient(
         self, input_shape: Sequence[int], weight_shape: Sequence[int], grad_shape: Sequence[int], names: Names
     ) -> Convolution:
-        """`convolution`, whose result has a gradient of the right shape."""
+        """`convolution`, once the gradient of its result has the right shape."""
         found = self.convolution(input_shape, weight_shape, names)
         expected = self.result_shape(found, input_shape, weight_shape)
         grad_output(self.function, names, (input_shape, weight_shape), expected, grad_shape)

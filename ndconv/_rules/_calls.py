@@ -25,7 +25,7 @@ Names = tuple[str, str]
 
 
 def _known(function: str, shape: Sequence[int]) -> Ints:
-    """A shape as a tuple; sizes that `torch.jit.trace` has made tensors of are none."""
+    """A shape as a tuple; refuses sizes that `torch.jit.trace` has turned into tensors."""
     if any(not isinstance(size, int) and hasattr(size, "numel") for size in shape):
         raise NotImplementedError(
             f"{function}: torch.jit.trace can record convolutions and transposed convolutions, but not this function; "
@@ -35,7 +35,7 @@ def _known(function: str, shape: Sequence[int]) -> Ints:
 
 
 def sample(function: str, shape: Sequence[int], ndim: int, *, name: str = "input") -> Ints:
-    """What a shape is without its batch, if it has one: channels and N axes."""
+    """A shape without its batch axis, if it has one: channels and N axes."""
     shape = tuple(shape)
     if len(shape) not in (ndim + 1, ndim + 2):
         rule = f"{name} must have {ndim + 1} (unbatched) or {ndim + 2} dimensions"
@@ -80,7 +80,7 @@ def _sides(padding: str | Ints | Pairs, input_size: Ints, extent: Ints, stride: 
 def _windows(
     function: str, bare: Geometry, padding: str | Ints | Pairs, input_size: Ints, name: str, mode: str = "zeros"
 ) -> Convolution:
-    """A geometry that still lacks its padding, on an input in which at least one window must fit."""
+    """Give a geometry its padding; at least one window must fit into the input."""
     extent, sides = bare.extent, _sides(padding, input_size, bare.extent, bare.stride)
     padded = tuple(size + lo + hi for size, (lo, hi) in zip(input_size, sides, strict=True))
     if any(e > size for e, size in zip(extent, padded, strict=True)):
@@ -91,7 +91,7 @@ def _windows(
 
 
 def _border(function: str, mode: str, padding: str | Ints | Pairs, sides: Pairs, input_size: Ints) -> None:
-    """What a padding mode repeats must be there."""
+    """A border may not repeat more than the input has."""
     if mode == "zeros":
         return
     if padding == "causal" and mode != "replicate":
@@ -129,7 +129,7 @@ def convolution(
         groups: Positive, divides both channel counts.
         mode: How padding is filled.
         ndim: N, or None to take it from the weight.
-        names: What the function calls the two shapes.
+        names: The function's names of the two shapes.
 
     Returns:
         The convolution.
@@ -162,7 +162,7 @@ def convolution(
 def _chosen_size(
     function: str, output_size: Sequence[int], smallest: Ints, largest: Ints, name: str, shape: Ints
 ) -> Ints:
-    """The spatial part of an ``output_size``, which must be one that the stride leaves open."""
+    """The spatial part of an ``output_size``, which must be one of the sizes that the stride leaves open."""
     given, ndim = integers(function, "output_size", output_size), len(smallest)
     size = given[len(given) - ndim :]
     fits = len(given) in (ndim, len(shape)) and all(
@@ -201,15 +201,15 @@ def transposed(
         input_shape: ``(n, g*d, *O)`` or ``(g*d, *O)``.
         weight_shape: ``(g*d, c, *K)``.
         stride: One or N positive integers.
-        padding: What the convolution pads, and so what is cut off here. ``"same"`` and ``"causal"`` make the result S
-            times as large as the input, the latter with nothing cut off on the low side.
+        padding: The convolution's padding, which is cut off here. ``"same"`` and ``"causal"`` make the result S times
+            as large as the input; ``"causal"`` cuts nothing off on the low side.
         output_padding: One or N integers less than stride or dilation: further elements on the high side.
         groups: Positive, divides both channel counts.
         dilation: One or N positive integers.
         output_size: Size of the result, with or without batch and channels, instead of ``output_padding``.
         mode: How the convolution's padding is filled.
         ndim: N, or None to take it from the weight.
-        names: What the function calls the two shapes.
+        names: The function's names of the two shapes.
 
     Returns:
         The convolution.
@@ -269,7 +269,7 @@ def transposed(
     if padding == "causal" and mode != "zeros":
         refuse(function, "padding 'causal' needs padding_mode 'zeros'", f"padding_mode is {mode!r}")
     _border(function, mode, padding, sides, result)
-    # With this padding the windows end where the padded result ends: a negative amount is output that no window makes.
+    # With this padding the windows end where the padded result ends. It is negative where no window reaches that far.
     exact = tuple((lo, span - lo - n) for (lo, _), span, n in zip(sides, spans, result, strict=True))
     return Convolution.of(bare.padded(exact), result, sides, mode)
 
@@ -296,7 +296,7 @@ def per_sample(function: str, wanted: bool, input_shape: Sequence[int], weight_s
 
 
 def biased(function: str, shape: Ints, ndim: int | None, per_sample: bool) -> None:
-    """A gradient of which the bias's is a sum; without N it must have a batch."""
+    """A gradient that is summed to the bias's gradient; without N it must have a batch."""
     if ndim is None:
         if len(shape) < 2:
             refuse(function, "grad_output must have at least 2 dimensions", f"has {len(shape)}: {shape}")
@@ -306,7 +306,7 @@ def biased(function: str, shape: Ints, ndim: int | None, per_sample: bool) -> No
 
 
 def kernel(function: str, ndim: int | None, shape: Sequence[int], kernel_size: IntOrInts, **others: object) -> Ints:
-    """A kernel size of N numbers; every tuple tells N, and without one a shape counts as batched."""
+    """A kernel size of N numbers. The length of every tuple is N; without a tuple the shape counts as batched."""
     if ndim is None:
         told = _axes(function, kernel_size=tupled(kernel_size), **{name: tupled(each) for name, each in others.items()})
         ndim = max(0, len(shape) - 2) if told is None else told
@@ -335,7 +335,7 @@ def projected(
 
 
 def _axes(function: str, **arguments: object) -> int | None:
-    """N, which every tuple among the arguments tells by its length; None if there is no tuple."""
+    """N, the length of every tuple among the arguments; None if there is no tuple."""
     lengths = {name: len(value) for name, value in arguments.items() if isinstance(value, tuple)}
     if len(set(lengths.values())) > 1:
         found = ", ".join(f"{name} has {length}" for name, length in lengths.items())

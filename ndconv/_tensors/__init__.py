@@ -1,6 +1,6 @@
-"""Programs run on tensors: looked up or compiled, at once where a compiler traces, with autocast, layouts and borders.
+"""Running programs on tensors: cached or compiled, or step by step under a compiler; autocast, layouts and borders.
 
-Knows torch. Of derivatives it knows which forms they have, and nothing else.
+Knows torch. Of derivatives it knows their forms, and nothing else.
 """
 
 from torch.compiler import is_compiling

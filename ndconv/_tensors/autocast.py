@@ -1,8 +1,8 @@
-"""torch's autocast: operands of a convolution are cast, what happens inside is not.
+"""torch's autocast: the operands of a convolution are cast, its inner operations are not.
 
-Autocast keeps one cast copy of each parameter until its outermost region ends, so that a weight used six times is cast
-and kept once. Its cache is not open to Python, but its lifetime is: a parameter of our own, sent through an operator
-that autocast casts for, stays in that cache exactly as long as any other, and the copies hang from its node.
+Autocast caches one cast copy of each parameter until its outermost region ends, so that a weight used six times is cast
+and kept once. Python has no access to this cache, but can share its lifetime. A parameter of our own, sent through an
+operator that autocast casts for, stays in the cache as long as any other. Our copies hang from the node of its cast.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def autocast_device(tensor: object) -> str | None:
     if not (is_compiling() or torch._C._is_any_autocast_enabled()) or not isinstance(tensor, Tensor):
         return None
     kind = tensor.device.type
-    # Up to torch 2.6 a compiler cannot trace the question; then only meta tensors, which have no autocast, are met.
+    # Up to torch 2.6 compilers cannot trace `is_autocast_available`. Of devices without autocast they only meet "meta".
     available = kind != "meta" if is_compiling() else is_autocast_available(kind)
     return kind if available and torch.is_autocast_enabled(kind) else None
 
@@ -40,7 +40,7 @@ def cast(operand: Operand, device_type: str) -> Operand:
 
 
 def _is_kept(operand: Tensor, dtype: torch.dtype) -> bool:
-    """Whether torch would keep the copy of an operand; inside transforms and traces each use has its own."""
+    """Whether torch would cache the copy of an operand; inside transforms and traces every use has its own copy."""
     if is_compiling() or torch._C._are_functorch_transforms_active() or torch._C._get_tracing_state() is not None:
         return False
     leaf = operand.requires_grad and operand.is_leaf and not operand._is_view() and not operand.is_inference()
@@ -48,7 +48,7 @@ def _is_kept(operand: Tensor, dtype: torch.dtype) -> bool:
 
 
 def _once(operand: Tensor, dtype: torch.dtype) -> Tensor:
-    """The copy that was made in this region, if it is of the present values and leads to the operand."""
+    """The copy made in this region; a new one if values have changed or it does not lead back to the operand."""
     copies = _copies(operand.device, dtype)
     version, lower = copies.get(operand, (None, None))
     if lower is None or version != operand._version or (torch.is_grad_enabled() and not lower.requires_grad):
@@ -58,9 +58,9 @@ def _once(operand: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def _copies(device: torch.device, dtype: torch.dtype) -> Copies:
-    """What is kept until torch clears its own cache."""
+    """The copies that are kept until torch clears its own cache."""
     if torch._C._len_torch_dispatch_stack():
-        with _disable_current_modes():  # no mode shall see how we find it
+        with _disable_current_modes():  # modes shall not see the look-up
             return _copies(device, dtype)
     if not torch.is_grad_enabled():
         with torch.inference_mode(False), torch.enable_grad():  # without gradients there is no node
@@ -74,5 +74,5 @@ def _copies(device: torch.device, dtype: torch.dtype) -> Copies:
 
 @cache
 def _witness(device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """A parameter without elements for each dtype that autocast casts to, and what can be added to it for nothing."""
+    """An empty parameter for each dtype that autocast casts to, and an empty operand to use it with at no cost."""
     return torch.empty(0, 0, device=device, requires_grad=True), torch.empty(0, 0, device=device)

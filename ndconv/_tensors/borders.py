@@ -1,7 +1,7 @@
 """Borders that repeat elements of the tensor they surround, and the adjoint that adds a border back.
 
-`torch.nn.functional.pad` knows these modes for three axes at most and, on some devices, only with atomic additions in
-the gradient. Here an axis is done at a time, by slices, so that any number of axes goes and every sum has one order.
+`torch.nn.functional.pad` has these modes for three axes at most, and its gradient may use atomic additions. Here axes
+are treated one at a time, by slices: for any number of axes, and with a fixed order in every sum.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def extend(tensor: Tensor, border: Pairs, mode: str) -> Tensor:
 
 
 def extend_axis(tensor: Tensor, axis: int, border: tuple[Side, Side], mode: str, kept: range | None = None) -> Tensor:
-    """Put a border that shows some rows around the rows at hand, or around those of them that are kept."""
+    """Put a border around the rows at hand, or around those ``kept``. It may show any of the rows at hand."""
     core = tensor if kept is None else tensor.narrow(axis, kept.start, len(kept))
     if not any(side.size for side in border):
         return core

@@ -31,9 +31,9 @@ def folded(columns: Tensor, convolution: Convolution) -> Tensor:
 
 
 def unfolded_transposed(y: Tensor, convolution: Convolution) -> Tensor:
-    """What each element of the convolution's input gets of its output by each kernel element, before it is summed.
+    """For each element of the convolution's input, the output elements that its kernel elements tie to it.
 
-    ``(n, d, *O) -> (n, d * prod(K), prod(I))``: the windows of stride 1, kernel reversed, of the output with zeros in
+    ``(n, d, *O) -> (n, d * prod(K), prod(I))``: windows of stride 1, with reversed kernel, of the output with zeros in
     the gaps of the stride.
     """
     spread = y.new_zeros(*y.shape[:2], *_spread(convolution).input_size)
@@ -48,7 +48,7 @@ def folded_transposed(columns: Tensor, convolution: Convolution) -> Tensor:
 
 
 def _spread(convolution: Convolution) -> Convolution:
-    """Windows of stride 1 that are as many as the convolution's input has elements."""
+    """The convolution of stride 1 with as many windows as the given one's input has elements."""
     geometry, size = convolution.geometry, convolution.input_size
     spread = tuple(s * (o - 1) + 1 for s, o in zip(geometry.stride, convolution.output_size, strict=True))
     before = tuple(e - 1 - lo for e, (lo, _) in zip(geometry.extent, geometry.padding, strict=True))

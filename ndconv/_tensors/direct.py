@@ -1,6 +1,6 @@
-"""The steps of a lowering on tensors at once: for compilers and exporters, whose sizes are symbols, and for subclasses.
+"""The steps of a lowering, run on tensors at once: for compilers and exporters with symbolic sizes, and for subclasses.
 
-It has what `ndconv._programs.builder.Builder` has, and cuts nothing: a compiler plans memory itself.
+It has the methods of `ndconv._programs.builder.Builder`, but makes no chunks: a compiler plans memory itself.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from ndconv._tensors.layout import is_channels_last, lay_out
 
 
 class Direct:
-    """Computes what a `Builder` would write down.
+    """Runs the steps that a `Builder` would write down.
 
     Args:
         kind: The type of the device.
-        emulated: Half types that torch has no products of there.
+        emulated: Half types that are multiplied in their accumulation dtype there.
     """
 
     symbolic, prices = True, False
@@ -41,7 +41,7 @@ class Direct:
         return tensor.to(getattr(torch, dtype))
 
     def wide(self, tensor: Tensor) -> Tensor:
-        """A tensor in the dtype in which sums of its dtype are taken."""
+        """A tensor in the accumulation dtype of its own: float32 for half types."""
         return self.cast(tensor, wide_dtype(self.dtype(tensor)))
 
     def zeros(self, shape: Ints, dtype: str, like: Tensor) -> Tensor:
@@ -49,7 +49,7 @@ class Direct:
         return like.new_zeros(shape, dtype=getattr(torch, dtype))
 
     def wide_zeros(self, shape: Ints, like: Tensor) -> Tensor:
-        """The same in the dtype in which sums of a tensor's dtype are taken."""
+        """The same in the accumulation dtype of a tensor's dtype."""
         return self.zeros(shape, wide_dtype(self.dtype(like)), like)
 
     def copied(self, tensor: Tensor) -> Tensor:
@@ -61,20 +61,20 @@ class Direct:
         return tensor * 0
 
     def summed(self, tensor: Tensor, axes: Sequence[int]) -> Tensor:
-        """Sum over axes, which are gone then."""
+        """Sum over axes, without keeping them."""
         return tensor.sum(tuple(axes), dtype=tensor.dtype)
 
     def digit(self, tensor: Tensor, place: int, count: int, bits: int, dtype: str) -> Tensor:
-        """So many bits of integers, in a float; all digits but the highest are non-negative."""
+        """A digit of ``bits`` bits of integers, in a float; all digits but the highest are non-negative."""
         shifted = tensor >> (bits * place)
         return self.cast(shifted & (2**bits - 1) if place < count - 1 else shifted, dtype)
 
     def add_digit(self, total: Tensor, product: Tensor, shift: int) -> None:
-        """Add the product of digits, which stands so many bits further up."""
+        """Add the product of two digits, shifted to its place."""
         total += product.to(torch.int64) << shift
 
     def is_channels_last(self, tensor: Tensor) -> bool:
-        """Whether torch calls it that."""
+        """Whether torch calls the tensor channels-last."""
         return is_channels_last(tensor)
 
     def laid_out(self, tensor: Tensor, channels_last: bool) -> Tensor:
@@ -86,7 +86,7 @@ class Direct:
         return tensor
 
     def call(self, function: str, shape: Ints, *arguments: Any, item: int | None = None, **keywords: Any) -> Tensor:
-        """What a function of torch returns, or an item of that."""
+        """The result of a function of torch, or an item of it."""
         for each in ("name", "dtype", "work", "plain"):
             keywords.pop(each, None)
         found: Any = operator.attrgetter(function)(torch)(*arguments, **keywords)
@@ -99,7 +99,7 @@ class Direct:
         return part
 
     def complex(self, products: Sequence[Tensor]) -> Tensor:
-        """Of two numbers' products real by real, imaginary by imaginary and the two others: the complex product."""
+        """The complex product from four real ones: real by real, imaginary by imaginary, and the two mixed ones."""
         a, c, d, e = products
         return torch.complex(a - c, d + e)
 
@@ -123,7 +123,7 @@ class Direct:
         """``first @ second`` for every item of a batch, ``(b, i, j)`` and ``(*a, b, j, k)`` give ``(*a, b, i, k)``."""
         if second.dim() == 3:
             return torch.bmm(first, second)
-        # bmm takes what is repeated with stride 0; matmul would copy the batch to fold it into one matrix.
+        # bmm accepts a batch that is expanded with stride 0; matmul would copy the other batch into one matrix.
         repeated = first.expand(*second.shape[:-2], *first.shape[1:]).flatten(0, -3)
         return torch.bmm(repeated, second.flatten(0, -3)).view(*second.shape[:-2], first.shape[1], -1)
 
@@ -132,7 +132,7 @@ class Direct:
         total.baddbmm_(first, second, beta=0 if fresh else 1)
 
     def each(self, length: int, name: str, start: int = 0) -> Iterator[int]:
-        """Every index of an axis from one on."""
+        """Every index of an axis from ``start`` on."""
         yield from range(start, length)
 
     def chunks(self, length: int, *_: Any, **__: Any) -> Iterator[slice]:
@@ -144,11 +144,11 @@ class Direct:
         yield (slice(None),) * len(sizes)
 
     def span(self, start: int, length: int, step: int = 1, factor: int = 1) -> slice:
-        """So many elements of an axis, every ``step``-th, from ``factor`` times a place on."""
+        """``length`` elements of an axis, every ``step``-th, from ``factor * start`` on."""
         return slice(factor * start, factor * start + step * (length - 1) + 1, step)
 
     def take(self, tensor: Tensor, axis: int, indices: Ints) -> Tensor:
-        """`torch.index_select` with indices that are known."""
+        """`torch.index_select` with known indices."""
         return tensor.index_select(axis, torch.tensor(indices, device=tensor.device))
 
     def table(self, names: Sequence[str], count: int, rows: Sequence[Ints]) -> Iterator[Ints]:
@@ -158,14 +158,14 @@ class Direct:
     def unless_finite(
         self, watched: Sequence[Tensor], result: Tensor, otherwise: Callable[..., Tensor], *operands: Tensor
     ) -> Tensor:
-        """The result; nobody may look at numbers."""
+        """The result: numbers must not be read here."""
         return result
 
 
 def pad(tensor: Tensor, amounts: Pairs) -> Tensor:
     """Pad the last ``len(amounts)`` axes with zeros, ``(lo, hi)`` per axis; negative amounts crop.
 
-    Its adjoint is itself with the amounts negated: see `unpad`.
+    Its adjoint is `pad` itself with the amounts negated: see `unpad`.
     """
     if not any(amount != 0 for pair in amounts for amount in pair):
         return tensor
@@ -185,10 +185,10 @@ def unpad(tensor: Tensor, amounts: Pairs) -> Tensor:
 
 
 def constant_pad(tensor: Tensor, amounts: Pairs) -> Tensor:
-    """`pad` by torch's operator as it is, without a look at sizes."""
+    """`pad` by torch's operator alone, without a look at sizes."""
     return torch.constant_pad_nd(tensor, [amount for pair in reversed(amounts) for amount in pair])
 
 
 def _are_known(sizes: Ints, amounts: Pairs) -> bool:
-    """Whether these are numbers; a compiler's symbols would have to be compared."""
+    """Whether these are numbers; a compiler's symbols must not be compared."""
     return not is_dynamo_compiling() and all(type(n) is int for n in (*sizes, *(n for pair in amounts for n in pair)))

@@ -1,4 +1,4 @@
-"""The dtype in which sums are taken, and that in which products are."""
+"""The dtype of sums, and the dtype of products."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def name_of(dtype: torch.dtype) -> str:
 
 
 def wide_dtype(dtype: torch.dtype) -> torch.dtype:
-    """The dtype in which sums of this dtype are taken, itself unless it is a half type."""
+    """The accumulation dtype of this one: itself, unless it is a half type."""
     wide: torch.dtype = getattr(torch, values.wide_dtype(name_of(dtype)))
     return wide
 

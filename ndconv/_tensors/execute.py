@@ -1,4 +1,4 @@
-"""The one way from a form and two operands to a result: look a program up, or compile it, and run it."""
+"""The one way from a form and two operands to a result: look a program up or compile it, and run it."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ from ndconv._tensors.direct import Direct
 from ndconv._tensors.dtypes import computed_in, is_emulated, name_of, wide_dtype
 from ndconv._tensors.layout import is_channels_last
 
-# How many times the least estimate one must be for "fastest" not to try a lowering that may take seconds.
+# "fastest" does not try inexact lowerings whose estimate is this many times the least one: they may take seconds.
 _HOPELESS = 20.0
-# What holds numbers and does nothing else.
+# Classes that hold numbers and override nothing.
 _PLAIN = {Tensor, Parameter}
 _TITLES = {Slot.INPUT: "grad_input", Slot.WEIGHT: "grad_weight", Slot.OUTPUT: "output"}
 
@@ -51,8 +51,8 @@ class Program(NamedTuple):
         run: The function.
         source: Its text.
         is_view: Whether what it returns is a view of another tensor.
-        lowerings: What computes in it.
-        derivatives: As `Form.derivatives` says for such operands.
+        lowerings: The lowerings in it.
+        derivatives: `Form.derivatives` for such operands.
     """
 
     form: Form
@@ -74,7 +74,7 @@ class Program(NamedTuple):
                 f"convolution of {dtype} with sums of {problem.terms} products on {kind}: its matrix product lacks the "
                 f"dtype, and no float there holds such sums exactly"
             ) from error
-        # A view made inside a Function cannot be written to; detached from the tensor that it shows, it is none.
+        # A view made inside a Function cannot be written to; detached from its base, it is no view.
         return result.detach() if self.is_view else result
 
 
@@ -112,7 +112,7 @@ def execute(form: Form, first: Tensor, second: Tensor) -> Tensor:
 
 
 def is_simple(first: Tensor, second: Tensor, bias: Tensor | None) -> bool:
-    """Whether these are a batched operand or two, and perhaps a bias, as any convolution takes them."""
+    """Whether operands are plain dense tensors with the same number of dimensions, and so batched; the bias plain."""
     return (
         type(first) in _PLAIN
         and type(second) in _PLAIN
@@ -123,7 +123,7 @@ def is_simple(first: Tensor, second: Tensor, bias: Tensor | None) -> bool:
 
 
 def _is_alone(first: Tensor, second: Tensor) -> bool:
-    """Whether operands hold numbers, and nobody watches or transforms them: a program is all there is to run."""
+    """Whether operands hold numbers, and nothing watches or transforms them: then a program is all there is to run."""
     return not (
         is_compiling()
         or type(first) not in _PLAIN
@@ -143,7 +143,7 @@ def _is_alone(first: Tensor, second: Tensor) -> bool:
 
 
 def ready(wanted: Any, first: Tensor, second: Tensor, *form_of: Any) -> Program | None:
-    """`program_of` where that is all there is to run."""
+    """`program_of` if a program is all there is to run, else None."""
     return program_of(wanted, first, second, *form_of) if _is_alone(first, second) else None
 
 
@@ -155,18 +155,18 @@ def fastest(
     form_of: Callable[..., Form] | None = None,
     *arguments: Any,
 ) -> Program | tuple[Any, ...] | None:
-    """`ready` under ``"fastest"``: what was decided for such operands is one look-up.
+    """`ready` under ``"fastest"``: a decision made before for such operands is one look-up.
 
     Args:
-        wanted: The form, or what else says which.
+        wanted: The form, or a key that determines it.
         first: Operand ``form.slot.operands[0]``.
         second: Operand ``form.slot.operands[1]``.
-        bias: That of a user's call.
-        form_of: As in `program_of`; if there is one a user calls, and torch's operator may take over.
-        arguments: Those of it.
+        bias: The bias of a user's call.
+        form_of: As in `program_of`; given for a user's call, where torch's operator may take over.
+        arguments: Its further arguments.
 
     Returns:
-        The program, or what `torchs_own` says.
+        The program, or the arguments from `torchs_own`; None if there is more to run.
     """
     if not _is_alone(first, second):
         return None
@@ -196,11 +196,11 @@ def program_of(
     """The program for such operands, compiled now if it was not before.
 
     Args:
-        wanted: The form, or what else says which.
+        wanted: The form, or a key that determines it.
         first: Operand ``form.slot.operands[0]``.
         second: Operand ``form.slot.operands[1]``.
-        form_of: Gives the form, if that is not what was wanted, of the operands and further arguments.
-        arguments: Those.
+        form_of: Makes the form from the operands and further arguments, if ``wanted`` is a key.
+        arguments: Its further arguments.
 
     Returns:
         The program.
@@ -218,7 +218,7 @@ def program_of(
 
 
 def _key(wanted: Any, first: Tensor, second: Tensor) -> tuple[Any, ...]:
-    """All that a program depends on."""
+    """The cache key of a program: all that it depends on."""
     return (
         wanted, first.shape, first.stride(), second.shape, second.stride(),
         first.dtype, first.device,
@@ -237,13 +237,13 @@ def compiled(
 
 
 def setting_of(dtype: torch.dtype, wide: bool, device: torch.device) -> Setting:
-    """What a choice depends on beside the problem, at the moment."""
+    """What a choice depends on beside the problem, as currently set."""
     return Setting(name_of(dtype), wide, wants_exact(dtype), target_of(device))
 
 
 def _load(text: str) -> Callable[[Tensor, Tensor], Tensor]:
-    """The function that a program's text defines; a traceback shows its lines."""
-    file = f"ndconv program {next(_counter)}"  # of a name in angle brackets `linecache` asks nobody for the text
+    """The function that a program's text defines; tracebacks show its lines."""
+    file = f"ndconv program {next(_counter)}"  # `linecache` skips names in angle brackets
     namespace: dict[str, Any] = {}
     exec(compile(text, file, "exec"), namespace)
     run: Callable[[Tensor, Tensor], Tensor] = [*namespace.values()][-1]
@@ -253,7 +253,7 @@ def _load(text: str) -> Callable[[Tensor, Tensor], Tensor]:
 
 
 def _at_once(form: Form, first: Tensor, second: Tensor) -> Tensor:
-    """The steps on the tensors themselves, which may be symbolic, or of a class that does more than hold numbers."""
+    """Run the steps on the tensors themselves, which may be symbolic or of a subclass."""
     setting = setting_of(first.dtype, form.wide, first.device)
     wanted = AUTO if form.lowering == FASTEST else form.lowering
     result: Tensor = computed(
@@ -264,9 +264,9 @@ def _at_once(form: Form, first: Tensor, second: Tensor) -> Tensor:
 
 
 def _traced(problem: Problem, wanted: str, setting: Setting) -> Lowering:
-    """A choice that holds for every size that an exported program serves, weighed by those that it is exported with."""
+    """A choice that holds for all sizes of an exported program; costs are compared at the sizes of the export."""
     names = [*automatic(LOWERINGS)]
-    if not is_dynamo_compiling():  # which has no numbers for its symbols
+    if not is_dynamo_compiling():  # Dynamo has no numbers for its symbols
         example = _with_hints(problem)
         costs = {
             name: cheapest(name, example, setting)[0].nanoseconds
@@ -279,7 +279,7 @@ def _traced(problem: Problem, wanted: str, setting: Setting) -> Lowering:
 
 
 def _with_hints(value: Any) -> Any:
-    """A problem with the numbers that its symbols stand for at the moment; no guard is made."""
+    """A problem with the current numbers behind its symbols; makes no guard."""
     if isinstance(value, torch.SymInt):
         return value.node.hint if value.node.has_hint() else 1
     if isinstance(value, tuple):
@@ -295,13 +295,13 @@ def _problem(form: Form, first: Ints, second: Ints, itemsize: int) -> Problem:
 
 
 def problem_for(form: Form, first: Tensor, second: Tensor) -> Problem:
-    """The problem that operands pose, in the dtype that it is computed in."""
+    """The problem of two operands, in the dtype of its computation."""
     itemsize = computed_in(first.dtype, first.device, form.wide).itemsize
     return _problem(form, first.shape, second.shape, itemsize)
 
 
 def _fastest(form: Form, first: Tensor, second: Tensor) -> Form:
-    """The form by what took the least time, all measured now if they were not before and it is worth the while."""
+    """The form with the quickest lowering; all are measured now if they were not before and may be measured."""
     if first.is_meta or first.numel() == 0 or second.numel() == 0:
         return _named(form, AUTO)  # computing without numbers takes no time
     last = form.gives_channels_last(is_channels_last(first), is_channels_last(second))
@@ -325,9 +325,9 @@ def _named(form: Form, lowering: str) -> Form:
 
 
 def torch_takes_over(problem: Problem, slots: Iterable[Slot], dtype: torch.dtype, device: str) -> bool:
-    """Whether torch's operator had better take the place of the Function, and so differentiate itself.
+    """Whether torch's operator replaces the Function, and so differentiates itself.
 
-    That is where ``"fastest"`` has measured the slots and torch's kernel wins them all, unless torch lacks the dtype or
+    It does where ``"fastest"`` has measured the slots and torch's kernel wins them all, unless torch lacks the dtype or
     rounds partial sums.
     """
     if not dtype.is_floating_point or is_emulated(dtype, torch.device(device)):
@@ -336,9 +336,9 @@ def torch_takes_over(problem: Problem, slots: Iterable[Slot], dtype: torch.dtype
 
 
 def torchs_own(form: Form, first: Tensor, second: Tensor, bias: Tensor | None) -> tuple[Any, ...] | None:
-    """Arguments of ``torch.convolution`` after the bias where `torch_takes_over` an OUTPUT or INPUT; None elsewhere.
+    """Arguments of ``torch.convolution`` after the bias if `torch_takes_over` an OUTPUT or INPUT; else None.
 
-    torch's operator keeps both operands for whichever gradient is needed, so it is only for those that need both.
+    torch's operator keeps both operands alive whichever gradient is needed, so it runs only if all are needed, or none.
     """
     if is_compiling() or not {type(first), type(second)} <= _PLAIN or torch._C._are_functorch_transforms_active():
         return None

@@ -1,6 +1,6 @@
-"""How DTensors may lie on a mesh of processes. They are known by what they have: torch may have been built without.
+"""Rules for the placement of DTensors. They are recognized by their attributes: torch may be built without them.
 
-Everything is told by whole tensors, so that every process refuses alike, before any of them waits for another.
+All rules look at global shapes, so that every process refuses alike, before any of them waits for another.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ def is_shared_out(value: object) -> bool:
 
 
 def whole(function: str, name: str, value: Tensor) -> None:
-    """A tensor is no DTensor.
+    """Refuse a DTensor.
 
     Raises:
-        NotImplementedError: If it is.
+        NotImplementedError: If the tensor is one.
     """
     if is_shared_out(value):
         _refuse(function, f"{name} must be a plain tensor", f"is a DTensor with placements {_placements(value)}")
 
 
 def placed(function: str, ndim: int, parameters: dict[str, Tensor | None], **tensors: Tensor) -> None:
-    """Inputs and outputs are shared out alike along their batch and N axes, and everybody has the parameters.
+    """Inputs and outputs must be sharded alike along batch and N axes, and parameters replicated.
 
     Args:
         function: Name of the public function, for messages.
@@ -36,7 +36,7 @@ def placed(function: str, ndim: int, parameters: dict[str, Tensor | None], **ten
         tensors: Input and output by name.
 
     Raises:
-        NotImplementedError: If that is not so.
+        NotImplementedError: If they are not.
     """
     given = {**tensors, **{name: value for name, value in parameters.items() if value is not None}}
     divided = {name: value for name, value in given.items() if is_shared_out(value)}
@@ -62,21 +62,21 @@ def placed(function: str, ndim: int, parameters: dict[str, Tensor | None], **ten
 
 
 def shared(function: str, name: str, placements: Sequence[Any], channels: int) -> None:
-    """Placements share out the batch and the spatial axes alone, each over one dimension of the mesh.
+    """Placements may shard batch and spatial axes alone, each over one dimension of the mesh.
 
     Args:
         function: Name of the public function, for messages.
-        name: Of what is placed.
+        name: Name of the tensor.
         placements: One per dimension of the mesh.
         channels: The axis of the channels.
 
     Raises:
         NotImplementedError: If they do not.
-        TypeError: If there are not several.
+        TypeError: If they are no sequence.
     """
     if not isinstance(placements, Sequence):
         raise TypeError(f"{function}: placements must be one per dimension of the mesh, but are {placements!r}")
-    # Of torch's classes this one alone shares an axis out in the order of the processes.
+    # Of torch's classes only this one shards an axis in the order of the processes.
     axes = [each.dim for each in placements if type(each).__name__ == "Shard"]
     if any(axis < 0 for axis in axes):
         _refuse(function, f"{name} must count axes from the front", f"has placements {tuple(placements)}")
@@ -87,7 +87,7 @@ def shared(function: str, name: str, placements: Sequence[Any], channels: int) -
 
 
 def without(function: str, what: str, value: Tensor) -> NoReturn:
-    """Something is not there for DTensors.
+    """Refuse DTensors where there is no support for them.
 
     Raises:
         NotImplementedError: Always.

@@ -1,4 +1,4 @@
-"""What tensors must be that are given to a call, like `ndconv._rules` for what is not one."""
+"""Rules for the tensors of a call, as `ndconv._rules` has them for all other arguments."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _DTYPES = {
 
 
 def tensor(function: str, name: str, value: object, *, shards: bool = False) -> None:
-    """A tensor, of whatever dtype; a DTensor if a function takes shards."""
+    """A tensor of any dtype; a DTensor only if the function takes shards."""
     if not isinstance(value, Tensor):
         raise TypeError(f"{function}: {name} must be a Tensor, but is {type(value).__name__}")
     if not shards:
@@ -27,9 +27,9 @@ def tensor(function: str, name: str, value: object, *, shards: bool = False) -> 
 
 
 def tensors(function: str, *, bias: Tensor | None = None, shards: bool = False, **operands: Tensor) -> None:
-    """All operands, a bias if there is one, are tensors of one dtype that can be convolved, on one device.
+    """Operands and bias must be dense tensors of one supported dtype, on one device.
 
-    DTensors are so only for functions that take shards, which look at placements next: `placed`.
+    DTensors pass only for functions that take shards, which check placements next: `placed`.
     """
     given = operands if bias is None else {**operands, "bias": bias}
     for name, value in given.items():

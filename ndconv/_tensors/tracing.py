@@ -1,4 +1,4 @@
-"""Who records what is computed, if anybody does: a compiler, an exporter, `torch.jit.trace`."""
+"""Which tool records the computation, if any: a compiler, an exporter, `torch.jit.trace`."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from torch.compiler import is_compiling
 
 from ndconv._form.geometry import Ints
 
-# Older releases have none, and none of the exporters that are tested.
+# Older releases of torch have no such function, and no exporter that is tested.
 is_exporting = getattr(torch.compiler, "is_exporting", is_compiling)
 
 
 def is_scripted() -> bool:
-    """Whether `torch.jit.trace` records, or one of the tools that it serves."""
+    """Whether `torch.jit.trace` records, or a tool based on it."""
     return not is_compiling() and torch._C._get_tracing_state() is not None
 
 
 def wants_torchs_own() -> bool:
-    """Whether a recording is for others to read, who know torch's convolution: TorchScript and ONNX."""
+    """Whether a recording is for tools that know torch's convolution: TorchScript and ONNX."""
     if is_compiling():
         return is_exporting() and torch.onnx.is_in_onnx_export()
     return torch._C._get_tracing_state() is not None
 
 
 def shape(tensor: Tensor) -> Ints:
-    """A tensor's shape, in integers where `torch.jit.trace` would make tensors of them."""
+    """A tensor's shape, as integers where `torch.jit.trace` would turn them into tensors."""
     if not is_scripted():
         return tensor.shape
     with _paused():
