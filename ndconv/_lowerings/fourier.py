@@ -40,8 +40,6 @@ _PRODUCTS = 2**15
 # Cost of a transform along an axis, in elements moved: per point, per point and radix-2 pass, per line; and per point
 # on all axes but the last, whose lines have gaps.
 _AXIS, _PASS, _LINE, _GAPS = 1.25, 0.25, 26.0, 5.0
-# How much longer that takes where not even one sample fits the cache.
-_AFAR = 2
 # The most axes of one transform: MKL has no more.
 _AXES = 7
 

@@ -100,5 +100,4 @@ gradients = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0))(parameters
 print({name: tuple(value.shape) for name, value in gradients.items()})
 
 # %%
-# One thing does not work: ``torch.autograd.grad(..., is_grads_batched=True)`` goes through torch's older vmap, which
-# lacks operators needed here. ``torch.func.vmap`` is its successor.
+# ``torch.autograd.grad(..., is_grads_batched=True)``, which goes through torch's older vmap, works too.

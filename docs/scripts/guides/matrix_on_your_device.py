@@ -2,7 +2,7 @@
 The test matrix on your device
 ==============================
 
-Only you have your device. One command says what holds on it, in about half a minute on two cores:
+Only you have your device. One command says what holds on it, in two or three minutes on two cores:
 
 .. code-block:: sh
 
@@ -86,4 +86,4 @@ fig.suptitle("Time that each of twenty trials took when this page was built")
 plt.show()
 
 # %%
-# A trial is a tiny convolution under a dozen checks; most of its time goes to the NumPy loop and to Jacobians.
+# A trial is a tiny convolution under some thirty checks; most of its time goes to the NumPy loop and to Jacobians.

@@ -111,9 +111,9 @@ def main():
 
 
 # %%
-# Batch norm sums over all processes, in an order of its own, so the losses agree to rounding. Convolutions alone always
-# agree to the last bit in outputs and gradients of the input. The gradient of the weight agrees to one rounding,
-# because its sum over processes has another order.
+# Batch norm sums over all processes, in an order of its own, so the losses agree to rounding. Convolutions alone give
+# the same bits in outputs and gradients of the input, wherever a shard takes the lowering of the whole. The gradient of
+# the weight agrees to one rounding, because its sum over processes has another order.
 
 if dist.is_torchelastic_launched():
     main()

@@ -22,7 +22,7 @@ print(X @ w)
 
 # %%
 # torch calls this a convolution. (Mathematicians call it a cross-correlation: their convolution turns the kernel
-# around. It will turn around by itself two chapters from here.) Point at an element to see which others it meets:
+# around. It will turn around by itself in the gradient of the input.) Point at an element to see which others it meets:
 # `and yours? <../try.html#input=1,1,6&kernel_size=3>`__
 
 y = torch.nn.functional.conv1d(x.view(1, 1, -1), w.view(1, 1, -1))

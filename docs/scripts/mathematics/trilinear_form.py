@@ -89,10 +89,10 @@ print((w * ndconv.grad.convnd_weight(x, w.shape, g, **arguments)).sum().item())
 #
 # The derivative of a product that is linear in each factor is the product with that factor taken away. For the form:
 # the gradient of an operand is *the form with that operand's slot open instead*. The library has a single
-# ``autograd.Function``, and this is its backward:
+# ``autograd.Function``, and its backward calls this once for each operand:
 #
 # .. literalinclude:: ../../ndconv/_autograd/function.py
-#    :pyobject: Trilinear.backward
+#    :pyobject: _gradient
 #    :dedent:
 #
-# ``derive`` is the Function itself. For complex tensors the other operand is conjugated, which is the ``conj`` in it.
+# ``trilinear`` is the Function itself. For complex tensors the other operand is conjugated, which is the ``conj`` in it.
