@@ -1,4 +1,4 @@
-"""How much memory a program may take beside its operands and result."""
+"""The workspace: memory that a program may take beside its operands and result."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ _limit = 256 * 2**20
 
 
 def set_workspace_limit(limit: int) -> None:
-    """Set the bytes a lowering's buffers aim to stay under; a single sample's buffers are the least it can take.
+    """Set the workspace of a lowering in bytes, a soft limit: buffers for a single sample are the least it can take.
 
     Args:
         limit: Positive number of bytes, for the whole process; 256 MiB at the start.
