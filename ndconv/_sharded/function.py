@@ -30,13 +30,13 @@ class Spread:
     Args:
         slot: The open slot.
         share: The part of this process.
-        layout: Of input and output.
-        shapes: Of the whole input, weight and output.
+        layout: Layout of input and output.
+        shapes: Shapes of the whole input, weight and output.
         placed: Whether the weight and the bias are DTensors.
         biased: The slot that a bias is added to: OUTPUT, or INPUT of a transposed convolution.
-        asked: Whether the weight counts, and the bias.
+        asked: Whether the weight takes part, and the bias.
         read: The slot whose tensor the processes exchange for WEIGHT.
-        last: Whether input and output are channels-last, and the weight.
+        last: Whether input and output are channels-last, and whether the weight is.
     """
 
     slot: Slot
@@ -54,7 +54,7 @@ class Spread:
         return self.shapes[(Slot.INPUT, Slot.WEIGHT, Slot.OUTPUT).index(slot)]
 
     def opened(self, slot: Slot, weight: bool, bias: bool) -> Spread:
-        """The same with another slot open; what was open is what the processes exchange."""
+        """The same with another slot open; the processes exchange the tensor of the slot that was open."""
         return replace(self, slot=slot, asked=(weight, bias), read=self.slot)
 
     def _meanwhile(self, x: Tensor, w: Tensor, wide: bool, settled: tuple[range, ...]) -> Tensor:
@@ -107,7 +107,7 @@ class Spread:
         return self._placed(found, w, bias)
 
     def _placed(self, found: Tensor | None, w: Tensor | None, bias: Tensor | None) -> Tensor:
-        """A result with a bias, rounded, as a DTensor; without an operand it is the bias alone."""
+        """A result plus bias, rounded, as a DTensor; the bias alone if an operand is missing."""
         shape, (given, *_) = self.shape(self.slot), [each for each in (w, bias) if each is not None]
         if self.layout.is_outside:
             return self.layout.place(local_of(given).new_empty(0), shape, self.last[0])
@@ -205,13 +205,13 @@ def spread(
 
     Args:
         form: The form and its open slot.
-        first: Operand ``form.slot.operands[0]``; None where only the bias counts.
+        first: Operand ``form.slot.operands[0]``; None where only the bias takes part.
         second: Operand ``form.slot.operands[1]``, likewise.
-        bias: What is added to it, if anything.
+        bias: The bias, if any.
         read: The exchanged operand's rows that this process reads, if it has them already.
 
     Returns:
-        The tensor of the open slot; of WEIGHT those of weight and bias, None where not asked for.
+        The tensor of the open slot; for WEIGHT, those of weight and bias, None where not asked for.
     """
     apply: Any = SpreadTrilinear.apply
     return apply(form, first, second, bias, read)
@@ -247,7 +247,7 @@ def _conjugate(tensor: Any) -> Any:
 
 
 def _of_tensor(form: Spread, saved: Any, needs: Any, grad: Any) -> tuple[Any, Any, Any]:
-    """Gradients of both operands and the bias of OUTPUT or INPUT: one exchange serves them all."""
+    """Gradients of both operands and the bias of OUTPUT or INPUT, with one exchange for all."""
     if grad is None or not any(needs):
         return None, None, None
     first, second = map(_conjugate, saved)
