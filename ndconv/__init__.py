@@ -6,7 +6,7 @@
 - `ndconv.grad`: gradients as plain functions, also per sample; norms and inner products of per-sample gradients.
 - `ndconv.curvature`: covariances, squared gradients, operator norms; `ndconv.curvature.record` for whole models.
 - `plan`: the lowering (the algorithm) that a convolution runs, and why. `set_lowering` and `lowering` choose it,
-  `set_exact` rules out those that round more, `calibrate` measures this machine, `set_measuring_budget` limits the time
+  `set_exact` rules out inexact ones, `calibrate` measures this machine, `set_measuring_budget` limits the time
   that "fastest" measures.
 - `ndconv.lowerings`: lowerings of your own.
 - `ndconv.distributed`: layers for DTensors, sharded along batch and space.

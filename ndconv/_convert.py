@@ -1,7 +1,7 @@
 """Convert whole models from torch's convolutions to ndconv's and back, in place.
 
 Only the class of a module changes: parameters, buffers, hooks, the training flag and all references to it stay, and
-parameters that layers share stay shared.
+what layers share stays shared.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 Measuring a problem takes as long as some hundred calls of it. This does not pay if every training step has other sizes,
 or if a size recurs rarely. A problem that recurs within one step proves nothing, as a network has many layers alike. So
-a problem is measured when it is met in the fourth of four steps close together. Steps are told by counting calls, not
-by a clock.
+a problem is measured when it is met in the fourth of four steps close together. Steps are found by counting calls,
+not by a clock.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def set_measuring_budget(seconds: float) -> None:
     """Set how long ``lowering="fastest"`` may measure in all, counted from the start of the process.
 
     A measurement that has begun is completed. When the budget is spent, a warning says so, once. From then on a problem
-    that was not measured takes the choice of its nearest relative that was, which is the same operation with other
+    that was not measured takes the choice of its nearest relative: a measured one of the same operation with other
     sizes of batch and space. If there is none, it takes that of ``"auto"``.
 
     Args:

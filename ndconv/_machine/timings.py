@@ -231,6 +231,7 @@ def load_timings(path: str | os.PathLike[str]) -> None:
 
     Raises:
         ValueError: If the times are of another machine or another version of torch.
+        OSError: If the file cannot be read.
     """
     values = json.loads(Path(path).read_text())
     if values["machine"] != (here := _machine()):

@@ -6,7 +6,7 @@ _limit = 256 * 2**20
 
 
 def set_workspace_limit(limit: int) -> None:
-    """Set the workspace of a lowering in bytes, a soft limit: buffers for a single sample are the least it can take.
+    """Set the bytes that a lowering's buffers aim to stay under; it cannot take less than those of a single sample.
 
     Args:
         limit: Positive number of bytes, for the whole process; 256 MiB at the start.

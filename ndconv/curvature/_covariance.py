@@ -89,6 +89,7 @@ def convnd_output_covariance() -> None:
     Raises:
         RuntimeError: If the shape does not fit the groups.
         NotImplementedError: If the dtype is an integer type.
+        TypeError: If an argument has the wrong type.
         ValueError: If there is no such kind.
 
     Example:
@@ -114,7 +115,8 @@ def convnd_input_covariance() -> None:
 
     Args:
         input: ``(batch, in_channels, *I)`` or unbatched.
-        kernel_size: K. A tuple has N entries, even if N is 1. An integer counts the input as batched.
+        kernel_size: K. A tuple, here or below, has N entries, even if N is 1. If all are integers, the input counts as
+            batched.
         stride: S.
         padding: ``(lo, hi)``.
         dilation: D.

@@ -36,7 +36,7 @@ def record(model: Module, *names: str, kind: Kind = "expand", bias: bool = False
 
     - Per-sample norms are those of the last batch. Sums and covariances accumulate until ``statistics.reset()``.
     - If a weight is used several times before its gradient is complete, in one module or in several that share it, its
-      statistics are those of the summed gradient, under the module whose name ``named_parameters`` gives it.
+      norms and squares are those of the summed gradient, under the module whose name ``named_parameters`` gives it.
     - A frozen weight has no statistics of its gradient, but its module has an input covariance. Modules that did not
       run are absent, and so are calls of `torch.nn.functional`.
     - A sample's gradient is its part of the gradient of your loss: with a mean over the batch, it is divided by the
@@ -55,7 +55,7 @@ def record(model: Module, *names: str, kind: Kind = "expand", bias: bool = False
 
     Raises:
         TypeError: If ``model`` is no module.
-        ValueError: If there is no such statistic or kind.
+        ValueError: If no statistic is named, or there is no such statistic or kind.
         RuntimeError: In the backward pass, if a module's input was changed in place, or if a weight is used several
             times with different batch sizes.
 

@@ -18,7 +18,7 @@ from ndconv.distributed._layer import Layer, each
 class Upsample(Layer, torch.nn.Upsample):
     """As `torch.nn.Upsample`, for DTensors too; for these in every mode but ``"bicubic"``.
 
-    Gradients are the derivatives of the forward pass. torch's own, on the CPU, are not in a nearest mode if
+    Gradients are the derivatives of the forward pass. torch's own, on the CPU, are not with a nearest mode if
     ``scale_factor`` is no integer and the output is exactly as large as the input or twice as large.
 
     Example:

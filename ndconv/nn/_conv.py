@@ -85,7 +85,7 @@ class ConvNd(Layer):
         )  # fmt: skip
 
     def forward(self, input: Tensor) -> Tensor:
-        """Convolve ``(batch, in_channels, *I)`` to ``(batch, out_channels, *O)``, or both without a batch."""
+        """Convolve ``(batch, in_channels, *I)`` to ``(batch, out_channels, *O)``, or unbatched to unbatched."""
         return self._conv_forward(input, self.weight, self.bias)
 
     def plan(self, input: Tensor | Sequence[int]) -> ConvPlan:

@@ -82,7 +82,7 @@ class ConvTransposeNd(Layer, _ConvTransposeNd):
         )  # fmt: skip
 
     def forward(self, input: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
-        """Convolve ``(batch, in_channels, *O)`` to ``(batch, out_channels, *I)``, or both without a batch.
+        """Convolve ``(batch, in_channels, *O)`` to ``(batch, out_channels, *I)``, or unbatched to unbatched.
 
         Args:
             input: The input.
