@@ -1,15 +1,16 @@
 """Convolution and its gradients in any number of dimensions, as einsum and matmul on PyTorch.
 
 - `Conv1d`, `ConvTranspose2d`, `LazyConv3d`, ..., `ConvNd`, `ConvTransposeNd`: modules that take the place of torch's.
-- `convert`, `revert`: all convolutions of a model, in place and back.
-- `ndconv.functional`: `convnd`, `conv_transposend`, `unfoldnd`, `foldnd` and their kin of 1, 2 and 3 axes.
-- `ndconv.grad`: gradients as plain functions, also per sample.
-- `ndconv.grad` and `ndconv.curvature` also: norms, products, squares and covariances of gradients, without the
-  gradients; of whole models by `ndconv.curvature.record`.
-- `plan`: what a convolution will run, and why; `set_lowering`, `lowering`: what it shall run; `set_exact`: what it
-  shall not; `calibrate`: how fast this machine goes; `set_measuring_budget`: how long "fastest" may find out.
+- `convert`, `revert`: exchange all convolutions of a model for ndconv's, and back, in place.
+- `ndconv.functional`: `convnd`, `conv_transposend`, `unfoldnd`, `foldnd`, and their versions for 1, 2 and 3 axes.
+- `ndconv.grad`: gradients as plain functions, also per sample; norms and inner products of per-sample gradients.
+- `ndconv.curvature`: covariances, squared gradients, operator norms; `ndconv.curvature.record` for whole models.
+- `plan`: the lowering (the algorithm) that a convolution runs, and why. `set_lowering` and `lowering` choose it,
+  `set_exact` rules out inexact ones, `calibrate` measures this machine, `set_measuring_budget` limits the time
+  that "fastest" measures.
 - `ndconv.lowerings`: lowerings of your own.
-- `ndconv.testing`: exact checks, to be run on a device of yours.
+- `ndconv.distributed`: layers for DTensors, sharded along batch and space.
+- `ndconv.testing`: exact checks, to run on your device.
 """
 
 try:
@@ -46,7 +47,7 @@ try:
         LazyConvTransposeNd,
     )
 except ModuleNotFoundError as missing:
-    # Without torch there are the integers left: `ndconv._form` to `ndconv._planner`, which import without it.
+    # Without torch the packages that know integers only still import: `ndconv._form` to `ndconv._planner`.
     if missing.name != "torch":
         raise
 

@@ -1,4 +1,4 @@
-"""``python -m ndconv calibrate``: measure how fast this machine goes."""
+"""``python -m ndconv calibrate``: measure the speed of this machine."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ndconv._machine.profile import calibrate
 
 
 def main() -> int:
-    """Run the command; status 2 for arguments that mean nothing."""
+    """Run the command; the exit status is 2 for invalid arguments."""
     parser = argparse.ArgumentParser(prog="python -m ndconv", description="Convolutions and their gradients.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     command = commands.add_parser("calibrate", help="measure how fast a device goes, and price with that from now on")

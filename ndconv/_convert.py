@@ -1,7 +1,7 @@
-"""Whole models from torch's convolutions to ndconv's and back, in place.
+"""Convert whole models from torch's convolutions to ndconv's and back, in place.
 
-A module changes its class and nothing else: parameters, buffers, hooks, the training flag and every reference to it
-stay what they are, and what is shared between layers stays shared.
+Only the class of a module changes: parameters, buffers, hooks, the training flag and all references to it stay, and
+what layers share stays shared.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Change:
     """What happened to one module.
 
     Args:
-        name: Name of the module in the model, of its first place if it has several.
+        name: Name of the module in the model; the first one if it has several.
         before: Name of its class before.
         after: Name of its class after; None if it was left alone.
         arguments: Its `extra_repr`.
@@ -49,7 +49,7 @@ class Conversion:
 
     Args:
         changes: The rows, in the order of ``named_modules``.
-        what: What they speak of.
+        what: What the rows are about, for the last line of the print.
     """
 
     changes: tuple[Change, ...]
@@ -78,21 +78,21 @@ def convert(model: Module, *, lowering: str | None = None, only: Only | Iterable
     """Make every convolution module of a model ndconv's, in place.
 
     Classes are exchanged: ``torch.nn.Conv2d`` becomes ``ndconv.Conv2d``, and so on for 1 to 3 axes, transposed and lazy
-    ones. Modules with parametrizations (as of ``weight_norm``) keep them. A class that somebody derived from torch's is
-    left alone, for its ``forward`` may do more; so are calls of ``torch.nn.functional``, which are no modules.
+    modules. Parametrizations (as of ``weight_norm``) stay. Subclasses of torch's classes are left alone, as their
+    ``forward`` may do more. So are calls of ``torch.nn.functional``, which are no modules.
 
     Args:
         model: The model, or a single convolution.
         lowering: How the converted modules compute; None takes the current lowering at every call.
-        only: Which ones: a name of a module, for it and all below it, with ``*`` and ``?`` as in file names; a class;
-            a function of name and module; or several of these, of which one must hold.
+        only: Which modules: a module's name, with ``*`` and ``?`` as in file names, for it and all below it; a class; a
+            function of name and module; or several of these, of which one must match.
 
     Returns:
         A printable `Conversion`.
 
     Raises:
-        ValueError: If there is no such lowering, or no module of a name in ``only``.
-        TypeError: If ``model`` is no module or ``only`` none of the above.
+        ValueError: If there is no such lowering, or no module with a name in ``only``.
+        TypeError: If ``model`` is no module or ``only`` is none of these.
 
     Example:
         >>> import torch, ndconv
@@ -118,7 +118,7 @@ def convert(model: Module, *, lowering: str | None = None, only: Only | Iterable
 def revert(model: Module, *, only: Only | Iterable[Only] | None = None) -> Conversion:
     """Make every convolution module of a model torch's again, in place.
 
-    A module that torch cannot express is left alone: more than three axes, padding by pairs, ``"causal"``, strided
+    Modules that torch does not have are left alone: more than three axes, padding by pairs, ``"causal"``, strided
     ``"same"``, a transposed convolution with a padding mode.
 
     Args:
@@ -129,8 +129,8 @@ def revert(model: Module, *, only: Only | Iterable[Only] | None = None) -> Conve
         A printable `Conversion`.
 
     Raises:
-        ValueError: If there is no module of a name in ``only``.
-        TypeError: If ``model`` is no module or ``only`` is none of what it may be.
+        ValueError: If there is no module with a name in ``only``.
+        TypeError: If ``model`` is no module or ``only`` is none of these.
 
     Example:
         >>> import torch, ndconv
@@ -159,7 +159,7 @@ def _class(module: Module) -> type[Module]:
 
 
 def _label(cls: type[Module]) -> str:
-    """A name that tells ndconv's classes from torch's."""
+    """A name that distinguishes ndconv's classes from torch's."""
     folder, *below = cls.__module__.split(".")
     place = "ndconv.distributed." if below[:1] == ["distributed"] else "ndconv."
     return place + cls.__name__ if folder == "ndconv" else cls.__name__
@@ -171,7 +171,7 @@ def _exchange(name: str, module: Module, cls: type[Module] | None, reason: str) 
     if reason or cls is None:
         return Change(name, _label(before), None, arguments, reason)
     if is_parametrized(module):
-        # The properties of its class stand for the parametrized tensors.
+        # The properties of its class give the parametrized tensors.
         module.__class__ = type(f"Parametrized{cls.__name__}", (cls,), dict(vars(type(module))))
     else:
         module.__class__ = cls
@@ -179,7 +179,7 @@ def _exchange(name: str, module: Module, cls: type[Module] | None, reason: str) 
 
 
 def _theirs(module: Layer) -> tuple[type[Module] | None, str]:
-    """Torch's class for one of ours, or why it has none."""
+    """Torch's class for one of ours, or why there is none."""
     cls, ndim, padding = _class(module), len(module.kernel_size), module.padding
     if getattr(nn, cls.__name__, None) is not cls:
         return None, "a class of its own, whose forward may do more"
@@ -196,7 +196,7 @@ def _theirs(module: Layer) -> tuple[type[Module] | None, str]:
 
 
 def _reversed_padding(module: _ConvNd) -> list[int]:
-    """What torch's padding modes pad, last axis first."""
+    """The amounts that torch's padding modes pad, last axis first."""
     spans = [d * (k - 1) for k, d in zip(module.kernel_size, module.dilation, strict=True)]
     if isinstance(module.padding, str):
         sides = [(span // 2, span - span // 2) if module.padding == "same" else (0, 0) for span in spans]
@@ -211,7 +211,7 @@ def _convolutions(function: str, model: Module, only: Only | Iterable[Only] | No
         raise TypeError(f"{function}: model must be a torch.nn.Module, but is {type(model).__name__}")
     choices = _choices(function, model, only)
     seen = set()
-    # A list, for the walk must not see what changes under it.
+    # A list, as modules change during the walk.
     for name, module in list(model.named_modules(remove_duplicate=False)):
         if isinstance(module, _ConvNd) and module not in seen and any(choice(name, module) for choice in choices):
             seen.add(module)
@@ -236,6 +236,6 @@ def _choices(function: str, model: Module, only: Only | Iterable[Only] | None) -
 
 
 def _is_below(name: str, pattern: str) -> bool:
-    """Whether a module, or one that holds it, has a name like the pattern."""
+    """Whether the name of a module, or of one that contains it, matches the pattern."""
     parts = name.split(".")
     return any(fnmatchcase(".".join(parts[:length]), pattern) for length in range(1, len(parts) + 1))

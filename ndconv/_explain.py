@@ -31,21 +31,21 @@ from ndconv._tensors.execute import setting_of, torch_takes_over
 class ConvPlan:
     """The plans of a convolution, transposed or not, and its two gradients.
 
-    ``print(plan)`` shows a table, and ``print(f"{plan:source}")`` has the three programs below it. What stands behind
-    ``see it`` is the page of the docs that draws this convolution.
+    ``print(plan)`` shows a table, and ``print(f"{plan:source}")`` adds the three programs below it. ``see it`` is the
+    address of a page that draws this convolution.
 
     Args:
         transposed: Whether the output is the open slot INPUT.
-        convolution: The convolution, or that of which the transposed one is the gradient.
+        convolution: The convolution, or the one whose input gradient the transposed convolution is.
         input_shape: ``(batch, in_channels, *space)``.
         weight_shape: Shape of the weight, as torch lays it out.
         output_shape: ``(batch, out_channels, *space)``.
         dtype: Element type, by name.
-        profile: The rates that prices are made of: built-in ones, or those that `ndconv.calibrate` has measured.
-        output: The operation itself.
-        grad_input: The gradient of the input.
-        grad_weight: The gradient of the weight.
-        shards: What processes send one another, if the input is a DTensor. The three slots are this process's then.
+        profile: Name of the rates used for costs: built-in, or measured by `ndconv.calibrate`.
+        output: Plan of the operation itself.
+        grad_input: Plan of the input gradient.
+        grad_weight: Plan of the weight gradient.
+        shards: What processes send one another, if the input is a DTensor. The three plans are then this process's.
     """
 
     transposed: bool
@@ -67,7 +67,7 @@ class ConvPlan:
 
     @property
     def address(self) -> str:
-        """The page of the docs that shows this convolution, its programs and what meets what along each axis."""
+        """Address of a page that shows this convolution, its programs and its index pattern along each axis."""
         arguments = written(self.convolution, self.transposed, self.input_shape, self.weight_shape)
         wanted, kind = self.output.choice.wanted, self.profile.partition("(")[2].partition(")")[0]
         further = {"lowering": AUTO if wanted == FASTEST else wanted, "dtype": self.dtype, "profile": kind or "avx2"}
@@ -75,10 +75,10 @@ class ConvPlan:
 
     @property
     def statistics(self) -> Statistics:
-        """How the statistics of its gradients would be computed, and why: a mapping that prints itself."""
+        """How statistics of its gradients would be computed, and why: a mapping that prints itself."""
         operands, shape = Operands(self.convolution, self.transposed), (self.input_shape, self.output_shape)
         element = torch.empty((), dtype=getattr(torch, self.dtype), device=self.output.setting.target.device)
-        source, grad = (element.expand(sizes) for sizes in shape)  # which have no memory
+        source, grad = (element.expand(sizes) for sizes in shape)  # expanded, so they take no memory
         pair = operands.ordered(source, grad)
         ways = (
             norms.sqnorm_ways(operands, *pair),
@@ -106,7 +106,7 @@ class ConvPlan:
 
 
 class Statistics(dict[str, Ways]):
-    """The ways to each statistic of a convolution's gradients; ``print`` it."""
+    """The methods for each statistic of a convolution's gradients, with their costs; ``print`` it."""
 
     def __str__(self) -> str:
         return "\n".join(map(str, self.values()))
@@ -128,21 +128,21 @@ def plan(
 ) -> ConvPlan:
     """Explain what a convolution will run: equations, lowerings and why, matrix products, multiply-adds and memory.
 
-    Modules have a method ``plan(input)`` that does the same with their own arguments. ``plan(...).statistics`` tells by
-    which way `ndconv.grad` and `ndconv.curvature` would come to norms and covariances.
+    Modules have a method ``plan(input)`` that does the same with their own arguments. ``plan(...).statistics`` tells
+    how `ndconv.grad` and `ndconv.curvature` would compute norms and covariances.
 
     Args:
-        input: The input or its shape, batched or not. Of a DTensor the plan also tells what processes send one another.
+        input: The input or its shape, batched or not. For a DTensor the plan also tells what processes send.
         weight: The weight or its shape.
         stride: As in `ndconv.functional`, like all further arguments.
         padding: Likewise.
         dilation: Likewise.
         groups: Likewise.
         transposed: Whether to explain `ndconv.functional.conv_transposend`.
-        output_padding: Its further argument.
+        output_padding: As in `ndconv.functional.conv_transposend`.
         padding_mode: As in `ndconv.functional`.
         lowering: Likewise.
-        dtype: Element type if no tensor tells it; the default dtype if None.
+        dtype: Element type if neither operand is a tensor; None for torch's default dtype.
 
     Returns:
         A printable, picklable `ConvPlan`.
@@ -211,7 +211,7 @@ def plan(
 
 
 def _choice(wanted: str, dtype: torch.dtype, setting: Setting, problem: Problem, seen: Problem) -> Choice:
-    """What the planner and, under "fastest", measurements come to."""
+    """The choice by the planner and, under "fastest", by measurements."""
     wide = replace(seen, itemsize=wide_dtype(dtype).itemsize)
     measured, seconds = recall(seen, dtype) or recall(wide, dtype) or (seen, {})
     choice = choose(seen, wanted, setting, seconds)

@@ -1,8 +1,8 @@
-"""Lowerings of your own: a function that turns a problem into steps, and runs wherever a lowering can be named.
+"""Lowerings of your own: functions that build the program of a convolution and of its gradients.
 
-A lowering is registered once, under a name: ``lowering="mine"`` then takes it in every function and module,
-`ndconv.plan` shows what it runs and what that costs, and it has derivatives of every order, as they are the same form
-with another slot open.
+A lowering is registered once, under a name. Every function and module then takes it as ``lowering="mine"``, and
+`ndconv.plan` shows its program and cost. It has derivatives of every order, as each is the same trilinear form with
+another slot open.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ __all__ = [
 ]
 
 Array = Any
-"""An operand or result while a program is recorded: it has the methods of a tensor that make views, and knows integers
-only. It is a tensor where the steps are computed at once."""
+"""An operand or result while a program is recorded: it has a shape and a tensor's view methods, but no values. It is a
+tensor where the steps are computed at once."""
 Build = Callable[[Any, Problem, Array, Array], Array]
 
 
 class Builder(Protocol):
-    """What a lowering's function is given to compute with; views it takes by the operands' own methods.
+    """The operations that a lowering's function may use, beside the methods of its operands.
 
-    These are `shape`, `dim`, `numel`, `view`, `reshape`, `flatten`, `permute`, `transpose`, `mT`, `movedim`,
-    `unsqueeze`, `squeeze`, `expand`, `unfold`, `narrow`, `flip`, `unbind`, indices and slices; besides `contiguous`,
-    `new_zeros`, `new_empty`, `copy_` and ``+=``, each as torch has it. All of it is recorded, and computed later, as
-    often as the program is run; for an exporter and for tensors of other classes it is computed at once.
+    These methods are `shape`, `dim`, `numel`, `view`, `reshape`, `flatten`, `permute`, `transpose`, `mT`, `movedim`,
+    `unsqueeze`, `squeeze`, `expand`, `unfold`, `narrow`, `flip`, `unbind`, indices and slices; also `contiguous`,
+    `new_zeros`, `new_empty`, `copy_` and ``+=``, each as in torch. All steps are recorded, and computed whenever the
+    program runs. For exporters and tensor subclasses they are computed at once.
 
     Example:
         >>> from ndconv.lowerings import Builder, Problem
@@ -53,7 +53,7 @@ class Builder(Protocol):
 
     @property
     def symbolic(self) -> bool:
-        """Whether sizes may be symbols, which must not be compared."""
+        """Whether sizes may be symbolic, as for an exporter; these must not be compared."""
 
     def pad(self, value: Array, amounts: Pairs, name: str = "padded") -> Array:
         """Pad the last axes with zeros, ``(lo, hi)`` for each; negative amounts crop."""
@@ -74,13 +74,13 @@ class Builder(Protocol):
         """`torch.cat`."""
 
     def summed(self, value: Array, axes: Sequence[int]) -> Array:
-        """Sum over axes, which are gone then."""
+        """Sum over axes, which are removed."""
 
     def copied(self, value: Array) -> Array:
         """A contiguous copy."""
 
     def named(self, name: str, value: Array) -> Array:
-        """The value; the printed program calls it so."""
+        """The value, under this name in the printed program."""
 
     def dtype(self, value: Array) -> str:
         """Element type, by torch's name."""
@@ -89,10 +89,10 @@ class Builder(Protocol):
         """The value with another element type."""
 
     def each(self, length: int, name: str, start: int = 0) -> Iterator[Any]:
-        """Every index of an axis: a loop, which runs its body once while it is recorded."""
+        """Loop over the indices of an axis; while recorded, its body runs once."""
 
     def chunks(self, length: int, bytes_each: int, target: int | None = None, name: str = "n") -> Iterator[Any]:
-        """Slices of an axis of so many items, each of so few that they fit `ndconv.set_workspace_limit`."""
+        """Slices of an axis of ``length`` items, each short enough for `ndconv.set_workspace_limit`."""
 
 
 class _Registered(Lowering):
@@ -140,10 +140,11 @@ def register(
     accumulates: bool = True, refusal: Callable[[Problem], str | None] | None = None,
     rounding: Callable[[Problem], float] | None = None,
 ) -> None:  # fmt: skip
-    """Add a lowering to those that can be named, for the whole process.
+    """Register a lowering under a name, for the whole process.
 
-    ``build(b, problem, first, second)`` computes the slot that ``problem.slot`` leaves open from the two others,
-    ``problem.slot.operands``, by the methods of a `Builder` ``b`` and of the operands. Groups are apart:
+    ``build(b, problem, first, second)`` computes the open slot ``problem.slot`` from the two operands, those of the
+    slots ``problem.slot.operands``, with the methods of a `Builder` ``b`` and of the operands. Groups ``g`` have an
+    axis of their own:
 
     ========  ===============  ===============  ===============
     slot      first            second           result
@@ -153,24 +154,24 @@ def register(
     WEIGHT    x[n,g,c,*i]      y[n,g,d,*o]      w[g,d,c,*k]
     ========  ===============  ===============  ===============
 
-    The function is called once for all operands of one kind, and once to learn what its program costs, so it must do
-    nothing but build. It sees floats and complex numbers; integers are taken apart before. Register before several
-    threads compute. ``"fastest"`` tries the lowering on problems that it has not measured yet.
+    ``build`` is called once for all operands of the same sizes and kind, and once more to price its program, so it must
+    have no side effects. It sees floating and complex dtypes only: integers are converted before. Register before
+    several threads compute. ``"fastest"`` tries the lowering on problems that it has not measured yet.
 
     Args:
         name: What to call it: an identifier that no other lowering has.
         build: Builds the program.
-        exact: Whether sums of integers in floats come out without rounding. One that is not never runs for integer
-            dtypes, nor under `ndconv.set_exact`.
+        exact: Whether sums of integers held in floats come out without rounding. A lowering that is not exact never
+            runs for integer dtypes, nor under `ndconv.set_exact`.
         automatic: Whether ``"auto"`` may pick it, by the price of its program.
-        symbolic: Whether its steps are the same for all sizes, so that they can be exported with symbols for them;
+        symbolic: Whether its steps are the same for all sizes, so that it can be exported with symbolic sizes;
             otherwise an exporter takes another lowering.
         accumulates: Whether it adds partial sums in the operands' dtype, as by ``+=``; half types are then widened to
             float32 first, and rounded once.
-        refusal: Tells why it does not apply to a problem, None if it does. Where it does not, the cheapest exact one
-            runs.
-        rounding: How far an element can be off beside what a plain sum loses, in ``eps * norm(first) * norm(second)``,
-            for `ndconv.testing`; 0 if it is None.
+        refusal: Function of a problem that returns why the lowering does not apply, or None if it does. Where it does
+            not, the cheapest exact one runs.
+        rounding: Function of a problem that returns a bound of the rounding error beyond that of a plain sum, in units
+            of ``eps * norm(first) * norm(second)``, for `ndconv.testing`. None is a bound of 0.
 
     Raises:
         TypeError: If ``name`` is no string, or ``build``, ``refusal`` or ``rounding`` cannot be called.
@@ -204,18 +205,18 @@ def register(
             raise TypeError(f"register: {title} must be a function, but is {function!r}")
     if automatic and not exact:
         raise ValueError(f'register: "auto" picks exact lowerings only, but {name!r} is said not to be')
-    cache.clear()  # of what was chosen, priced and compiled with other lowerings
+    cache.clear()  # choices, prices and programs made without it
     LOWERINGS[name] = _Registered(name, build, exact, automatic, symbolic, accumulates, refusal, rounding)
 
 
 def unregister(name: str) -> None:
-    """Take a lowering away that `register` has added.
+    """Remove a lowering that `register` has added.
 
     Args:
         name: Its name.
 
     Raises:
-        ValueError: If there is none, it is one of the library's own, or it is the current one.
+        ValueError: If it is not registered, is one of the library's own, or is the current one.
 
     Example:
         >>> from ndconv.lowerings import names, register, unregister
@@ -237,7 +238,7 @@ def names() -> tuple[str, ...]:
     """The names of all lowerings, the library's own first.
 
     Returns:
-        What `ndconv.set_lowering` takes, apart from ``"auto"`` and ``"fastest"``.
+        The names that `ndconv.set_lowering` takes, apart from ``"auto"`` and ``"fastest"``.
 
     Example:
         >>> from ndconv.lowerings import names

@@ -1,4 +1,4 @@
-"""What this machine is and how fast it is: what torch says of it, rates for prices, and what was measured.
+"""The machine and its speed: what torch says of it, rates for prices, and measurements.
 
 Knows problems and prices. It does not know which lowering runs, nor why.
 """

@@ -1,9 +1,9 @@
-"""When "fastest" may measure: what comes again from step to step, and for so many seconds in all.
+"""When "fastest" may measure: only problems that recur from step to step, and within a time budget.
 
-To measure a problem takes as long as some hundred calls of it. Where every step of training has sizes of its own that
-is never repaid, nor where a size comes back now and then. And that a problem comes again within a step proves nothing:
-a network has many layers alike. So a problem is measured when it is met in the fourth of four steps close together.
-Calls are counted for this, and no clock is read.
+Measuring a problem takes as long as some hundred calls of it. This does not pay if every training step has other sizes,
+or if a size recurs rarely. A problem that recurs within one step proves nothing, as a network has many layers alike. So
+a problem is measured when it is met in the fourth of four steps close together. Steps are found by counting calls,
+not by a clock.
 """
 
 from __future__ import annotations
@@ -12,30 +12,30 @@ import warnings
 from collections import OrderedDict
 from collections.abc import Hashable
 
-# In so many steps a problem has to be met, no further from one to the next than this: a network may be trained in every
-# third step only, as a generator is.
+# Number of steps in which a problem has to be met, and the largest distance between two of them: a network may be
+# trained in every third step only, as a generator is.
 _STEPS, _APART = 4, 3
 # A step ends where a forward follows a backward, or after so many calls in a row without one.
 _CALLS = 128
-# Problems that are remembered, those met last.
+# Number of problems that are remembered, the latest ones.
 _REMEMBERED = 4096
 
 _limit = 60.0
 
 
 def set_measuring_budget(seconds: float) -> None:
-    """Set how long ``lowering="fastest"`` may measure, in all, from the start of the process on.
+    """Set how long ``lowering="fastest"`` may measure in all, counted from the start of the process.
 
-    A measurement that has begun is brought to its end. When the budget is spent a warning says so, once; from then on
-    a problem that was not measured takes the choice of its nearest relative that was: the same operation with other
-    sizes of batch and space. Where there is none, that of ``"auto"``.
+    A measurement that has begun is completed. When the budget is spent, a warning says so, once. From then on a problem
+    that was not measured takes the choice of its nearest relative: a measured one of the same operation with other
+    sizes of batch and space. If there is none, it takes that of ``"auto"``.
 
     Args:
-        seconds: For the whole process, 60 at the start. 0 measures nothing more, ``math.inf`` knows no bound.
+        seconds: Seconds for the whole process; 60 at the start. 0 stops measuring, ``math.inf`` sets no limit.
 
     Raises:
         TypeError: If ``seconds`` is no number.
-        ValueError: If it is negative or not a number at all.
+        ValueError: If it is negative or NaN.
 
     Example:
         >>> import ndconv
@@ -58,7 +58,7 @@ def get_measuring_budget() -> float:
 
 
 class Budget:
-    """Counts steps, in how many of them each problem was met, and what measuring has cost."""
+    """Counts steps, the steps in which each problem was met, and the time spent on measuring."""
 
     def __init__(self) -> None:
         self._step = self._calls = 0
@@ -72,14 +72,14 @@ class Budget:
         return self._spent >= _limit
 
     def count(self, *, backward: bool) -> None:
-        """Count a call, which a backward pass makes or does not."""
+        """Count a call, of a forward or a backward pass."""
         self._calls = 0 if backward else self._calls + 1
         if self._calls == _CALLS or (self._backward and not backward):
             self._step, self._calls = self._step + 1, 0
         self._backward = backward
 
     def allows(self, key: Hashable) -> bool:
-        """Whether a problem may be measured, now that it is met again."""
+        """Count a meeting with a problem; whether it may be measured now."""
         last, steps = self._met.get(key, (self._step, 0))
         if last != self._step or steps == 0:
             steps = steps + 1 if self._step - last <= _APART else 1
@@ -90,7 +90,7 @@ class Budget:
         return steps >= _STEPS and not self.is_spent
 
     def spend(self, seconds: float) -> None:
-        """Take what measuring a problem took, and say so when that was the last."""
+        """Deduct the seconds of a measurement; warn if the budget is spent."""
         self._spent += seconds
         if self.is_spent and not self._warned:
             self._warned = True

@@ -1,4 +1,4 @@
-"""Measure how fast a device goes, by kinds of step."""
+"""Measure the speed of a device, by kind of step."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from torch import Tensor
 from ndconv._programs.rates import ProductRate, Rates
 from ndconv._programs.steps import Product
 
-# A thing is run so often, or until so many seconds have gone by; the least time counts.
+# Number of runs, or seconds after which they end; the least time counts.
 _RUNS, _SECONDS = 30, 0.04
-# Seconds in which a busy machine is noticed.
+# Seconds that it takes to detect a busy machine.
 _GRANTED = 0.1
-# Shapes of products: square, a long sum, thin, a short sum, small; and of batches.
+# Shapes of products: square, a long sum, thin, a short sum, small; and of batched ones.
 _ONE = (
     (1, 384, 384, 384), (1, 64, 8192, 64), (1, 32, 27, 4096), (1, 4, 512, 2048), (1, 64, 8, 16384), (1, 64, 576, 784),
     (1, 8, 72, 4096), (1, 512, 512, 49), (1, 16, 48, 16000), (1, 8, 8, 8),
@@ -27,18 +27,18 @@ _SEVERAL = (
     (64, 16, 64, 64), (256, 8, 16, 16), (4, 64, 576, 784), (4, 8, 72, 4096), (32, 4, 36, 1568), (16, 48, 1024, 34),
     (2, 4, 4, 4), (64, 4, 27, 672), (128, 2, 9, 784), (32, 16, 8, 2048),
 )  # fmt: skip
-# Those of a vector and a matrix, and narrow ones.
+# Shapes of products of a vector and a matrix, and narrow ones.
 _VECTOR = {"blas": (1, 1, 512, 784), "batch": (128, 1, 49, 196), "onednn": (1, 1, 512, 784)}
 _NARROW = {"blas": (1, 64, 8192, 6), "batch": (128, 1, 961, 14), "onednn": (1, 64, 8192, 6)}
 _DTYPES = "float32", "float64", "bfloat16", "float16"
 _SIZES = tuple(2**power for power in range(18, 28))
-"""Bytes of buffers that are copied and asked for."""
-# Up to so many times the least, a byte is one that a cache holds; beyond, one that the system gives anew.
+"""Bytes of buffers that are copied and allocated."""
+# Up to the first multiple of the least time a byte is in a cache; beyond the second, in memory that is newly mapped.
 _MORE, _MANY = 1.6, 4.0
 
 
 def measured(device: torch.device) -> Iterator[tuple[str, Any]]:
-    """Fields of `ndconv._programs.rates.Rates` one after the other as they are found."""
+    """Fields of `ndconv._programs.rates.Rates`, each as soon as it is measured."""
     small, other, often = torch.zeros(64, device=device), torch.ones(64, device=device), range(500)
     call = _least(lambda: [small.copy_(other) for _ in often], device, len(often))
     yield "call", call
@@ -48,7 +48,7 @@ def measured(device: torch.device) -> Iterator[tuple[str, Any]]:
 
 
 def granted(device: torch.device) -> float:
-    """The share of a processor's time that the threads of a large product get; less than 1 if others use it too."""
+    """The share of processor time that the threads of a large product get; less than 1 on a busy machine."""
     if device.type != "cpu":
         return 1.0
     matrix = torch.ones(512, 512)
@@ -60,11 +60,11 @@ def granted(device: torch.device) -> float:
 
 
 FIELDS = len(Rates.__dataclass_fields__)
-"""How many there are."""
+"""Number of fields."""
 
 
 def _least(run: Callable[[], object], device: torch.device, times: int = 1) -> float:
-    """Nanoseconds of a run at best, of which one does ``times`` as much as is asked for."""
+    """The least nanoseconds of a run, divided by ``times``, the amount of work in it."""
     _wait(device)
     run()
     least, begin = math.inf, time.perf_counter()
@@ -86,7 +86,7 @@ def _wait(device: torch.device) -> None:
 
 
 def _moving(device: torch.device) -> Iterator[tuple[str, float]]:
-    """Bytes of buffers of growing size, in place and anew; rows, rows of rows, and elements with gaps."""
+    """Rates of copies: bytes in buffers of growing size, reused and newly allocated; rows; elements with gaps."""
     there, anew = {}, {}
     for size in _SIZES:
         source = torch.zeros(size // 8, device=device)
@@ -95,17 +95,17 @@ def _moving(device: torch.device) -> Iterator[tuple[str, float]]:
         anew[size] = _least(partial(_filled, size // 4, device), device) / size
         del source, target
     cached, filled = sorted(there.values())[len(there) // 4], min(anew.values())
-    # Half of it is left to what passes by.
+    # Half of the cache is left to other data.
     cache = max(size for size, each in there.items() if each <= _MORE * cached) // 2
     yield "cached", cached
     yield "cache", cache
     part = 2**17
-    # Four times the bytes of both, and one part at least that has others on either side.
+    # Four times the bytes of both, and at least one part with others on both sides.
     whole = torch.zeros(max(_SIZES[-1] // 4, 2 * cache, 4 * part), device=device)
     starts = range(part, whole.numel() - 2 * part, 2 * part)
 
     def streaming(source: Tensor, step: int = 1) -> float:
-        """Nanoseconds for each element that is read or written, a part of the whole after the other."""
+        """Nanoseconds per element read or written, one part of the whole after the other."""
         targets = [whole[start : start + step * part : step].view(source.shape) for start in starts]
         return _least(lambda: [each.copy_(source) for each in targets], device, 2 * part * len(targets))
 
@@ -114,7 +114,7 @@ def _moving(device: torch.device) -> Iterator[tuple[str, float]]:
     yield "large", min((size for size, each in anew.items() if each > _MANY * filled), default=2 * _SIZES[-1])
     yield "fresh", max(anew.values()) - filled
     yield "apart", streaming(whole[:part], 2)
-    # Short rows, where bytes take no time; one more axis is what sets rows of rows apart.
+    # Short rows, where the row overhead dominates; rows of rows have one more axis.
     rows, blocks = (
         _least(partial(whole.as_strided(shape, strides).copy_, whole[-part:].view(shape)), device, part // 4)
         for shape, strides in (((part // 4, 4), (6, 1)), ((part // 16, 4, 4), (32, 6, 1)))
@@ -128,14 +128,14 @@ def _filled(elements: int, device: torch.device) -> Tensor:
 
 
 def _products(dtype: str, device: torch.device, call: float) -> dict[str, ProductRate]:
-    """Rates of all libraries that multiply a dtype on the device."""
+    """Rates of all libraries that multiply matrices of a dtype on the device."""
     found = {}
     for library, shapes, multiply in (
         ("blas", _ONE, torch.mm),
         ("batch", _SEVERAL, torch.bmm),
         ("onednn", _ONE, _linear),
     ):
-        # Long sums are gradients of weights, which multiply a transposed matrix.
+        # Long sums are weight gradients, which multiply by a transposed matrix.
         products = [Product(*shape, library, by_columns=shape[2] > shape[3]) for shape in shapes]
         vector, narrow = (Product(*shapes[library], library) for shapes in (_VECTOR, _NARROW))
         try:
@@ -175,7 +175,7 @@ def _linear(first: Tensor, second: Tensor) -> Tensor:
 
 
 def _fitted(products: Sequence[Product], times: Sequence[float]) -> ProductRate:
-    """The rate that comes nearest to all times, each by its share; no part of it is negative."""
+    """The rate with non-negative parts that fits all times best, by relative error."""
     names = [name for name in ProductRate._fields if name not in ("narrow", "vector")]
     parts = [ProductRate(*(float(each == name) for each in ProductRate._fields)) for name in names]
     rows = [[part.nanoseconds(product) / each for part in parts] for product, each in zip(products, times, strict=True)]

@@ -1,8 +1,8 @@
-"""Which of several calls takes the least time, on a machine that does other things as well.
+"""Find the call that takes the least time, on a machine that may be busy.
 
-Contenders run in rounds, in an order drawn anew for each, as what runs right after another finds its own things in the
-caches or does not. What a round tells is how many times as long as one of them, the rival, each of the others took:
-whatever else the machine did then has met both. The median over the rounds is what counts.
+Contenders run in rounds, in a new random order each, as the order decides what is in the caches. A round gives the
+ratio of each contender's time to that of one of them, the rival: other load on the machine affects both alike. The
+median ratio over the rounds counts.
 """
 
 from __future__ import annotations
@@ -13,27 +13,27 @@ from statistics import median, quantiles
 
 from ndconv._planner.choice import MARGIN, NATIVE
 
-# At least so many rounds, at most so many, and in between until the rival has taken so many seconds.
+# Least and largest number of rounds; in between, the seconds of the rival after which they end.
 _LEAST, _MOST, _SECONDS = 3, 100, 0.1
-# After one round, two and more, who is so many times behind the leader is out. From then on quartiles tell, and whoever
-# is left alone has won: in fewer rounds the machine may have been busy elsewhere during most.
+# Ratios to the leader beyond which a contender drops out, after one round, two and so on. After these quartiles decide,
+# and the last one left has won: with fewer rounds, the machine may have been busy during most of them.
 _BEHIND = 10.0, 4.0, 2.0, 2.0, 1.5, 1.5, 1.0
 
 
 def contest(
     contenders: Mapping[str, Callable[[], object]], timed: Callable[[Callable[[], object]], float]
 ) -> dict[str, float]:
-    """Let contenders take turns until it is clear who leads, or time is up.
+    """Run contenders in turn until the leader is clear, or time is up.
 
-    Torch's kernel is the rival if it is among them, else the first is. As it is taken where others are level with it,
-    who cannot beat it by the margin is out.
+    The rival is torch's kernel if it is among them, else the first one. torch's kernel also wins when others are level
+    with it, so a contender that cannot beat it by the margin drops out.
 
     Args:
         contenders: Calls by name.
-        timed: Seconds that a call takes.
+        timed: Function that gives the seconds of a call.
 
     Returns:
-        Seconds by name: of the rival the median, of the others so many times that as the median round says.
+        Seconds by name: the rival's median time, and for each other its median ratio times that.
 
     Example:
         >>> contest({"native": lambda: 2.0, "taps": lambda: 1.0, "window": lambda: 50.0}, lambda run: run())
@@ -59,7 +59,7 @@ def contest(
 
 
 def _hopeful(ratios: Mapping[str, list[float]], rival: str) -> set[str]:
-    """Those that may be the quickest yet, by their ratios of all rounds so far."""
+    """Contenders that may still be the quickest, by their ratios in all rounds so far."""
     rounds = len(ratios[rival])
     bounds = {name: _quartiles(found) for name, found in ratios.items()}
     if rival == NATIVE:

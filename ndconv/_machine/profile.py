@@ -1,6 +1,6 @@
-"""The rates that prices are made of: built-in ones by what torch says of the processor, or those measured here.
+"""The rates behind all prices: built-in ones, chosen by what torch says of the processor, or measured ones.
 
-A choice depends on the profile and on nothing else that is measured, so that processes with one profile choose alike.
+A choice depends on no other measurement than the profile, so processes with the same profile choose alike.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from ndconv._machine.rates import built_in_rates, rates_from
 from ndconv._programs.rates import Rates
 from ndconv._programs.steps import Product
 
-# Below this share of the processor's time rates are those of a busy machine.
+# With less than this share of the processor's time the machine counts as busy.
 _ENOUGH = 0.85
-# Shapes of products whose speed is shown, and how many of them a batch has.
+# Shapes of products whose speed is shown, and the batch size.
 _BATCH = 64
 _SHOWN = {
     "square": (512, 512, 512),
@@ -40,11 +40,11 @@ _SHOWN = {
 
 @dataclass(frozen=True, eq=False)
 class Profile:
-    """Rates, and whose they are; ``print`` it.
+    """Rates of a machine, and where they come from; ``print`` it.
 
     Args:
         name: ``"built-in (avx2)"`` or ``"measured"``.
-        origin: What was measured, or what they are derived from.
+        origin: The machine that was measured, or the rates they are derived from.
         rates: The rates.
     """
 
@@ -54,21 +54,21 @@ class Profile:
 
     @property
     def title(self) -> str:
-        """Its name, and when it was measured or whether it is derived: ``"built-in (neon), derived"``."""
+        """Name, and how or when its rates were found: ``"built-in (neon), derived"``."""
         kind, *words = self.origin.split()
         return f"{self.name}, {kind}" if self.name != "measured" else f"{self.name} {words[0].rstrip(',')}"
 
     @property
     def kind(self) -> str:
-        """The kind of machine that it is built in for, ``"avx2"``; ``"measured"`` if it is not."""
+        """Kind of machine of a built-in profile, ``"avx2"``; otherwise ``"measured"``."""
         return self.name.removeprefix("built-in (").removesuffix(")")
 
     @staticmethod
     def built_in(device: torch.device | str | None = None) -> Profile:
-        """The built-in profile that comes nearest to a device, whatever was measured there.
+        """The built-in profile nearest to a device, whether or not it was measured.
 
         Args:
-            device: None for torch's default device.
+            device: The device; None for torch's default device.
 
         Returns:
             The profile.
@@ -85,7 +85,7 @@ class Profile:
 
 
 def profile_of(kind: str) -> Profile:
-    """What programs on a type of device are priced with."""
+    """The profile that prices programs on a type of device."""
     return _profile("cpu" if kind in ("cpu", "meta") else kind)
 
 
@@ -107,7 +107,7 @@ def _profile(kind: str) -> Profile:
 
 
 class _OtherMachineError(ValueError):
-    """What was measured is of something else."""
+    """The stored rates are of another machine."""
 
 
 def _read(stored: Mapping[str, Any], kind: str) -> Profile:
@@ -119,13 +119,13 @@ def _read(stored: Mapping[str, Any], kind: str) -> Profile:
 
 
 def built_in(kind: str, name: str = "") -> Profile:
-    """A built-in profile, the one that comes nearest to the device if none is named."""
+    """A built-in profile, by name or else the nearest to the device."""
     name = name or (_nearest() if kind == "cpu" else "cuda")
     return Profile(f"built-in ({name})", *built_in_rates(name))
 
 
 def _nearest() -> str:
-    """The kind of processor, by what torch says of it; a torch that says little has the oldest kind."""
+    """The kind of processor, by what torch says of it; the oldest kind if torch says little."""
     vectors = torch.backends.cpu.get_cpu_capability()
     if platform.machine() in ("aarch64", "arm64"):
         return "neon"
@@ -141,7 +141,7 @@ def _nearest() -> str:
 
 
 def _said() -> Mapping[str, Any]:
-    """All that torch says of the processor; older ones say nothing."""
+    """Torch's description of the processor; empty in older versions."""
     said: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
     return said
 
@@ -151,7 +151,7 @@ def _path(kind: str) -> Path:
 
 
 def _machine(kind: str) -> dict[str, Any]:
-    """What measured rates are for."""
+    """The machine that measured rates hold for."""
     if kind != "cpu":
         return {"processor": torch.cuda.get_device_name() if kind == "cuda" else kind, "torch": torch.__version__}
     processor = _said().get("cpu_name") or platform.processor() or platform.machine()
@@ -167,22 +167,22 @@ def _described(machine: Mapping[str, Any]) -> str:
 
 
 def calibrate(device: torch.device | str | None = None, *, reset: bool = False) -> Profile:
-    """Measure how fast this machine goes, in a few seconds, and price with that from now on.
+    """Measure the speed of this machine, in a few seconds, and price programs by it from now on.
 
-    What ``"auto"`` picks follows from prices, and prices from rates: of matrix products by dtype and shape, of copies
-    by row length and gaps, of starting an operation. Built-in rates are those of a machine like this one. Measured
-    ones are kept in a file of the user's cache folder, where later processes with as many threads find them. The
-    machine should do nothing else meanwhile; it is told if it does.
+    ``"auto"`` picks by price, and prices follow from rates: of matrix products by dtype and shape, of copies by row
+    length and gaps, and the call overhead of an operation. Built-in rates are those of a similar machine. Measured ones
+    are kept in a file in the user's cache folder, for later processes with the same number of threads. Nothing else
+    should run meanwhile; a warning says if something does.
 
     Args:
-        device: Where to measure; None for torch's default device.
-        reset: Forget what was measured there, rather than measure.
+        device: The device to measure; None for torch's default device.
+        reset: Whether to delete what was measured there instead.
 
     Returns:
-        The profile from now on; if it was measured it is printed beside the built-in one.
+        The `Profile` from now on; measured rates are also printed, beside the built-in ones.
 
     Raises:
-        RuntimeError: If torch does not know the device, or it holds no numbers.
+        RuntimeError: If torch does not know the device, or it holds no values, as ``"meta"``.
 
     Example:
         >>> import ndconv
@@ -197,7 +197,7 @@ def calibrate(device: torch.device | str | None = None, *, reset: bool = False) 
     if reset:
         path.unlink(missing_ok=True)
     else:
-        torch.empty(0, device=where)  # which fails before anything is measured
+        torch.empty(0, device=where)  # fails before anything is measured
         with torch.no_grad(), tqdm(measured(where), total=FIELDS, desc=f"calibrate {where.type}", leave=False) as found:
             before, rates, after = granted(where), Rates(**dict(found)), granted(where)
         if min(before, after) < _ENOUGH:
@@ -228,7 +228,7 @@ def _as_json(rates: Rates) -> dict[str, Any]:
 
 
 def _table(columns: Mapping[str, Rates]) -> list[str]:
-    """Rates side by side, half a page of them."""
+    """A table of rates side by side."""
     rows = [("", *columns)]
     pairs = ((dtype, name) for rates in columns.values() for dtype, found in rates.products.items() for name in found)
     for dtype, library in dict.fromkeys(pairs):

@@ -1,4 +1,4 @@
-"""Rates read from JSON: those that come with the package, by the kind of machine, and any others."""
+"""Read rates from JSON: the built-in ones, by kind of machine, and any others."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ BUILT_IN = Path(__file__).with_name("profiles.json")
 
 
 def built_in_rates(kind: str) -> tuple[str, Rates]:
-    """What was measured, or what they are derived from, and the rates of a kind of machine, ``"avx2"``."""
+    """Origin and rates of a kind of machine, such as ``"avx2"``."""
     found = json.loads(BUILT_IN.read_text())[kind]
     return found["origin"], rates_from(found["rates"])
 
 
 def kinds() -> tuple[str, ...]:
-    """The kinds of machines there are."""
+    """All kinds of machines."""
     return tuple(json.loads(BUILT_IN.read_text()))
 
 
 def rates_from(values: Mapping[str, Any]) -> Rates:
-    """Rates from what a file holds, which may be anything."""
+    """Rates from the content of a file, which may be invalid."""
     products = {
         dtype: {library: ProductRate(**rate) for library, rate in found.items()}
         for dtype, found in values["products"].items()
@@ -46,7 +46,7 @@ def slow_dtypes(rates: Rates) -> frozenset[str]:
 
 
 def usual_target(kind: str, limit: int) -> Target:
-    """What programs may count on, on a machine of a kind as it is bought, with so large a workspace."""
+    """The target of programs on a machine of a kind, with default settings and a workspace limit."""
     _, rates = built_in_rates(kind)
     onednn = any("onednn" in found for found in rates.products.values())
     return Target("cuda" if kind == "cuda" else "cpu", limit, rates, onednn, tuple(sorted(slow_dtypes(rates))))

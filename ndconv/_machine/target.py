@@ -1,4 +1,4 @@
-"""What programs may count on, by what torch says of the device and what is set for the process."""
+"""The target of programs: what torch says of the device, and the settings of the process."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from ndconv._planner.workspace import get_workspace_limit
 from ndconv._programs.target import Target
 
 _ONEDNN: Any = torch.ops.mkldnn
-# How torch asks whether oneDNN multiplies a half type on this processor. A torch that does not ask: it does not.
+# torch's functions that tell whether oneDNN multiplies a half type on this processor. Without them it does not.
 _QUERIES = {"float16": "_is_mkldnn_fp16_supported", "bfloat16": "_is_mkldnn_bf16_supported"}
 _LACKING = {dtype for dtype, query in _QUERIES.items() if not getattr(_ONEDNN, query, bool)()}
 
 
 def target_of(device: torch.device) -> Target:
-    """What programs may count on there, at the moment."""
+    """The target of programs on a device, with the current settings."""
     return _target(device, get_workspace_limit(), torch.backends.mkldnn.enabled)
 
 

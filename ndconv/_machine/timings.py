@@ -1,7 +1,7 @@
-"""What was measured: for each problem, on each device and dtype, how long every lowering took.
+"""Measured times of every lowering, for each problem, device and dtype.
 
-`lowering="fastest"` looks here, and measures what it does not find where its budget allows. A table holds for one
-machine, one version of torch and one number of threads; it says so of itself when it is saved.
+`lowering="fastest"` looks here, and measures what is missing if its budget allows. Times hold for one machine and one
+version of torch, which are saved with them. The number of threads is part of every key.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from ndconv._machine.budget import Budget
 from ndconv._machine.contest import contest
 from ndconv._planner.choice import MARGIN, NATIVE, quickest
 
-# What an autograd function of ours adds to each call, beside what it computes: Python finds its caches full of numbers.
+# Seconds that our autograd function adds to each call: Python runs with caches full of tensor data.
 _FUNCTION = 5e-5
-# So many problems are kept, and the oldest go.
+# Number of problems that are kept, the latest ones.
 _MOST = 4096
 
 
 class Key(NamedTuple):
-    """What a measurement depends on, beside the machine."""
+    """What a measurement depends on beside the machine."""
 
     problem: Problem
     dtype: torch.dtype
@@ -45,28 +45,28 @@ class Key(NamedTuple):
 _table: dict[Key, dict[str, float]] = {}
 _budget = Budget()
 DECISIONS = memory()
-"""What calls came to by this table; others keep it here, to be forgotten as soon as the table changes."""
+"""Decisions that other modules derived from this table; cleared whenever the table changes."""
 
 
 def key_of(problem: Problem, tensor: Tensor, channels_last: bool) -> Key:
-    """The key of a problem whose operands are as a tensor."""
+    """The key of a problem with the dtype and device of a tensor."""
     return Key(problem, tensor.dtype, tensor.device.type, torch.get_num_threads(), channels_last)
 
 
 def count_call() -> None:
-    """Count a call that is about to be made: they make steps, and steps tell what is worth to be measured."""
+    """Count a call that is about to be made; calls make steps, by which the budget decides."""
     _budget.count(backward=torch._C._current_graph_task_id() != -1)
 
 
 def is_settled() -> bool:
-    """Whether nothing more will be measured, so that what was not measured is decided too."""
+    """Whether nothing more will be measured, so that decisions on unmeasured problems are final too."""
     return _budget.is_spent
 
 
 def chosen(key: Key, exact: bool) -> str | None:
-    """The lowering to take by what was measured, None if nothing was.
+    """The quickest lowering by measurement; None without one.
 
-    When the budget is spent the nearest relative of a problem that was not measured stands for it.
+    When the budget is spent, an unmeasured problem takes the choice of its nearest relative.
     """
     return _chosen(key, exact, _budget.is_spent)
 
@@ -80,7 +80,7 @@ def _chosen(key: Key, exact: bool, related: bool) -> str | None:
 
 
 def _measured(key: Key, related: bool) -> Key | None:
-    """The key itself if it was measured; else, if that is asked for, its nearest relative that was."""
+    """The key itself if it was measured; else, with ``related``, its nearest relative that was."""
     if key in _table or not related:
         return key if key in _table else None
     amount = key.problem.multiply_adds
@@ -92,7 +92,7 @@ def _measured(key: Key, related: bool) -> Key | None:
 
 
 def _kind(key: Key) -> Key:
-    """What relatives have in common: all but the sizes of batch and space."""
+    """The part of a key that relatives share: all but the sizes of batch and space."""
     return key._replace(problem=replace(key.problem, batch=0, input_size=(), output_size=()))
 
 
@@ -107,7 +107,7 @@ def may_measure(key: Key) -> bool:
 
 
 def recall(problem: Problem, dtype: torch.dtype) -> tuple[Problem, dict[str, float]] | None:
-    """The problem that `chosen` goes by, on whatever device and layout, and seconds of every lowering for it."""
+    """The problem whose times `chosen` uses, on any device and layout, and seconds of every lowering for it."""
     threads = torch.get_num_threads()
     keys = [Key(problem, dtype, device, threads, last) for device in sorted(devices()) for last in (False, True)]
     for related in (False, True)[: 1 + _budget.is_spent]:
@@ -118,7 +118,7 @@ def recall(problem: Problem, dtype: torch.dtype) -> tuple[Problem, dict[str, flo
 
 
 def torch_wins(problem: Problem, slots: tuple[Slot, ...], dtype: torch.dtype, device: str) -> bool:
-    """Whether torch's kernel is known to lose nothing over these slots of a problem if it needs no function of ours."""
+    """Whether torch's kernel is known to lose no time over these slots, without our autograd function around it."""
     return _torch_wins(problem, slots, dtype, device, torch.get_num_threads(), _budget.is_spent)
 
 
@@ -135,18 +135,18 @@ def _torch_wins(
 
 
 def devices() -> set[str]:
-    """Those that anything was measured on."""
+    """Devices with measurements."""
     return {key.device for key in _table}
 
 
 def measure(key: Key, contenders: Mapping[str, Callable[[], object]]) -> None:
-    """Let contenders compete and remember how long each took, at the budget's expense.
+    """Time contenders against one another, remember their times, and charge the budget.
 
-    Each runs once before, which sets things up. A contender that lacks an operation on the device is out.
+    Each runs once before, as a warm-up. A contender that lacks an operation on the device drops out.
 
     Args:
-        key: Of the problem.
-        contenders: What computes it, by name; where torch's kernel is not among them, the first is the rival.
+        key: Key of the problem.
+        contenders: Calls that compute it, by lowering; the reference is torch's kernel, or else the first.
     """
     start = time.perf_counter()
     able = {}
@@ -166,14 +166,14 @@ def _remember(table: Mapping[Key, dict[str, float]]) -> None:
 
 
 def forget(name: str) -> None:
-    """Forget what a lowering took that is no more."""
+    """Forget the times of a removed lowering."""
     for seconds in _table.values():
         seconds.pop(name, None)
     reconsider()
 
 
 def reconsider() -> None:
-    """Forget what was concluded from a table that has changed."""
+    """Forget decisions from a table that has changed."""
     conclusions: tuple[Any, ...] = _chosen, _relatives, _torch_wins
     for each in conclusions:
         each.cache_clear()
@@ -181,7 +181,7 @@ def reconsider() -> None:
 
 
 def _timed(run: Callable[[], object]) -> float:
-    """Seconds until all that was asked of the device is done."""
+    """Seconds of a run, until the device is idle."""
     _wait()
     start = time.perf_counter()
     run()
@@ -195,7 +195,7 @@ def _wait() -> None:
 
 
 def _machine() -> dict[str, str]:
-    """What the times are of."""
+    """The machine that the times hold for."""
     accelerator = str(torch.accelerator.current_accelerator()) if torch.accelerator.is_available() else "none"
     names = {"accelerator": accelerator, "torch": torch.__version__, "machine": platform.machine()}
     if accelerator.startswith("cuda"):
@@ -204,7 +204,7 @@ def _machine() -> dict[str, str]:
 
 
 def save_timings(path: str | os.PathLike[str]) -> None:
-    """Write what ``lowering="fastest"`` has measured in this process to a JSON file, the last 4,096 problems at most.
+    """Write the measurements of ``lowering="fastest"`` in this process to a JSON file: the last 4,096 problems at most.
 
     Args:
         path: The file.
@@ -224,13 +224,14 @@ def save_timings(path: str | os.PathLike[str]) -> None:
 
 
 def load_timings(path: str | os.PathLike[str]) -> None:
-    """Add what `save_timings` wrote to what ``lowering="fastest"`` knows: it is kept to from the first call on.
+    """Load the measurements that `save_timings` wrote, for ``lowering="fastest"`` to use from the first call on.
 
     Args:
         path: The file.
 
     Raises:
         ValueError: If the times are of another machine or another version of torch.
+        OSError: If the file cannot be read.
     """
     values = json.loads(Path(path).read_text())
     if values["machine"] != (here := _machine()):

@@ -1,4 +1,4 @@
-"""Which lowering computes a problem: the one asked for, or the one with the cheapest program."""
+"""The choice of a lowering for a problem: the one asked for, or the cheapest by its program's price."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from ndconv._programs.target import Target
 
 AUTO, FASTEST, NATIVE = "auto", "fastest", "native"
 MARGIN = 0.04
-"""The fraction of its time by which torch's kernel must be beaten: two measurements differ by as much."""
+"""Share of its time by which torch's kernel must be beaten; two measurements of one program differ by as much."""
 NAMES = {Slot.INPUT: "x", Slot.WEIGHT: "w", Slot.OUTPUT: "y"}
-"""The names of the slots' tensors in a program."""
+"""Name of a slot's tensor in a program."""
 
 
 class Setting(NamedTuple):
     """What a choice depends on beside the problem.
 
     Args:
-        dtype: Of the operands.
-        wide: Whether the result is wanted in its accumulation dtype.
+        dtype: Dtype of the operands.
+        wide: Whether the result is wanted in the dtype of its sums.
         exact: Whether only exact lowerings may run.
-        target: The device and its settings.
+        target: The device and its rates.
     """
 
     dtype: str
@@ -46,9 +46,9 @@ class Choice:
     Args:
         name: The lowering that runs.
         wanted: The one that was asked for, ``"auto"`` or ``"fastest"``.
-        costs: The cost of each lowering that applies.
+        costs: Estimated cost of each lowering that applies.
         refusals: Why the others do not apply.
-        seconds: The time of each, if ``"fastest"`` has measured it.
+        seconds: Measured seconds of each, if ``"fastest"`` has measured them.
         relative: The problem that was measured in place of this one, if it is another.
     """
 
@@ -61,17 +61,17 @@ class Choice:
 
     @property
     def estimates(self) -> dict[str, float]:
-        """The nanoseconds that the planner expects of each lowering that applies."""
+        """Estimated nanoseconds of each lowering that applies."""
         return {name: cost.nanoseconds for name, cost in self.costs.items()}
 
 
 def names() -> tuple[str, ...]:
-    """All values of ``lowering=``: "auto", "fastest" and the lowerings' names."""
+    """All names that select a lowering: "auto", "fastest" and those of the lowerings."""
     return AUTO, FASTEST, *LOWERINGS
 
 
 def refusal(name: str, problem: Problem, exact: bool, *, symbolic: bool = False) -> str | None:
-    """Why a lowering does not apply or may not run; None if it can."""
+    """Why a lowering does not apply, or may not run; None if it may."""
     if symbolic and not LOWERINGS[name].symbolic:
         return "its steps depend on sizes, and a compiler wants one graph for all"
     if exact and not LOWERINGS[name].exact:
@@ -80,7 +80,7 @@ def refusal(name: str, problem: Problem, exact: bool, *, symbolic: bool = False)
 
 
 def quickest(seconds: Mapping[str, float]) -> str:
-    """The one that took the least time; torch's kernel, if it is within `MARGIN` of that.
+    """The lowering with the least time; torch's kernel, if it is among them and within `MARGIN` of that.
 
     Example:
         >>> quickest({"native": 1.0, "taps": 0.98, "window": 3.0}), quickest({"native": 1.0, "taps": 0.9})
@@ -91,18 +91,18 @@ def quickest(seconds: Mapping[str, float]) -> str:
 
 
 def automatic(names: Iterable[str]) -> Iterator[str]:
-    """The lowerings that "auto" picks from: exact ones, and not torch's kernel."""
+    """Those that "auto" picks from: exact lowerings that are marked automatic."""
     return (name for name in names if LOWERINGS[name].exact and LOWERINGS[name].automatic)
 
 
 @cached
 def cheapest(name: str, problem: Problem, setting: Setting) -> tuple[Cost, Lowering]:
-    """The cost of a lowering's cheapest variant for a problem, and that variant."""
+    """The cost of a lowering for a problem, and its cheapest variant."""
     return _cheapest([name], problem, setting)
 
 
 def _cheapest(names: Iterable[str], problem: Problem, setting: Setting) -> tuple[Cost, Lowering]:
-    """The cheapest variant of some lowerings; recording stops as soon as a variant is known to cost more."""
+    """The cheapest variant of some lowerings; pricing of a dearer one stops early."""
     found, least = [], math.inf
     for way in (way for name in names for way in LOWERINGS[name].ways(problem)):
         with suppress(TooDear):
@@ -118,14 +118,14 @@ def _price(lowering: Lowering, problem: Problem, setting: Setting, most: float) 
         builder.operand(NAMES[slot], problem.shape(slot), None, setting.dtype) for slot in problem.slot.operands
     )
     result = widened(builder, lowering, problem, one, other, wide=setting.wide)
-    if not result.variable.opaque:  # opaque results may have the wanted layout already
+    if not result.variable.opaque:  # else it may already lie as is wanted
         axis = problem.slot.group_axis
         result = builder.laid_out(result.flatten(axis, axis + 1), False)
     return price(builder, result)
 
 
 def choose(problem: Problem, wanted: str, setting: Setting, seconds: Mapping[str, float] | None = None) -> Choice:
-    """Weigh the lowerings that apply; a wanted one that does not apply falls back to the cheapest exact one."""
+    """Compare the lowerings that apply; a wanted one that does not falls back to the cheapest exact one."""
     refusals = {name: reason for name in LOWERINGS if (reason := refusal(name, problem, setting.exact))}
     costs = {name: cheapest(name, problem, setting)[0] for name in LOWERINGS if name not in refusals}
     seconds = {name: taken for name, taken in (seconds or {}).items() if name in costs}
@@ -136,7 +136,7 @@ def choose(problem: Problem, wanted: str, setting: Setting, seconds: Mapping[str
 
 
 def pick(problem: Problem, wanted: str, setting: Setting) -> Lowering:
-    """The lowering that `choose` picks, as its cheapest variant."""
+    """The lowering that `choose` decides for, in its cheapest variant."""
     if wanted in LOWERINGS and refusal(wanted, problem, setting.exact) is None:
         return cheapest(wanted, problem, setting)[1]
     return least(problem, setting)[1]
@@ -144,6 +144,6 @@ def pick(problem: Problem, wanted: str, setting: Setting) -> Lowering:
 
 @cached
 def least(problem: Problem, setting: Setting) -> tuple[Cost, Lowering]:
-    """The cost of the cheapest variant that "auto" picks from, and that variant."""
+    """The cost of the cheapest lowering that "auto" picks from, and its variant."""
     applicable = (name for name in automatic(LOWERINGS) if refusal(name, problem, setting.exact) is None)
     return _cheapest(applicable, problem, setting)

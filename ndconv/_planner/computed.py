@@ -1,6 +1,6 @@
-"""From a form and two operands to the open slot's tensor: groups, dtypes, tied parts, layout, and a lowering.
+"""From a form and two operands to the open slot's tensor: groups, dtypes, tied elements, layout, and a lowering.
 
-Half types are summed in float32 and rounded once. Integers are computed in floats that hold every sum exactly: few
+Half types are summed in float32 and rounded once. Integers are multiplied as floats that hold every sum exactly: few
 devices multiply integer matrices, and none nearly as fast.
 """
 
@@ -20,23 +20,23 @@ from ndconv._programs.windows import ungroup
 # Integers up to this size are exact in the dtype.
 _EXACT = {"float32": 2**24, "float64": 2**53}
 _DIGIT = 16
-"""Bits of a digit: longer integers are multiplied digit by digit, as on paper."""
+"""Bits of a digit: longer integers are multiplied digit by digit, as by hand."""
 
 
 def computed_in(dtype: str, emulated: Sequence[str], on_cpu: bool, wide: bool = False) -> str:
-    """The dtype in which a lowering gets operands of this one; one that accumulates always gets the wide dtype.
+    """The dtype in which a lowering gets its operands, if it does not ask for a wide one itself.
 
     Args:
-        dtype: Of the operands.
-        emulated: Half types that are not multiplied as they are.
-        on_cpu: Whether the operands are on a CPU.
-        wide: Whether the result is wanted in its accumulation dtype.
+        dtype: Dtype of the operands.
+        emulated: Half types that are not multiplied in their own dtype.
+        on_cpu: Whether the operands are on the CPU.
+        wide: Whether the result is wanted in the dtype of its sums.
     """
     return wide_dtype(dtype) if (wide and on_cpu) or dtype in emulated else dtype
 
 
 def problem_of(form: Form, first: Sequence[int], second: Sequence[int], itemsize: int) -> Problem:
-    """The problem of two operands, from their shapes with groups folded into channels."""
+    """The problem that two operands pose, from their shapes with groups folded into channels."""
     sizes: dict[str, int] = {}
     groups = form.geometry.groups
     for filled, shape in zip(form.slot.operands, (first, second), strict=True):
@@ -49,17 +49,17 @@ def problem_of(form: Form, first: Sequence[int], second: Sequence[int], itemsize
 
 
 def computed(b: Steps, form: Form, choose: Callable[[Problem], Lowering], first: Array, second: Array) -> Array:
-    """The tensor of the open slot from its two operands, as torch lays tensors out.
+    """The tensor of the open slot from its two operands, in torch's layout.
 
     Args:
-        b: Records the steps, or computes them at once.
+        b: What records the steps, or computes them at once.
         form: The form and its open slot.
-        choose: Returns the lowering for a problem.
+        choose: Gives the lowering for a problem.
         first: Operand ``form.slot.operands[0]``, groups folded into channels.
         second: Operand ``form.slot.operands[1]``, likewise.
 
     Returns:
-        ``(n, g*c, *I)``, ``(g*d, c, *K)`` or ``(n, g*d, *O)``, channels-last if the form says so, or an operand is.
+        ``(n, g*c, *I)``, ``(g*d, c, *K)`` or ``(n, g*d, *O)``, channels-last if the form or an operand is.
     """
     last = form.gives_channels_last(b.is_channels_last(first), b.is_channels_last(second))
     return b.laid_out(_folded(b, form, choose, first, second), last)
@@ -70,7 +70,7 @@ def _folded(b: Steps, form: Form, choose: Callable[[Problem], Lowering], first: 
     itemsize = ITEMSIZES[computed_in(dtype, b.emulated, b.kind == "cpu", form.wide)]
     problem = problem_of(form, first.shape, second.shape, itemsize)
     if first.numel() == 0 or second.numel() == 0:
-        # Operands without elements make an empty sum. Handled here, so that no lowering has to.
+        # Operands without elements give an empty sum. Handled here, so that no lowering has to.
         return b.zeros(problem.folded_shape(slot), wide_dtype(dtype) if form.wide else dtype, first)
     parts = None if b.symbolic else ties(form)
     if parts is not None:
@@ -94,12 +94,12 @@ def widened(b: Steps, lowering: Lowering, problem: Problem, a: Array, c: Array, 
     """Run a lowering on operands of any dtype.
 
     Args:
-        b: Records the steps, or computes them at once.
-        lowering: The lowering to run.
-        problem: The problem to compute.
-        a: Operand ``problem.slot.operands[0]``, with separate groups.
-        c: Operand ``problem.slot.operands[1]``, with separate groups.
-        wide: Whether to leave the result of half types in its accumulation dtype.
+        b: What records the steps, or computes them at once.
+        lowering: The lowering.
+        problem: What to compute.
+        a: Operand ``problem.slot.operands[0]``, groups apart.
+        c: Operand ``problem.slot.operands[1]``, groups apart.
+        wide: Whether to leave the result of half types in the dtype of its sums.
 
     Returns:
         The open slot's tensor in the operands' dtype; integers wrap around.
@@ -107,7 +107,7 @@ def widened(b: Steps, lowering: Lowering, problem: Problem, a: Array, c: Array, 
     dtype = b.dtype(a)
     large = wide_dtype(dtype)
     if large != dtype:
-        # Where products of half types are fast, they accumulate in float32 themselves and round once.
+        # Fast products of half types sum in float32 themselves, and lose no more than one rounding.
         result = large if wide else dtype
         keeps = computed_in(dtype, b.emulated, b.kind == "cpu", wide) != large
         if keeps and not lowering.accumulates(b, problem):
@@ -130,7 +130,7 @@ def is_integer(dtype: str) -> bool:
 
 
 def exact_float(problem: Problem, dtype: str, kind: str) -> str | None:
-    """The smallest float that holds every sum of products of an integer dtype's digits, if the device has one."""
+    """The smallest float dtype that is exact for every sum of products of digits, if the device has one."""
     if not is_integer(dtype):
         return None
     itemsize = ITEMSIZES[dtype]
@@ -142,7 +142,7 @@ def exact_float(problem: Problem, dtype: str, kind: str) -> str | None:
 
 
 def _digit_by_digit(b: Steps, lowering: Lowering, problem: Problem, a: Array, c: Array, exact: str) -> Array:
-    """The sum of exact products of digits, without those beyond the result's bits."""
+    """Multiply all digits that affect the result, each product exact."""
     count = max(1, 8 * ITEMSIZES[b.dtype(a)] // _DIGIT)
     high, low = ([b.digit(operand, place, count, _DIGIT, exact) for place in range(count)] for operand in (a, c))
     total = b.zeros(problem.shape(problem.slot), "int64", a)
@@ -160,7 +160,7 @@ def _by_samples(
     dtypes: tuple[str, str],
     compute: Callable[[Problem, Any, Any], Array],
 ) -> Array:
-    """Compute in the first dtype, as many samples at a time as fit the workspace, and round once, to the second."""
+    """Compute as many samples at a time as fit the workspace in the first dtype; round once, to the second."""
     large, dtype = dtypes
     operands = tuple(zip(problem.slot.operands, (a, c), strict=True))
     each = sum(math.prod(problem.shape(slot)[1:]) for slot in (Slot.INPUT, Slot.OUTPUT)) * ITEMSIZES[large]

@@ -1,4 +1,4 @@
-"""Whether lowerings that round sums of small integers are forbidden even where they are asked for."""
+"""Whether only exact lowerings may run, even where another is asked for."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ _exact = False
 def set_exact(exact: bool) -> None:
     """Forbid lowerings that are not exact, ``"winograd"`` and ``"fourier"``, or allow them again.
 
-    All other lowerings, and so ``"auto"``, sum the products of a convolution as they are. Integers in floats give
-    integers, an element of the result depends on nothing outside its window, and its error is relative to its own
-    products. The two run only where one is named or ``"fastest"`` finds it quicker, and never for integer dtypes.
+    The others, and so ``"auto"``, sum the products of a convolution as they are. Sums of integers held in floats are
+    exact, an element of the result depends on nothing outside its window, and its error is relative to its own
+    products. The two run only if one is named or ``"fastest"`` finds it quicker, and never for integer dtypes.
 
     Args:
-        exact: Whether to forbid the two there too, for the whole process; False at the start. Where one is named, the
-            cheapest exact lowering runs instead, and ``"fastest"`` leaves both out; `ndconv.plan` says so.
+        exact: Whether to forbid them in these cases too, for the whole process; False at the start. The cheapest exact
+            lowering then runs instead of a named one, as `ndconv.plan` says, and ``"fastest"`` leaves both out.
 
     Raises:
         TypeError: If ``exact`` is no bool.
@@ -33,5 +33,5 @@ def set_exact(exact: bool) -> None:
 
 
 def get_exact() -> bool:
-    """The value set by `set_exact`."""
+    """Whether `set_exact` forbids lowerings that are not exact."""
     return _exact

@@ -1,4 +1,4 @@
-"""What one of the three operations will run and why, as an object that prints itself."""
+"""The plan of one operation (output, input gradient or weight gradient), as an object that prints itself."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from ndconv._programs.values import ITEMSIZES
 
 @dataclass(frozen=True)
 class SlotPlan:
-    """What one of the three operations will run; ``print`` it, or ``print(f"{plan:source}")`` with its program below.
+    """What one operation will run, and why; ``print`` it, or ``print(f"{plan:source}")`` with its program below.
 
     Args:
         title: ``"output"``, ``"grad input"`` or ``"grad weight"``.
         problem: Sizes of the operation.
         choice: The lowering that runs, the cost of each that applies, and why the others do not.
-        form: What is computed.
-        function: The name of the function that computes it.
+        form: What is computed, as a trilinear form with an open slot.
+        function: Name of the function in `source`.
         setting: What the choice depends on beside the problem.
     """
 
@@ -47,19 +47,19 @@ class SlotPlan:
 
     @property
     def source(self) -> str:
-        """The program that runs, as the text of a Python function that needs torch and no ndconv.
+        """The program that runs, as the text of a Python function that needs torch but not ndconv.
 
-        The function is called ``conv2d``, ``conv2d_grad_input`` or ``conv2d_grad_weight``, of a transposed plan
+        The function is called ``conv2d``, ``conv2d_grad_input`` or ``conv2d_grad_weight``; for a transposed convolution
         ``conv_transpose2d`` and so on. Its arguments are the operands of `equation` in this order, contiguous and in
-        torch's layout, groups folded into channels. ``x``, ``w`` and ``y`` are those of the trilinear form: ``x`` is
-        the convolution's input and the transposed convolution's output. With a padding mode other than zeros the input
-        comes with its border. For operands with other strides another program runs.
+        torch's layout, with groups folded into channels. ``x`` is the convolution's input, or the transposed
+        convolution's output; ``w`` the weight; ``y`` the third tensor. With a padding mode other than zeros, ``x`` is
+        already padded. For operands with other strides another program runs.
         """
         return recorded(self.form, ((shape, None) for shape in self.shapes), self.setting, self.function).text
 
     @property
     def shapes(self) -> tuple[Ints, Ints]:
-        """Of the operands, in the order of the equation, groups folded into channels."""
+        """Shapes of the operands, in the order of the equation, with groups folded into channels."""
         one, other = self.form.slot.operands
         problem = replace(self.problem, geometry=self.form.geometry)
         return problem.folded_shape(one), problem.folded_shape(other)
@@ -114,7 +114,7 @@ class SlotPlan:
 
 
 def slots(transposed: bool) -> dict[str, Slot]:
-    """The three operations of a convolution, transposed or not, by what a plan calls them."""
+    """The open slots of a convolution's three operations, transposed or not, by their titles in a plan."""
     forward, backward = (Slot.INPUT, Slot.OUTPUT) if transposed else (Slot.OUTPUT, Slot.INPUT)
     return {"output": forward, "grad input": backward, "grad weight": Slot.WEIGHT}
 
@@ -128,16 +128,16 @@ def slot_plan(
     setting: Setting,
     choose: Callable[[Problem, Problem], Choice],
 ) -> SlotPlan:
-    """What an operation will run.
+    """The plan of one operation.
 
     Args:
         title: One of `slots`.
-        transposed: Whether it is one of a transposed convolution.
+        transposed: Whether the convolution is transposed.
         geometry: The convolution.
         input_size: Spatial size of its input, border included.
         counts: ``(n, c, d)``.
         setting: What the choice depends on.
-        choose: The choice for a problem, and for what is computed of it.
+        choose: The choice for a problem and the part of it that is computed.
 
     Returns:
         The plan.
@@ -152,7 +152,7 @@ def slot_plan(
 
 
 def _seen(problem: Problem) -> Problem:
-    """What is computed of a problem: as much as is tied to the input, and of several parts the first."""
+    """The part of a problem that is computed: what reads the input, and of several parts the first."""
     parts = ties(Form(problem.slot, problem.geometry, problem.input_size, AUTO))
     if not parts:
         return problem
@@ -168,7 +168,7 @@ def formatted(plan: object, spec: str, slots: Sequence[SlotPlan]) -> str:
 
 
 def _unless_picked(lowering: Lowering) -> str:
-    """Why "auto" would not pick it if its price were the least."""
+    """Why "auto" would not pick a lowering even if it were the cheapest."""
     if not lowering.exact:
         return ", and not exact"
     return "" if lowering.automatic else ", and not automatic"

@@ -14,13 +14,13 @@ from ndconv._programs.source import source
 
 
 class Recorded(NamedTuple):
-    """A program before it is compiled.
+    """A program that is not compiled yet.
 
     Args:
-        text: The source of one Python function.
-        is_view: Whether what it returns is a view of another tensor.
-        lowerings: The lowerings in it.
-        channels_last: Whether each of the operands is.
+        text: Text of one Python function.
+        is_view: Whether its result is a view of another tensor.
+        lowerings: The lowerings used in it.
+        channels_last: Whether each of the operands is channels-last.
     """
 
     text: str
@@ -34,7 +34,7 @@ def recorded(form: Form, operands: Iterable[tuple[Ints, Ints | None]], setting: 
 
     Args:
         form: The form and its open slot.
-        operands: Their shapes and strides, with groups folded into channels.
+        operands: Shape and strides of each, with groups folded into channels.
         setting: What choices depend on.
         name: Name of the function.
 

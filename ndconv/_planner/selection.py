@@ -1,4 +1,4 @@
-"""Which lowering was asked for: by name, for the process or for a block."""
+"""The lowering that is asked for: by name, for the process or for a block."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ _current = AUTO
 
 
 def set_lowering(name: str) -> None:
-    """Set the lowering of every convolution that is not given one, in all threads of the process.
+    """Set the lowering (the algorithm) of every convolution that is not given one, in all threads of the process.
 
-    Where it does not apply to an operation (`reshape` to windows that overlap), the cheapest exact one runs instead;
+    Where it does not apply to an operation, as `reshape` to windows that overlap, the cheapest exact one runs instead;
     `ndconv.plan` says so.
 
     Args:
-        name: ``"auto"`` (the default: the cheapest exact one), ``"window"``, ``"columns"``, ``"reshape"``, ``"taps"``,
-            ``"winograd"`` and ``"fourier"`` (their sums are rounded, with integers in floats too: see `set_exact`),
-            ``"native"`` (torch's own kernel) or ``"fastest"`` (measures all of them where sizes come again, and keeps
-            the quickest, exact or not; until then, and for an exporter, it is "auto").
+        name: ``"auto"`` (the cheapest exact one by estimate; the default), ``"window"`` (einsum over a strided view),
+            ``"columns"`` (im2col), ``"reshape"`` (one matrix product, for windows that do not overlap), ``"taps"`` (one
+            product per kernel element), ``"winograd"`` and ``"fourier"`` (which are not exact: see `set_exact`),
+            ``"native"`` (torch's own kernel) or ``"fastest"`` (measures all of them for sizes that recur, and keeps the
+            quickest, exact or not; until then, and for an exporter, it is ``"auto"``).
 
     Raises:
         ValueError: If there is no such lowering.
@@ -37,7 +38,7 @@ def set_lowering(name: str) -> None:
 
 
 def get_lowering() -> str:
-    """The name set by `set_lowering`."""
+    """The name of the current lowering, as set by `set_lowering` or `lowering`."""
     return _current
 
 
@@ -45,7 +46,7 @@ def get_lowering() -> str:
 def lowering(name: str) -> Iterator[None]:
     """Use a lowering inside a ``with`` block; backward passes of what was computed inside use it too.
 
-    It sets the lowering of the process and restores it, so blocks in several threads must not overlap. There, give
+    It sets the lowering of the process and resets it, so blocks of several threads must not overlap. There, give
     functions and modules a ``lowering=`` instead.
 
     Args:

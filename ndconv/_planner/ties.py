@@ -1,12 +1,12 @@
-"""Which kernel elements and outputs are tied to the input at all; no work is done for the others.
+"""Kernel elements and outputs that read at least one input element, so that no work is done for the others.
 
-With kernel elements far apart, or windows deep in the padding, most elements may see zeros alone: for example with a
-dilation of 2**31 on a thousand elements. Along an axis, the kernel indices and the outputs that ``i = S*o + D*k - lo``
-ties to the input are a range each; the others are left out. Where stride and dilation both jump over the input, even
-these ranges would span far more than the input. There kernel elements are computed one by one.
+With a large dilation or padding most of a window may read zeros only, as with a dilation of 2**31 on a thousand
+elements. Along an axis the kernel indices and the outputs that ``i = S*o + D*k - lo`` ties to the input are a range
+each, and the others are left out. If stride and dilation both exceed the input, even these would span far more than the
+input: then kernel elements are computed one by one.
 
-Elements left out read zeros of the padding. These zeros count as elements: in OUTPUT and WEIGHT, their product with a
-NaN or an infinity is NaN.
+The parts left out read zeros of the padding. These count as elements, so their product with a NaN or an infinity is
+NaN, in OUTPUT and WEIGHT.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from typing import Any, NamedTuple
 from ndconv._form.geometry import Form, Geometry, Ints, Slot
 from ndconv._programs.values import Array, Steps
 
-# A padded input longer than the three tensors by this factor has kernel elements computed one by one.
+# Kernel elements are computed one by one if a padded input is more than so many times as large as the three tensors.
 _FAR = 8
 
 
 class Part(NamedTuple):
-    """Kernel elements and outputs that make a convolution of their own.
+    """Kernel elements and outputs that form a convolution of their own.
 
     Args:
         taps: The kernel elements, a slice per axis.
         outputs: The outputs, likewise.
-        form: The form to compute of them.
+        form: Their form.
     """
 
     taps: tuple[slice, ...]
@@ -37,7 +37,7 @@ class Part(NamedTuple):
     form: Form
 
     def of(self, tensor: Array, slot: Slot) -> Array:
-        """View of the part in a slot's tensor; the input is used whole."""
+        """View of this part in a slot's tensor; the input is not divided."""
         if slot is Slot.INPUT:
             return tensor
         index: tuple[Any, ...] = (..., *(self.taps if slot is Slot.WEIGHT else self.outputs))
@@ -52,7 +52,7 @@ class _Axis(NamedTuple):
 
 
 def ties(form: Form) -> tuple[Part, ...] | None:
-    """The parts of a convolution that are tied to its input; None if all of it is.
+    """The parts of a convolution that are tied to its input; None if that is all of it.
 
     Example:
         >>> far = Geometry(kernel=(3,), stride=(1,), padding=((2**31, 2**31),), dilation=(2**31,))
@@ -83,19 +83,19 @@ def _axis(kernel: int, stride: int, padding: tuple[int, int], dilation: int, siz
     lo = padding[0]
 
     def seen_by(taps: range) -> range:
-        """Outputs that these kernel elements could tie to the input."""
+        """Outputs whose windows may reach the input with these kernel elements."""
         first, last = lo - dilation * taps[-1], lo - dilation * taps[0] + size - 1
         return range(max(0, -(-first // stride)), min(positions, last // stride + 1))
 
     def of(taps: range) -> _Axis:
         outputs = seen_by(taps)
-        # One window needs no stride and one element no dilation: drop those longer than the input.
+        # One window needs no stride and one element no dilation: values larger than the input are dropped.
         alone = [len(each) == 1 and step > size for each, step in ((outputs, stride), (taps, dilation))]
         return _Axis(taps, outputs, 1 if alone[0] else stride, 1 if alone[1] else dilation)
 
     taps, before, outputs = range(kernel), None, range(positions)
     while taps != before and outputs:
-        # Each range narrows the other, until both stay as they are.
+        # Each range narrows the other, until neither changes.
         first, last = lo - stride * outputs[-1], lo - stride * outputs[0] + size - 1
         before, taps = taps, range(max(taps.start, -(-first // dilation)), min(taps.stop, last // dilation + 1))
         outputs = seen_by(taps) if taps else range(0)
@@ -109,7 +109,7 @@ def _axis(kernel: int, stride: int, padding: tuple[int, int], dilation: int, siz
 
 
 def _geometry(geometry: Geometry, part: tuple[_Axis, ...], input_size: Ints) -> Geometry:
-    """The geometry of a part, on the whole input."""
+    """Geometry of a part, which reads the whole input."""
     fields = zip(part, geometry.stride, geometry.padding, geometry.dilation, strict=True)
     sides = tuple((lo - s * axis.outputs.start - d * axis.taps.start, 0) for axis, s, (lo, _), d in fields)
     kernel, output_size = (tuple(map(len, ranges)) for ranges in zip(*(axis[:2] for axis in part), strict=True))
@@ -129,12 +129,12 @@ def assembled(
     """The open slot's tensor, put together from its parts.
 
     Args:
-        b: Records the steps.
+        b: What records the steps.
         form: The whole form.
         parts: Its `ties`.
         operands: In the order of `Slot.operands`, groups folded into channels.
-        shape: Of the result, likewise.
-        compute: Computes a part from its form and operands.
+        shape: Shape of the result, likewise.
+        compute: Computes a part.
     """
     slot, (first, second) = form.slot, operands
     one, other = slot.operands
@@ -146,7 +146,7 @@ def assembled(
             total += value
         return total if form.wide else b.cast(total, dtype)
 
-    # The products of elements that read zeros alone: zeros, or NaN.
+    # The value of elements that read zeros only: zero, or NaN.
     unseen = b.times_zero(b.wide(second))
     if slot is Slot.WEIGHT:
         total += _by_feature(b, unseen, slot)
@@ -167,7 +167,7 @@ def assembled(
 
 
 def _by_feature(b: Steps, tensor: Array, slot: Slot) -> Array:
-    """Sums of the operand beside the input, one per feature, on the axis where the open slot has its features."""
+    """Sum of an operand (not the input) for each feature, along the open slot's feature axis."""
     axis = {Slot.OUTPUT: Slot.WEIGHT, Slot.WEIGHT: Slot.OUTPUT}[slot].group_axis
     sums = b.summed(tensor, [each for each in range(tensor.dim()) if each != axis])
     return sums.view([-1 if each == slot.group_axis else 1 for each in range(tensor.dim())])

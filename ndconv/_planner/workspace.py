@@ -1,4 +1,4 @@
-"""How much memory a program may take beside its operands and result."""
+"""The workspace: memory that a program may take beside its operands and result."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ _limit = 256 * 2**20
 
 
 def set_workspace_limit(limit: int) -> None:
-    """Set the bytes that a lowering's buffers aim to stay under; the buffers of one sample are the least.
+    """Set the bytes that a lowering's buffers aim to stay under; it cannot take less than those of a single sample.
 
     Args:
         limit: Positive number of bytes, for the whole process; 256 MiB at the start.

@@ -24,9 +24,9 @@ class Resizing:
     """One map for each spatial axis of ``(*lead, *space)``.
 
     Args:
-        layout: Of input and output.
+        layout: Layout of input and output.
         lead: Sizes before the spatial axes.
-        maps: By spatial axis.
+        maps: One map for each spatial axis.
         last: Whether the input is channels-last.
     """
 
@@ -42,7 +42,7 @@ class Resizing:
 
     @property
     def _order(self) -> list[int]:
-        """What shrinks is sent when it is small, and what grows before it is large."""
+        """Order of axes with the least communication: shrunk before it is sent, and sent before it grows."""
 
         def key(axis: int) -> tuple[bool, bool]:
             grows, shared = self.maps[axis].outputs > self.maps[axis].inputs, self.layout.parts(len(self.lead) + axis)
@@ -51,7 +51,7 @@ class Resizing:
         return sorted(range(len(self.maps)), key=key)
 
     def compute(self, x: Tensor) -> Tensor:
-        """The map of a DTensor."""
+        """Apply the maps to a DTensor."""
         layout, local = self.layout, local_of(x).detach()
         shape = (*self.lead, *(each.outputs for each in self.maps))
         if layout.is_outside:
@@ -72,7 +72,7 @@ class Resizing:
 
 
 def _mapped(x: Tensor, axis: int, bands: Bands, outputs: range, first: int, wide: torch.dtype) -> Tensor:
-    """Some outputs along one axis, of rows whose first has a number."""
+    """Some outputs along one axis, from rows that start at index ``first``."""
     members = [bands.bands[output] for output in outputs]
     weights = [bands.weights[output] for output in outputs]
     width = max(map(len, members), default=0)
@@ -91,7 +91,7 @@ def _mapped(x: Tensor, axis: int, bands: Bands, outputs: range, first: int, wide
 
     found = None
     for tap in range(width):
-        # A band that is shorter shows some row here and leaves it out: 0 times infinity would not be 0.
+        # A shorter band looks up some row here and masks it: 0 times infinity would not be 0.
         counts = [tap < len(band) for band in members]
         rows = [band.start + tap - first if there else 0 for band, there in zip(members, counts, strict=True)]
         term = x.index_select(axis, vector(rows, torch.int64)).to(wide)
@@ -127,7 +127,7 @@ def _resize(form: Resizing, x: Tensor) -> Tensor:
 
 
 class Banded(Function):
-    """A linear map whose derivative is its adjoint, which is one of its kind."""
+    """A linear map whose derivative is its adjoint, which is of the same class."""
 
     @staticmethod
     def forward(form: Resizing, x: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ from ndconv._tensors.layout import is_channels_last
 
 
 def share_of(tensor: Tensor, convolution: Convolution, lowering: str, per_sample: bool = False) -> Share:
-    """What this process has of a convolution whose input or output, which has a batch, is a DTensor."""
+    """The part of this process in a convolution whose batched input or output is a DTensor."""
     layout, axes = Layout.of(tensor), range(2, tensor.dim())
     part = tuple(0 if layout.is_outside else layout.part(axis) for axis in axes)
     return Share(convolution, tuple(map(layout.parts, axes)), part, lowering, per_sample)
@@ -38,7 +38,7 @@ def _spread(
     bias: Tensor | None = None,
     per_sample: bool = False,
 ) -> Spread:
-    """The form of an operation whose input or output, which has a batch, lies as a tensor does."""
+    """The form of an operation whose batched input or output has the layout of a tensor."""
     samples, features = tensor.shape[0], weight_shape[0]
     last = weight is not None and is_channels_last(weight)
     shapes = (
@@ -62,7 +62,7 @@ def _spread(
 def traffic(
     convolution: Convolution, lowering: str, tensor: Tensor, weight_shape: Ints, transposed: bool
 ) -> tuple[Share, Shards]:
-    """What this process has of a convolution of a DTensor with a batch, and what it would send in a training step."""
+    """The part of this process in a convolution of a batched DTensor, and its communication in a training step."""
     layout, share = Layout.of(tensor), share_of(tensor, convolution, lowering)
     slots = (Slot.OUTPUT, Slot.INPUT) if transposed else (Slot.INPUT, Slot.OUTPUT)
     result = convolution.input_shape if transposed else convolution.output_shape
@@ -100,7 +100,7 @@ def compute_input(convolution: Convolution, lowering: str, w: Tensor, y: Tensor,
 def compute_weight(
     convolution: Convolution, lowering: str, x: Tensor, y: Tensor, *, per_sample: bool = False
 ) -> Tensor:
-    """Gradient of the weight from ``(n, g*c, *I)`` and ``(n, g*d, *O)``, on every process; or one for each sample."""
+    """Gradient of the weight, summed or per sample, from ``(n, g*c, *I)`` and ``(n, g*d, *O)``, on every process."""
     geometry = convolution.geometry
     shape = (y.shape[1], x.shape[1] // geometry.groups, *geometry.kernel)
     form = _spread(Slot.WEIGHT, convolution, lowering, x, shape, weight=None, per_sample=per_sample)
@@ -120,7 +120,7 @@ def compute_gradients(
     *,
     per_sample: bool = False,
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-    """Gradients of source, weight and bias of a batch: one exchange and one sum over processes serve them all."""
+    """Gradients of a batched source, weight and bias, by one halo exchange and one all-reduce."""
     form = _spread(operation, convolution, lowering, grad, tuple(w.shape), weight=w, bias=w)
     alone = Slot.INPUT if operation is Slot.OUTPUT else Slot.OUTPUT
     read = form.fetch(grad, operation) if any(wanted[:2]) else None
@@ -131,7 +131,7 @@ def compute_gradients(
     if any(wanted[1:]):
         form = replace(form.opened(Slot.WEIGHT, *wanted[1:]), share=replace(form.share, per_sample=per_sample))
         if per_sample:
-            # Samples may be shared out, so these are DTensors whatever the weight is.
+            # Samples may be sharded, so these are DTensors whatever the weight is.
             shapes = form.shapes[0], (grad.shape[0], *w.shape), form.shapes[2]
             form = replace(form, shapes=shapes, placed=(True, True))
         operands = (source, grad) if operation is Slot.OUTPUT else (grad, source)
@@ -140,7 +140,7 @@ def compute_gradients(
 
 
 def compute_bias(y: Tensor, *, per_sample: bool = False) -> Tensor:
-    """Sums of ``(n, g*d, *O)`` by channel, and by sample if so: those of any convolution, such as one of points."""
+    """Sums of ``(n, g*d, *O)`` by channel, or by channel and sample, as the bias gradient of a 1x1 convolution."""
     axes, size = y.dim() - 2, tuple(y.shape[2:])
     points = Geometry((1,) * axes, (1,) * axes, ((0, 0),) * axes, (1,) * axes)
     convolution = Convolution.of(points, size, points.padding, "zeros")

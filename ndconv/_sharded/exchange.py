@@ -1,4 +1,4 @@
-"""What processes send one another: rows along one axis at a time, and sums."""
+"""Communication between processes: rows along one axis at a time (halo exchange), and sums."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _ADDED_AS = {torch.int16: torch.int32}
 
 
 def take(tensor: Tensor, axis: int, runs: Sequence[range], first: int = 0) -> Tensor:
-    """Some rows of a tensor whose first row has a number."""
+    """Some rows of a tensor whose first row has index ``first``."""
     if len(runs) == 1 and len(runs[0]) == tensor.shape[axis]:
         return tensor
     views = [tensor.narrow(axis, run.start - first, len(run)) for run in runs]
@@ -28,23 +28,23 @@ def take(tensor: Tensor, axis: int, runs: Sequence[range], first: int = 0) -> Te
 
 
 def pick(tensor: Tensor, axis: int, there: Sequence[range], wanted: Sequence[range]) -> Tensor:
-    """Some rows of a tensor that has several runs of them, one behind the other."""
+    """Some rows of a tensor that holds several runs of rows, concatenated."""
     return take(tensor, axis, [range(start := place(run.start, there), start + len(run)) for run in wanted])
 
 
 def begin(tensor: Tensor, layout: Layout, axis: int, plan: Exchange) -> Callable[[], Tensor]:
-    """Start to send rows to all who read them: one all-to-all along a dimension of the mesh, or none if nobody does.
+    """Start to send rows to all processes that read them: one all-to-all along a dimension of the mesh, if needed.
 
-    What is sent are bytes, so that every dtype goes, in the order of indices, so that layouts may differ.
+    Rows are sent as bytes, for any dtype, in the order of indices, as layouts may differ.
 
     Args:
-        tensor: The rows that it owns.
-        layout: Where the axis lies.
-        axis: Of the tensor.
-        plan: Who gives whom what.
+        tensor: The rows that this process owns.
+        layout: Layout of the tensor.
+        axis: Axis of the tensor.
+        plan: The rows that each process sends and receives.
 
     Returns:
-        What waits for the rows that this process reads, and gives them in order, laid out as the tensor is.
+        Function that waits, and returns the rows that this process reads, in order and in the tensor's memory format.
     """
     first, sizes = plan.owned.start, [*tensor.shape]
     dimension = layout.dimension(axis)
@@ -67,7 +67,7 @@ def begin(tensor: Tensor, layout: Layout, axis: int, plan: Exchange) -> Callable
 
 
 def _assembled(got: Tensor, tensor: Tensor, axis: int, plan: Exchange) -> Tensor:
-    """What was received, between the rows that were there."""
+    """The received rows, merged with the owned ones."""
     first, last, sizes = plan.owned.start, is_channels_last(tensor), [*tensor.shape]
     shapes = [[*sizes[:axis], len(block.rows), *sizes[axis + 1 :]] for block in plan.received]
     blocks = got.split([math.prod(shape) for shape in shapes]) if shapes else ()
@@ -78,7 +78,7 @@ def _assembled(got: Tensor, tensor: Tensor, axis: int, plan: Exchange) -> Tensor
 
 
 def total(tensors: Sequence[Tensor], mesh: DeviceMesh, dimensions: Iterable[int]) -> list[Tensor]:
-    """Sums over processes of several tensors of one dtype, all in one all-reduce for each dimension of the mesh."""
+    """Sums over processes of several tensors of one dtype, in one all-reduce for each dimension of the mesh."""
     dimensions = [each for each in dimensions if mesh.size(each) > 1]
     if not dimensions:
         return [*tensors]
@@ -96,12 +96,12 @@ def total(tensors: Sequence[Tensor], mesh: DeviceMesh, dimensions: Iterable[int]
 def read(
     tensor: Tensor, layout: Layout, axis: int, owned: Sequence[range], wanted: Sequence[Sequence[range]]
 ) -> Tensor:
-    """The rows along an axis that this process reads, from all who own them.
+    """The rows along an axis that this process reads, from all processes that own them.
 
     Args:
-        tensor: The rows that it owns.
-        layout: Where the axis lies.
-        axis: Of the tensor.
+        tensor: The rows that this process owns.
+        layout: Layout of the tensor.
+        axis: Axis of the tensor.
         owned: Rows by process.
         wanted: Runs of rows by process.
     """

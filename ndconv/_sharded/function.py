@@ -1,8 +1,8 @@
-"""The trilinear form over DTensors, told which slot is open: each process computes its shard of it.
+"""The trilinear form over DTensors with a given open slot: each process computes its shard.
 
-With an input and an output shared out alike, and a weight that everybody has, every slot is a local problem of what a
-process owns and what it has read. So the backward is this Function again, as on one process, and derivatives of every
-order come with no further code. A bias goes with the weight, so that one sum over processes serves both.
+Input and output are sharded alike and the weight is replicated. So every slot is a local problem on the rows that a
+process owns and those that it has received. The backward is this Function again, as on one process, which gives
+derivatives of every order. A bias goes with the weight, so that one all-reduce serves both.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ class Spread:
 
     Args:
         slot: The open slot.
-        share: What this process has of it.
-        layout: Of input and output.
-        shapes: Of the whole input, weight and output.
+        share: The part of this process.
+        layout: Layout of input and output.
+        shapes: Shapes of the whole input, weight and output.
         placed: Whether the weight and the bias are DTensors.
         biased: The slot that a bias is added to: OUTPUT, or INPUT of a transposed convolution.
-        asked: Whether the weight counts, and the bias.
+        asked: Whether the weight takes part, and the bias.
         read: The slot whose tensor the processes exchange for WEIGHT.
-        last: Whether input and output are channels-last, and the weight.
+        last: Whether input and output are channels-last, and whether the weight is.
     """
 
     slot: Slot
@@ -54,11 +54,11 @@ class Spread:
         return self.shapes[(Slot.INPUT, Slot.WEIGHT, Slot.OUTPUT).index(slot)]
 
     def opened(self, slot: Slot, weight: bool, bias: bool) -> Spread:
-        """The same with another slot open; what was open is what the processes exchange."""
+        """The same with another slot open; the processes exchange the tensor of the slot that was open."""
         return replace(self, slot=slot, asked=(weight, bias), read=self.slot)
 
     def _meanwhile(self, x: Tensor, w: Tensor, wide: bool, settled: tuple[range, ...]) -> Tensor:
-        """The outputs that it owns: while rows are on their way, those that need none of them."""
+        """The outputs that it owns; those that need no received rows are computed during the exchange."""
         share, last = self.share, self.last[0]
         plans, read, middle = share.exchanges(Slot.INPUT), x, None
         for axis, plan in enumerate(plans, start=2):
@@ -78,7 +78,7 @@ class Spread:
         return found
 
     def fetch(self, tensor: Tensor, slot: Slot) -> Tensor:
-        """What this process reads of the tensor of a slot."""
+        """The rows of a slot's tensor that this process reads (halo exchange)."""
         local = local_of(tensor).detach()
         if not self.layout.is_outside:
             for axis, plan in enumerate(self.share.exchanges(slot), start=2):
@@ -86,7 +86,7 @@ class Spread:
         return local
 
     def output(self, x: Tensor | None, w: Tensor | None, bias: Tensor | None, read: Tensor | None) -> Tensor:
-        """The convolution of an input, of which a process may have read its part."""
+        """The convolution of an input, whose exchanged rows may be given."""
         found = None
         if x is not None and w is not None and not self.layout.is_outside:
             settled = self.share.settled if read is None and get_overlap() and not is_compiling() else None
@@ -98,7 +98,7 @@ class Spread:
         return self._placed(found, w, bias)
 
     def input(self, w: Tensor | None, y: Tensor | None, bias: Tensor | None, read: Tensor | None) -> Tensor:
-        """The gradient of the input, of an output of which a process may have read its part."""
+        """The gradient of the input from an output, whose exchanged rows may be given."""
         found = None
         if w is not None and y is not None and not self.layout.is_outside:
             read = self.fetch(y, Slot.OUTPUT) if read is None else read
@@ -107,7 +107,7 @@ class Spread:
         return self._placed(found, w, bias)
 
     def _placed(self, found: Tensor | None, w: Tensor | None, bias: Tensor | None) -> Tensor:
-        """A result with a bias, rounded, as a DTensor; without an operand it is the bias alone."""
+        """A result plus bias, rounded, as a DTensor; the bias alone if an operand is missing."""
         shape, (given, *_) = self.shape(self.slot), [each for each in (w, bias) if each is not None]
         if self.layout.is_outside:
             return self.layout.place(local_of(given).new_empty(0), shape, self.last[0])
@@ -119,7 +119,7 @@ class Spread:
         return self.layout.place(found.to(given.dtype), shape, self.last[0])
 
     def parameters(self, x: Tensor | None, y: Tensor | None, read: Tensor | None) -> tuple[Tensor | None, ...]:
-        """The gradients of weight and bias, added up over all processes, None where not asked for."""
+        """The gradients of weight and bias, summed over all processes, None where not asked for."""
         parts: list[Tensor | None] = [None, None]
         if self.asked[0] and x is not None and y is not None:
             read = self.fetch(x if self.read is Slot.INPUT else y, self.read) if read is None else read
@@ -145,7 +145,7 @@ class Spread:
 
 
 def _around(whole: Sequence[range], inner: Sequence[range]) -> Iterator[tuple[range, ...]]:
-    """Boxes that fill a box around an inner one, none twice."""
+    """Disjoint boxes that fill a box outside an inner one."""
     box = [*whole]
     for axis, (outer, kept) in enumerate(zip(whole, inner, strict=True)):
         for side in (range(outer.start, kept.start), range(kept.stop, outer.stop)):
@@ -158,18 +158,18 @@ _overlap = False
 
 
 def set_overlap(enabled: bool) -> None:
-    """Choose whether convolutions of DTensors compute while rows are on their way, from now on and in all threads.
+    """Choose whether convolutions of DTensors overlap the halo exchange with computation, in all threads.
 
-    Outputs whose windows lie in what a process has need not wait for what it gets. They are computed meanwhile, the
-    others afterwards, in up to two pieces per axis. That pays where the exchange takes longer than these pieces cost:
-    on devices that send by themselves. Exact sums do not depend on it; others may differ in their last place, for thin
-    pieces make other matrix products.
+    Outputs whose windows lie within a process's own shard are then computed during the exchange, and the others
+    afterwards, in up to two pieces per axis. This pays where the exchange takes longer than the extra pieces: on
+    devices that communicate asynchronously. Exact sums do not change. Others may differ in the last place, as the
+    pieces are other matrix products.
 
     Args:
-        enabled: False at the start.
+        enabled: Whether to overlap, from now on; False at the start.
 
     Raises:
-        TypeError: If it is no truth value.
+        TypeError: If ``enabled`` is no bool.
 
     Example:
         >>> from ndconv.distributed import get_overlap, set_overlap
@@ -185,7 +185,7 @@ def set_overlap(enabled: bool) -> None:
 
 
 def get_overlap() -> bool:
-    """Whether convolutions of DTensors compute while rows are on their way: see `set_overlap`.
+    """Whether convolutions of DTensors overlap the halo exchange with computation: see `set_overlap`.
 
     Returns:
         False unless it was set.
@@ -205,13 +205,13 @@ def spread(
 
     Args:
         form: The form and its open slot.
-        first: Operand ``form.slot.operands[0]``; None where only the bias counts.
+        first: Operand ``form.slot.operands[0]``; None where only the bias takes part.
         second: Operand ``form.slot.operands[1]``, likewise.
-        bias: What is added to it, if anything.
-        read: What this process reads of the operand that is exchanged, if it has that already.
+        bias: The bias, if any.
+        read: The exchanged operand's rows that this process reads, if it has them already.
 
     Returns:
-        The tensor of the open slot; of WEIGHT those of weight and bias, None where not asked for.
+        The tensor of the open slot; for WEIGHT, those of weight and bias, None where not asked for.
     """
     apply: Any = SpreadTrilinear.apply
     return apply(form, first, second, bias, read)
@@ -247,7 +247,7 @@ def _conjugate(tensor: Any) -> Any:
 
 
 def _of_tensor(form: Spread, saved: Any, needs: Any, grad: Any) -> tuple[Any, Any, Any]:
-    """Gradients of both operands and the bias of OUTPUT or INPUT: one exchange serves them all."""
+    """Gradients of both operands and the bias of OUTPUT or INPUT, with one exchange for all."""
     if grad is None or not any(needs):
         return None, None, None
     first, second = map(_conjugate, saved)

@@ -1,4 +1,4 @@
-"""What one process computes of a convolution: ordinary convolutions of what it owns and what it has read."""
+"""The part of one process in a convolution: ordinary convolutions of rows that it owns and has read."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class Share(_Key):
     """The part of one process in a convolution.
 
     Args:
-        convolution: The whole.
-        parts: Processes per spatial axis.
-        part: Which of them it is.
+        convolution: The whole convolution.
+        parts: Number of processes per spatial axis.
+        part: Index of this process per axis.
         lowering: How to compute.
         per_sample: Whether there is one weight for each sample, ``(n, g*d, c, *K)``.
     """
@@ -42,22 +42,22 @@ class Share(_Key):
 
     @property
     def axes(self) -> tuple[Axis, ...]:
-        """The axes, shared out."""
+        """The sharded axes."""
         return axes_of(self.convolution, self.parts)
 
     def exchanges(self, slot: Slot) -> tuple[Exchange, ...]:
-        """Per axis, how this process comes to what it reads of the input or of the output."""
+        """The exchanges by which this process gets the rows of input or output that it reads, per axis."""
         return _exchanges(self.convolution, self.parts, self.part, slot)
 
     def output(self, x: Tensor, w: Tensor, wide: bool, last: bool) -> Tensor:
-        """The outputs that it owns, of the inputs that it has read."""
+        """The outputs that it owns, from the inputs that it has read."""
         return self._of_inputs_read(Slot.OUTPUT, self.readings, x, w, wide, last)
 
     @property
     def settled(self) -> tuple[range, ...] | None:
-        """Those of its outputs that it can compute of the inputs that it owns; None if there is nothing to wait for.
+        """Its outputs that need no received inputs.
 
-        Or if there are none, or all are.
+        None if these are none or all of its outputs, or if nothing is exchanged.
         """
         found = _settled(self.convolution, self.parts, self.part)
         waits = not all(plan.idle for plan in self.exchanges(Slot.INPUT))
@@ -65,20 +65,20 @@ class Share(_Key):
 
     @property
     def outputs(self) -> tuple[range, ...]:
-        """Those that it owns."""
+        """The outputs that it owns."""
         return tuple(axis.owned_outputs()[part] for axis, part in zip(self.axes, self.part, strict=True))
 
     def some_outputs(
         self, outputs: Sequence[range], there: Sequence[Sequence[range]], x: Tensor, w: Tensor, wide: bool, last: bool
     ) -> Tensor:
-        """Consecutive outputs, of the inputs whose rows are told axis by axis."""
+        """Consecutive outputs, from inputs whose rows are given per axis in ``there``."""
         readings = tuple(axis.read_for(run) for axis, run in zip(self.axes, outputs, strict=True))
         for axis, (runs, reading) in enumerate(zip(there, readings, strict=True), start=2):
             x = pick(x, axis, runs, reading.rows)
         return self._of_inputs_read(Slot.OUTPUT, readings, x, w, wide, last, tuple(map(len, outputs)))
 
     def input(self, w: Tensor, y: Tensor, wide: bool, last: bool) -> Tensor:
-        """The inputs that it owns, of the outputs that it has read."""
+        """The input gradient of inputs that it owns, from the outputs that it has read."""
         ties = self._ties
         size = tuple(tie.frame.size for tie in ties)
         combined = [*product(*(tie.pieces for tie in ties))]
@@ -95,12 +95,12 @@ class Share(_Key):
         return found
 
     def weight(self, x: Tensor, y: Tensor, read: Slot) -> Tensor:
-        """Its part of the weight's gradient, to be added up: wide.
+        """Its part of the weight gradient, to be summed over processes, in the dtype of sums.
 
         Args:
             x: The inputs that it owns, or that it has read.
             y: The outputs that it has read, or that it owns.
-            read: Which of the two it has read.
+            read: The slot of the one that it has read.
         """
         if read is Slot.INPUT:
             return self._of_inputs_read(Slot.WEIGHT, self.readings, x, y, True, False)
@@ -116,7 +116,7 @@ class Share(_Key):
         return sum(parts[1:], parts[0])
 
     def convolution_of(self, slot: Slot) -> tuple[Geometry, Ints] | None:
-        """The largest of the convolutions that compute a slot here, and its input size; None if there is none."""
+        """The largest convolution that computes a slot here, and its input size; None if there is none."""
         if slot is Slot.OUTPUT:
             geometry = self.convolution.geometry.padded(tuple(each.padding for each in self.readings))
             size = tuple(each.frame.size for each in self.readings)
@@ -129,7 +129,7 @@ class Share(_Key):
 
     @property
     def readings(self) -> tuple[Reading, ...]:
-        """What it reads of the input, per axis."""
+        """The rows that it reads of the input, per axis."""
         return _readings(self.convolution, self.parts, self.part)
 
     @property
@@ -146,13 +146,13 @@ class Share(_Key):
         self, slot: Slot, readings: Sequence[Reading], x: Tensor, other: Tensor, wide: bool, last: bool,
         outputs: Ints | None = None,
     ) -> Tensor:  # fmt: skip
-        """OUTPUT or WEIGHT of consecutive outputs, those that it owns if not said."""
+        """OUTPUT or WEIGHT of consecutive outputs, by default those that it owns."""
         x = self._framed(x, [reading.frame for reading in readings])
         owned = outputs or tuple(map(len, self.outputs))
         size = owned if slot is Slot.OUTPUT else self.convolution.geometry.kernel
         padding = [each.padding for each in readings]
         for axis, own in enumerate(owned):
-            # Windows that lie in the padding altogether: of its zeros one stands for all, times what is not finite.
+            # Windows that lie in the padding: one of its zeros stands for all, as zero times NaN is NaN.
             if own and not x.shape[axis + 2]:
                 (lo, hi), shape = padding[axis], list(x.shape)
                 shape[axis + 2], padding[axis] = 1, (lo, hi - 1)
@@ -175,7 +175,7 @@ class Share(_Key):
         if 0 in (*shape, *first.shape, *second.shape):
             return lay_out(first.new_zeros(shape, dtype=wide_dtype(first.dtype) if wide else first.dtype), last)
         geometry, samples = self.convolution.geometry.padded(padding), first.shape[0]
-        if self.per_sample:  # every sample is so many groups of one
+        if self.per_sample:  # samples become groups of one sample
             geometry = geometry.grouped(samples * geometry.groups)
             first, second = (
                 tensor.flatten(0, 1) if each is Slot.WEIGHT else tensor.flatten(0, 1).unsqueeze(0)
@@ -206,7 +206,7 @@ def _inputs(x: Tensor, pieces: tuple[Piece, ...]) -> Tensor:
 
 
 def _cut(tensor: Tensor, runs: Sequence[range]) -> Tensor:
-    """A run of each spatial axis."""
+    """Narrow each spatial axis to a run."""
     for axis, run in enumerate(runs, start=2):
         tensor = tensor.narrow(axis, run.start, len(run))
     return tensor

@@ -1,4 +1,4 @@
-"""Batch, group and instance norm of DTensors: a mean and squared deviations, each added up over processes."""
+"""Batch, group and instance norm of DTensors: mean and squared deviations, each summed over processes."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from ndconv._tensors.layout import is_channels_last
 
 @dataclass(frozen=True)
 class Statistics:
-    """Which elements of ``(n, groups, channels, *space)`` are normalised together.
+    """Elements of ``(n, groups, channels, *space)`` that are normalised together.
 
     Args:
         mesh: The processes.
-        over: Dimensions of the mesh that share these out.
-        parameters: Dimensions of the mesh that share out batch or space.
-        batch: Whether those of all samples are.
-        count: Their number.
+        over: Dimensions of the mesh that shard these elements.
+        parameters: Dimensions of the mesh that shard batch or space.
+        batch: Whether all samples are normalised together.
+        count: Number of elements.
         eps: Added to the variance.
     """
 
@@ -39,7 +39,7 @@ class Statistics:
     eps: float
 
     def summed(self, x: Tensor) -> Tensor:
-        """The sums of what this process has, wide, with axes of one element."""
+        """Sums over the local elements, in the dtype of sums, with reduced axes kept."""
         axes = [*([0] if self.batch else []), *range(2, x.dim())]
         return x.sum(axes, keepdim=True, dtype=wide_dtype(x.dtype))
 
@@ -53,12 +53,12 @@ class Statistics:
 
 @dataclass
 class Running:
-    """Statistics of all inputs so far; torch's buffers, changed in place.
+    """Running statistics: torch's buffers, changed in place.
 
     Args:
         mean: ``(channels,)``.
         var: Likewise.
-        momentum: What the new ones count.
+        momentum: Weight of the new ones.
     """
 
     mean: Tensor
@@ -66,7 +66,7 @@ class Running:
     momentum: float
 
     def update(self, form: Statistics, mean: Tensor, var: Tensor, samples: int) -> None:
-        """Count those of one input, means over samples where each has its own."""
+        """Update by one input, with the mean over samples if each has its own statistics."""
         var = var * (form.count / (form.count - 1))
         if not form.batch:
             dimensions = tuple(each for each in form.parameters if each not in form.over)
@@ -93,14 +93,14 @@ def normalise(
 
     Args:
         x: ``(n, channels, *space)``.
-        weight: ``(channels,)`` that every process has.
+        weight: ``(channels,)``, replicated.
         bias: Likewise.
-        groups: Of channels.
+        groups: Number of groups of channels.
         batch: Whether all samples are normalised together.
         batched: Whether x has a batch.
         eps: Added to the variance.
-        running: Statistics to change, or to use.
-        fixed: Whether they are used.
+        running: Running statistics, to update or to use.
+        fixed: Whether to use them.
     """
     layout, shape, last = Layout.of(x), tuple(x.shape), is_channels_last(x)
     local = opened(x, last)
@@ -130,7 +130,7 @@ def normalise(
 
 
 def _fixed(form: Statistics, running: Running, x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
-    """With statistics that are given."""
+    """Normalise by given statistics."""
     wide = wide_dtype(x.dtype)
     by_group = (x.shape[1], *(1,) * (x.dim() - 2))
     mean, var = (local_of(each).to(wide).view(by_group) for each in (running.mean, running.var))
@@ -143,10 +143,10 @@ def _fixed(form: Statistics, running: Running, x: Tensor, weight: Tensor | None,
 
 
 class Normalised(Function):
-    """What is normalised, the mean and the reciprocal deviation.
+    """The normalised tensor, the mean and the reciprocal standard deviation.
 
-    The last two are outputs, so that the backward, which is made of differentiable operations, has derivatives by way
-    of them: of every order, with nothing saved but them, the input and the weight.
+    The last two are outputs, so that the backward, made of differentiable operations, has derivatives of every order
+    through them. Only these two, the input and the weight are saved.
     """
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""Maxima of windows of DTensors. Once they are found, pooling picks inputs, and its gradient adds to them."""
+"""Max pooling of DTensors. Once the maxima are found, pooling picks inputs, and its gradient adds to them."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class Pooling:
     """Windows of ``(*lead, *space)``.
 
     Args:
-        layout: Of input and output.
+        layout: Layout of input and output.
         lead: Sizes before the spatial axes.
-        axes: The spatial ones.
+        axes: The spatial axes.
         last: Whether the input is channels-last.
-        adds: Whether it maps outputs to inputs, its adjoint, and not inputs to outputs.
+        adds: Whether this is the adjoint, from outputs to inputs.
     """
 
     layout: Layout
@@ -42,7 +42,7 @@ class Pooling:
 
     @property
     def adjoint(self) -> Pooling:
-        """The other direction."""
+        """The adjoint map."""
         return replace(self, adds=not self.adds)
 
     @property
@@ -54,7 +54,7 @@ class Pooling:
         return [self.layout.part(number) for number, _ in enumerate(self.axes, len(self.lead))]
 
     def inputs(self, x: Tensor) -> Tensor:
-        """What this process reads of a local input."""
+        """The inputs that this process reads, from its local ones and others."""
         for number, axis in enumerate(self.axes, len(self.lead)):
             x = read(
                 x, self.layout, number, axis.owned_inputs(), [axis.reading(part).rows for part in range(axis.parts)]
@@ -62,14 +62,14 @@ class Pooling:
         return x
 
     def outputs(self, y: Tensor) -> Tensor:
-        """What this process reads of a local output."""
+        """The outputs that this process reads, from its local ones and others."""
         for number, axis in enumerate(self.axes, len(self.lead)):
             wanted = [axis.ties(part).rows for part in range(axis.parts)]
             y = read(y, self.layout, number, axis.owned_outputs(), wanted)
         return y
 
     def maxima(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The outputs that this process owns, of the inputs that it has read, and their places in the whole input."""
+        """The outputs that this process owns, from the inputs that it has read, and their places in the whole input."""
         readings = [axis.reading(part) for axis, part in zip(self.axes, self._parts, strict=True)]
         owned = [axis.owned_outputs()[part] for axis, part in zip(self.axes, self._parts, strict=True)]
         shape = (*x.shape[: len(self.lead)], *map(len, owned))
@@ -86,7 +86,7 @@ class Pooling:
         coordinates = _coordinates(places, tuple(x.shape[len(self.lead) :]))
         for number, (axis, rows) in enumerate(zip(self.axes, owned, strict=True)):
             place = coordinates[number] + (axis.stride * rows.start - axis.lo)
-            # Padding is picked where nothing exceeds it: torch means the first input of the window then.
+            # Padding is picked where no input exceeds it; torch then takes the first input of the window.
             coordinates[number] = torch.where(place < 0, place % axis.dilation, place)
         return found, _place(coordinates, self._space)
 
@@ -102,7 +102,7 @@ class Pooling:
 
     def _picked(self, x: Tensor, places: Tensor) -> Tensor:
         x = self.inputs(x)
-        # Without a border they are one run, or none.
+        # Without a border the rows are one run, or none.
         rows = [axis.reading(part).rows for axis, part in zip(self.axes, self._parts, strict=True)]
         starts = [runs[0].start if runs else 0 for runs in rows]
         here = [place - start for place, start in zip(_coordinates(places, self._space), starts, strict=True)]
@@ -120,7 +120,7 @@ class Pooling:
         own = torch.ones_like(places, dtype=torch.bool)
         for place, rows in zip(here, owned, strict=True):
             own &= (place >= 0) & (place < len(rows))
-        # What others own goes to an element behind all rows.
+        # Rows of other processes go to an element behind all rows.
         into = torch.where(own, _place(here, space), prod(space))
         flat = y.new_zeros((*lead, prod(space) + 1), dtype=wide_dtype(y.dtype))
         flat.scatter_add_(-1, into.flatten(len(lead)), y.to(flat.dtype).flatten(len(lead)))
@@ -128,7 +128,7 @@ class Pooling:
 
 
 def _coordinates(places: Tensor, space: Ints) -> list[Tensor]:
-    """Places along each axis, of places in all of space."""
+    """Coordinates along each axis, from flat places."""
     found: list[Tensor] = []
     for size in reversed(space):
         found.append(places % size)
@@ -167,7 +167,7 @@ def _pick(form: Pooling, tensor: Tensor, places: Tensor, found: Tensor | None = 
 
 
 class Picked(Function):
-    """A linear map, given the places of the maxima; its derivative is its adjoint, which is one of its kind."""
+    """A linear map, given the places of the maxima; its derivative is its adjoint, of the same class."""
 
     @staticmethod
     def forward(form: Pooling, tensor: Tensor, places: Tensor, found: Tensor | None) -> Tensor:

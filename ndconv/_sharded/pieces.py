@@ -1,8 +1,8 @@
-"""Between DTensors and what each process has of them, and sums over processes, all differentiable to any order.
+"""DTensors to local tensors and back, and sums over processes, all differentiable to any order.
 
-A tensor that every process has alike is one tensor: its gradient is the whole one, everywhere. `copied` hands it to
-processes that each use it for their own share, so that the gradient is the sum of what they find, and `added` makes
-such a tensor of what each process found. Each is the derivative of the other.
+A replicated tensor counts as one tensor, with the whole gradient on every process. `copied` gives it to processes that
+use it for their own shard, so its gradient is the sum of theirs. `added` makes a replicated tensor from one result per
+process, by their sum. Each is the derivative of the other.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Dimensions = Sequence[Sequence[int]]
 
 
 def opened(x: Tensor, last: bool = False) -> Tensor:
-    """What this process has of a tensor."""
+    """The local part of a tensor."""
     if not isinstance(x, DTensor):
         return x
     apply: Any = Opened.apply
@@ -36,21 +36,21 @@ def opened(x: Tensor, last: bool = False) -> Tensor:
 
 
 def placed(layout: Layout, shape: Ints, last: bool, local: Tensor) -> Tensor:
-    """The whole tensor of what every process has."""
+    """The whole tensor from the shards of all processes."""
     apply: Any = Placed.apply
     result: Tensor = apply(layout, shape, last, local)
     return result
 
 
 def copied(mesh: DeviceMesh, dimensions: Dimensions, *tensors: Tensor) -> list[Tensor]:
-    """Tensors that are the same along some dimensions of the mesh, for every process to use in its own way."""
+    """Tensors that are replicated along some dimensions of the mesh, for every process to use on its own shard."""
     return _together(mesh, dimensions, tensors, lambda dimension: (_same, partial(_sum, mesh, dimension)))
 
 
 def added(mesh: DeviceMesh, dimensions: Dimensions, *tensors: Tensor) -> list[Tensor]:
-    """Sums of several tensors, each over some dimensions of the mesh, which it then is the same along.
+    """Sums of several tensors, each over some dimensions of the mesh, along which it is then replicated.
 
-    All go in one all-reduce for each dimension.
+    One all-reduce for each dimension serves all tensors.
     """
     return _together(mesh, dimensions, tensors, lambda dimension: (partial(_sum, mesh, dimension), _same))
 
@@ -70,7 +70,7 @@ def _together(
     tensors: Sequence[Tensor],
     maps: Callable[[int], tuple[Map, Map]],
 ) -> list[Tensor]:
-    """A map and its adjoint along each dimension of the mesh, of several tensors as one."""
+    """Apply a map, with its adjoint as derivative, along each dimension of the mesh to several tensors as one."""
     found = [*tensors]
     for dimension in range(mesh.ndim):
         chosen = [number for number, over in enumerate(dimensions) if dimension in over]

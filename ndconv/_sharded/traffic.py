@@ -1,4 +1,4 @@
-"""What a convolution of DTensors sends, told before anything is: the integers that the exchanges go by."""
+"""The communication of a convolution of DTensors, known in advance from the integers of its exchanges."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ class Leg(NamedTuple):
     """One all-to-all, along one axis, as one process sees it.
 
     Args:
-        axis: Of the tensor.
-        peers: Processes that it sends to or gets from.
-        rows_sent: To others.
-        rows_received: From others.
-        bytes_sent: To others.
-        bytes_received: From others.
+        axis: Axis of the tensor.
+        peers: Number of processes that it sends to or receives from.
+        rows_sent: Rows sent to others.
+        rows_received: Rows received from others.
+        bytes_sent: Bytes sent to others.
+        bytes_received: Bytes received from others.
     """
 
     axis: int
@@ -36,13 +36,13 @@ def _several(number: int, what: str) -> str:
 
 
 class Read(NamedTuple):
-    """What one process reads of a tensor that is sharded.
+    """The rows that one process reads of a sharded tensor.
 
     Args:
-        name: Of the tensor.
-        shape: Of what it owns.
-        legs: The exchanges, in order; axes along which nobody sends have none.
-        halo: Bytes that it gets, by those that it owns.
+        name: Name of the tensor.
+        shape: Shape of its own shard.
+        legs: The exchanges, in order; none for axes along which nothing is sent.
+        halo: Ratio of received bytes to owned bytes.
     """
 
     name: str
@@ -62,16 +62,16 @@ class Read(NamedTuple):
 
 @dataclass(frozen=True)
 class Shards:
-    """What the processes of a mesh send one another in a training step, as one of them sees it; ``print`` it.
+    """Communication in a training step, as one process of the mesh sees it; ``print`` it.
 
     Args:
-        mesh: Processes per dimension.
-        placements: Of input and output, as text.
-        process: Which one it is, by dimension.
-        input: Exchanged in the forward.
-        grad_output: Exchanged in the backward, for both gradients.
-        summed: Bytes of the weight's gradient that processes add up, in the dtype of its sums.
-        processes: Number of those that add them up.
+        mesh: Number of processes per dimension.
+        placements: Placements of input and output, as text.
+        process: Index of this process, per dimension.
+        input: Exchange in the forward.
+        grad_output: Exchange in the backward, for both gradients.
+        summed: Bytes of the weight gradient in the all-reduce, in the dtype of its sums.
+        processes: Number of processes in the all-reduce.
     """
 
     mesh: Ints
@@ -84,12 +84,12 @@ class Shards:
 
     @property
     def bytes_sent(self) -> int:
-        """By this process in both exchanges."""
+        """Bytes sent by this process in both exchanges."""
         return sum(leg.bytes_sent for read in (self.input, self.grad_output) for leg in read.legs)
 
     @property
     def bytes_received(self) -> int:
-        """By this process in both exchanges."""
+        """Bytes received by this process in both exchanges."""
         return sum(leg.bytes_received for read in (self.input, self.grad_output) for leg in read.legs)
 
     def __str__(self) -> str:
@@ -100,14 +100,14 @@ class Shards:
 
 
 def read(name: str, slot: Slot, share: Share, layout: Layout, shape: Ints, itemsize: int) -> Read:
-    """What this process reads of the tensor of a slot.
+    """The rows that this process reads of a slot's tensor.
 
     Args:
-        name: Of the tensor.
+        name: Name of the tensor.
         slot: INPUT or OUTPUT.
-        share: Its part in the convolution.
-        layout: Where the tensor lies.
-        shape: Of the whole tensor, batch and channels first.
+        share: The part of this process in the convolution.
+        layout: Layout of the tensor.
+        shape: Shape of the whole tensor, batch and channels first.
         itemsize: Bytes of an element.
     """
     owned = layout.local_shape(shape)

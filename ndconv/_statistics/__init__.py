@@ -1,4 +1,4 @@
-"""Sums over gradients and windows that need neither all gradients nor all windows at once.
+"""Sums over per-sample gradients and windows, without all gradients or all windows in memory at once.
 
-Knows tensors, the three operations on them, and what each way to a sum would take. It checks nothing.
+Knows tensors, the three operations on them, and the cost of each method for a sum. It checks nothing.
 """

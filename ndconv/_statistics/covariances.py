@@ -1,9 +1,9 @@
-"""Covariances of windows and of outputs, groups apart: plain sums, which nobody has divided.
+"""Covariances of windows and of outputs, one per group: plain sums, without division.
 
-``A[a, b] = sum over n, o of X_n[a, o] * conj(X_n[b, o])`` with ``a = (c, k)``, either by all windows as columns, or by
-lags: the windows' elements that two kernel elements meet are products of input elements at a fixed distance, which
-many pairs of kernel elements have in common (see `ndconv._form.lags`). Nothing is subtracted, so that every sum has its
-own terms and no other.
+``A[a, b] = sum over n, o of X_n[a, o] * conj(X_n[b, o])`` with ``a = (c, k)``, either by all windows as columns
+(im2col), or by lags: for two kernel elements the terms are products of input elements at a fixed distance, the lag,
+which many pairs of kernel elements share (see `ndconv._form.lags`). Nothing is subtracted, so every sum has its own
+terms and no others.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from ndconv._statistics.operands import Operands, block_length, blocks, wide
 from ndconv._statistics.prices import Meter, Ways
 
 COLUMNS, LAGS = "columns", "lags"
-# Rows of a symmetric product are cut into so many parts, of so many rows at least: what is below the diagonal is
-# computed in the parts on the diagonal only.
+# Number of parts that the rows of a symmetric product are cut into, and least rows of each. Only the parts on the
+# diagonal are computed below it as well.
 _PARTS, _LEAST = 8, 64
-# More sums than these are not tried: starting them takes longer than what they save.
+# Lags are not tried with more sums than this: their call overhead exceeds what they save.
 _MOST_SUMS = 4096
 
 _ALL: Any = slice(None)
@@ -33,11 +33,11 @@ Combination = tuple[Lag, ...]
 
 
 def expand(operands: Operands, source: Tensor) -> Tensor:
-    """The covariance of windows, positions summed like samples: the factor of KFC (Grosse and Martens, 2016).
+    """The covariance of windows, positions treated as samples: the factor of KFC (Grosse and Martens, 2016).
 
     Args:
         operands: The convolution.
-        source: What the operation takes, batched, without border.
+        source: The operation's input, batched, without border.
 
     Returns:
         ``(g, a, a)``.
@@ -51,14 +51,14 @@ def reduced(operands: Operands, source: Tensor) -> Tensor:
 
     Args:
         operands: The convolution.
-        source: What the operation takes, batched, without border.
+        source: The operation's input, batched, without border.
 
     Returns:
         ``(n, g, a)``.
     """
     sums = wide(source) if operands.transposed else operands.framed(source)
     for axis in range(operands.ndim):
-        # An axis that is done has its kernel axis after those of the ones before, and the spatial axes left behind.
+        # The kernel axis of a finished axis comes after earlier kernel axes and before the remaining spatial axes.
         lead, runs = (_ALL,) * (2 + axis), sources(operands.convolution, operands.transposed, axis)
         taps = [sums[(*lead, _slice(run))].sum(2 + axis) for run in runs]
         sums = torch.stack(taps, 2 + axis)
@@ -81,7 +81,7 @@ def outer(matrices: Tensor) -> Tensor:
 
 
 def outputs(source: Tensor, groups: int) -> Tensor:
-    """The covariance of a gradient ``(n, g*d, *O)``, positions summed like samples: ``(g, d, d)``."""
+    """The covariance of a gradient ``(n, g*d, *O)``, positions treated as samples: ``(g, d, d)``."""
     count, space = source.shape[1] // groups, math.prod(source.shape[2:])
     total = wide(source[:0]).new_zeros(groups, count, count)
     for some in blocks(len(source), 2 * source.shape[1] * space * total.element_size()):
@@ -94,7 +94,7 @@ def _slice(run: range) -> slice:
 
 
 def _add_outer(total: Tensor, matrices: Tensor) -> None:
-    """Add ``sum over n of V_n @ V_n^H`` on and above the diagonal, and in some places below."""
+    """Add ``sum over n of V_n @ V_n^H``, complete only on and above the diagonal."""
     joined = matrices.permute(1, 2, 0, 3).flatten(2)
     for some in _parts(joined.shape[1]):
         total[:, some, some.start :].baddbmm_(joined[:, some], joined[:, some.start :].mH)
@@ -110,14 +110,14 @@ def _parts(count: int) -> list[slice]:
 
 
 def _mirrored(upper: Tensor) -> Tensor:
-    """A matrix that is its own adjoint, from what is on and above its diagonal, in place."""
+    """Complete a Hermitian matrix from its upper triangle, in place."""
     for some in _parts(upper.shape[1]):
         upper[:, some.stop :, some] = upper[:, some, some.stop :].mH
     return upper
 
 
 def _share(count: int) -> float:
-    """The part of a symmetric product that is computed."""
+    """The fraction of a symmetric product that is computed."""
     number = _count_parts(count)
     return (number + 1) / (2 * number)
 
@@ -127,7 +127,7 @@ def _window(operands: Operands, source: Tensor) -> int:
 
 
 def expand_ways(operands: Operands, source: Tensor) -> Ways:
-    """What the ways take; lags of a transposed convolution need a padding of zeros."""
+    """The cost of each method; lags of a transposed convolution need a padding of zeros."""
     groups, window = operands.geometry.groups, _window(operands, source)
     channels, samples, found = source.shape[1] // groups, max(1, len(source)), {}
     meter, positions = Meter(source.dtype, source.device), operands.results
@@ -164,7 +164,7 @@ def _count_sums(operands: Operands) -> int:
 
 
 def _combinations(operands: Operands) -> Iterator[Combination]:
-    """A lag for each axis; of two that are one another's negatives, only one."""
+    """Combinations of a lag per axis, one of each pair of opposite ones."""
     for combination in product(*lags(operands.convolution, operands.transposed)):
         distances = tuple(lag.distance for lag in combination)
         if distances >= (0,) * len(distances):
@@ -192,12 +192,12 @@ def _by_lags(operands: Operands, source: Tensor) -> Tensor:
     each = 3 * source.shape[1] * math.prod(operands.source_size) * empty.element_size()
     for some in blocks(len(source), each):
         part = wide(source[some]) if operands.transposed else operands.framed(source[some])
-        # Channels last: the copy of a segment then moves rows, and a product's matrices lie as they are.
+        # Channels last: copying a segment then moves rows, and the product's matrices need no transpose.
         image = part.unflatten(1, (groups, channels)).permute(1, 0, *range(3, 3 + ndim), 2).contiguous()
         for combination, total in zip(combinations, sums, strict=True):
             _add(image, combination, total)
 
-    # Blocks of channels are written whole, and put in order in one copy.
+    # Blocks of channels are written contiguously, and reordered in one copy.
     result = empty.new_zeros(*kernel, *kernel, groups, channels, channels)
     for combination, total in zip(combinations, sums, strict=True):
         _place(result, combination, total)
@@ -207,7 +207,7 @@ def _by_lags(operands: Operands, source: Tensor) -> Tensor:
 
 
 def _add(image: Tensor, combination: Combination, total: Tensor) -> None:
-    """The products of one lag, segment by segment."""
+    """Add the products of one lag, segment by segment."""
     groups, channels, whole = image.shape[0], image.shape[-1], (_ALL,) * 2
     for place in product(*(range(len(lag.segments)) for lag in combination)):
         runs = [lag.segments[i] for lag, i in zip(combination, place, strict=True)]
@@ -220,7 +220,7 @@ def _add(image: Tensor, combination: Combination, total: Tensor) -> None:
 
 
 def _place(result: Tensor, combination: Combination, total: Tensor) -> None:
-    """Add segments up to the sums of each pair, and put these where the pair's two kernel elements are, both ways."""
+    """Add segments to the sum of each pair of kernel elements, and write it at both places of the pair."""
     for axis, lag in enumerate(combination):
         if len(lag.segments) == len(lag.pairs) == 1:
             continue

@@ -1,10 +1,10 @@
-"""Norms, products and Gram matrices of the weight's gradients of single samples.
+"""Norms, inner products and Gram matrices of per-sample weight gradients.
 
 ``G_n[d, c, k] = sum over o of X_n[c, o, k] * y_n[d, o]`` in each group, so that
 
     |G_n|^2 = sum over o, o' of <X_n[o], X_n[o']> * <y_n[o], y_n[o']>
 
-either by the gradients, some samples at a time, or by the two Gram matrices of positions (the *ghost norm* of
+either from the gradients of a few samples at a time, or from the two Gram matrices over positions (the *ghost norm* of
 Goodfellow, 2015, `arXiv:1510.01799 <https://arxiv.org/abs/1510.01799>`_, for convolutions Bu et al., 2022,
 `arXiv:2205.10683 <https://arxiv.org/abs/2205.10683>`_). A group has Gram matrices of its own.
 """
@@ -31,7 +31,7 @@ def sqnorm(operands: Operands, x: Tensor, y: Tensor, method: str = AUTO) -> Tens
         operands: The convolution.
         x: Its input, batched, without border.
         y: The gradient of its output, batched.
-        method: ``"gram"``, ``"gradient"`` or the cheaper of both.
+        method: ``"gram"``, ``"gradient"``, or ``"auto"`` for the cheaper one.
 
     Returns:
         ``(n,)``, real.
@@ -43,7 +43,7 @@ def sqnorm(operands: Operands, x: Tensor, y: Tensor, method: str = AUTO) -> Tens
 
 
 def _samples(operands: Operands, x: Tensor, y: Tensor, method: str) -> list[slice]:
-    """The samples that are seen to at a time; none at all are seen to at once."""
+    """Slices of samples that are processed at a time; one empty slice if there are no samples."""
     return parts(len(x), _elements(operands, x, y)[method] * wide(x[:0]).element_size())
 
 
@@ -54,7 +54,7 @@ def _counts(operands: Operands, x: Tensor, y: Tensor) -> tuple[int, int, int]:
 
 
 def _elements(operands: Operands, x: Tensor, y: Tensor) -> dict[str, int]:
-    """What each method holds of a sample."""
+    """Elements that each method holds per sample."""
     (groups, channels, _), positions = _counts(operands, x, y), operands.positions
     window = channels * operands.taps
     return {
@@ -70,7 +70,7 @@ def _rows(operands: Operands, x: Tensor, y: Tensor) -> int:
 
 
 def sqnorm_ways(operands: Operands, x: Tensor, y: Tensor) -> Ways:
-    """What both methods take."""
+    """The cost of both methods."""
     (groups, channels, features), positions = _counts(operands, x, y), operands.positions
     samples, window, meter = max(1, len(x)), channels * operands.taps, Meter(x.dtype, x.device)
     held, found = _elements(operands, x, y), {}
@@ -114,7 +114,7 @@ def _norms_by_gradient(operands: Operands, x: Tensor, y: Tensor) -> Tensor:
 
 
 def _features(operands: Operands, x: Tensor, y: Tensor) -> list[Tensor]:
-    """The gradients of the output, so many features of each group at a time that the weight's fit the workspace."""
+    """The output gradients in blocks of features, whose weight gradients fit the workspace."""
     groups, channels, features = _counts(operands, x, y)
     each = max(1, len(x)) * groups * channels * operands.taps * x.element_size()
     if block_length(features, each, cached=False) == features:
@@ -136,7 +136,7 @@ def dot(operands: Operands, x: Tensor, vector: Tensor, y: Tensor) -> Tensor:
         ``(n,)``.
     """
     vector = wide(vector)
-    of_input = operands.transposed  # the operation that it is a gradient of, and so takes the vector for its weight
+    of_input = operands.transposed  # the forward operation, with the vector as its weight
     each = sum(tensor[:1].numel() for tensor in (x, y)) * vector.element_size()
     found = []
     for some in parts(len(x), 2 * each):
@@ -150,13 +150,13 @@ def dot(operands: Operands, x: Tensor, vector: Tensor, y: Tensor) -> Tensor:
 
 
 def gram(operands: Operands, x: Tensor, y: Tensor, others: tuple[Tensor, Tensor] | None = None) -> Tensor:
-    """``<G_n, H_m>``, the first conjugated, of the gradients of samples and of other samples.
+    """``<G_n, H_m>``, the first conjugated, of the gradients of samples and of others.
 
     Args:
         operands: The convolution.
         x: Its input, batched, without border.
         y: The gradient of its output, batched.
-        others: The same of the other samples; None for the samples themselves.
+        others: ``x`` and ``y`` of the other samples; None for the samples themselves.
 
     Returns:
         ``(n, m)``.
@@ -171,7 +171,7 @@ def _pair_elements(operands: Operands) -> int:
 
 
 def gram_ways(operands: Operands, x: Tensor, y: Tensor, x_other: Tensor, y_other: Tensor) -> Ways:
-    """What both methods take."""
+    """The cost of both methods."""
     (groups, channels, features), positions = _counts(operands, x, y), operands.positions
     n, m, window, meter = max(1, len(x)), max(1, len(x_other)), channels * operands.taps, Meter(x.dtype, x.device)
     pairs, found = n * m, {}
@@ -196,7 +196,7 @@ def gram_ways(operands: Operands, x: Tensor, y: Tensor, x_other: Tensor, y_other
 
 
 def _products_by_gradient(operands: Operands, x: Tensor, y: Tensor, x_other: Tensor, y_other: Tensor) -> Tensor:
-    """So many features of all samples at a time as a cache holds: no gradient is computed twice."""
+    """As many features of all samples at a time as fit a cache; each gradient is computed once."""
     groups, channels, features = _counts(operands, x, y)
     same = x is x_other and y is y_other
     each = (len(x) + len(x_other)) * groups * channels * operands.taps
@@ -211,7 +211,7 @@ def _products_by_gradient(operands: Operands, x: Tensor, y: Tensor, x_other: Ten
 
 
 def _products_by_gram(operands: Operands, x: Tensor, y: Tensor, x_other: Tensor, y_other: Tensor) -> Tensor:
-    """By the Gram matrices of the positions of a block of samples with those of another."""
+    """By Gram matrices between the positions of two blocks of samples."""
     item, positions = wide(x[:0]).element_size(), operands.positions
     side = max(1, int(block_length(len(x) * len(x_other), _pair_elements(operands) * item) ** 0.5))
     rows = []

@@ -1,4 +1,4 @@
-"""What a statistic is taken of: a convolution, transposed or not, and tensors as its contractions want them."""
+"""The operands of a statistic: a convolution, transposed or not, and tensors in the layout of its contractions."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from ndconv._tensors.borders import extend, retract
 from ndconv._tensors.columns import folded, folded_transposed, unfolded, unfolded_transposed
 from ndconv._tensors.dtypes import wide_dtype
 
-# Bytes that are best held at once: what is made of them is read again from a cache.
+# Bytes of a block, so that results are read again from a cache.
 _CACHED = 16 * 2**20
 
 
 @dataclass(frozen=True)
 class Operands:
-    """A convolution of which the statistics of transposed ones are taken too, with the two tensors exchanged.
+    """A convolution, which also serves for statistics of its transposed convolution, with the two tensors exchanged.
 
     ``x`` is the convolution's input ``(n, g*c, *I)`` and ``y`` its output ``(n, g*d, *O)``; a transposed convolution
     takes ``y`` and gives ``x``.
 
     Args:
-        asked: The convolution with the border that its padding mode fills.
-        transposed: Whether it is the convolution of a transposed one.
+        asked: The convolution, with the border that its padding mode fills.
+        transposed: Whether the operation is the transposed convolution.
     """
 
     asked: Convolution
@@ -39,7 +39,7 @@ class Operands:
 
     @cached_property
     def convolution(self) -> Convolution:
-        """The convolution of an input that has its border."""
+        """The convolution of an input that already has its border."""
         bare = self.asked
         return Convolution(bare.geometry, bare.framed_size, ((0, 0),) * bare.geometry.ndim, "zeros")
 
@@ -55,12 +55,12 @@ class Operands:
 
     @property
     def taps(self) -> int:
-        """Kernel elements."""
+        """Number of kernel elements."""
         return math.prod(self.geometry.kernel)
 
     @property
     def positions(self) -> int:
-        """Positions of windows."""
+        """Number of positions of windows."""
         return math.prod(self.asked.output_size)
 
     @property
@@ -70,25 +70,25 @@ class Operands:
 
     @property
     def source_size(self) -> Ints:
-        """Spatial size of what the operation takes, with its border."""
+        """Spatial size of the operation's input, with its border."""
         return self.asked.output_size if self.transposed else self.asked.framed_size
 
     def ordered(self, input: Tensor, grad_output: Tensor) -> tuple[Tensor, Tensor]:
-        """``x`` and ``y`` of what the operation takes and gives, both batched."""
+        """``x`` and ``y`` from the operation's input and the gradient of its output, both batched."""
         x, y = (grad_output, input) if self.transposed else (input, grad_output)
         return self.batched(x), self.batched(y)
 
     @property
     def results(self) -> int:
-        """Elements of the operation's result per channel and sample."""
+        """Elements of the operation's output per channel and sample."""
         return math.prod(self.asked.input_size) if self.transposed else self.positions
 
     def is_batched(self, tensor: Tensor) -> bool:
-        """Whether a tensor has an axis for its samples."""
+        """Whether a tensor has a batch axis."""
         return tensor.dim() == self.ndim + 2
 
     def batched(self, tensor: Tensor) -> Tensor:
-        """A tensor with the axis of its samples."""
+        """A tensor with a batch axis."""
         return tensor if self.is_batched(tensor) else tensor.unsqueeze(0)
 
     def framed(self, x: Tensor) -> Tensor:
@@ -96,15 +96,15 @@ class Operands:
         return framed(self.asked, wide(x))
 
     def gradients(self, x: Tensor, y: Tensor) -> Tensor:
-        """The weight's gradient of each sample, ``(n, g*d, c, *K)``; ``x`` has its border."""
+        """Per-sample weight gradients, ``(n, g*d, c, *K)``; ``x`` has its border."""
         return compute_weight(self.convolution, AUTO, x, y, per_sample=True)
 
     def gradient_elements(self, channels: int, features: int) -> int:
-        """Elements of a sample's gradient and of the windows that it is made of, which are best cut by samples.
+        """Elements of a sample's gradient and of the windows behind it, by which samples are cut into blocks.
 
         Args:
-            channels: Of the convolution's input, all groups together.
-            features: Of its output, likewise.
+            channels: Channels of the convolution's input, of all groups.
+            features: Channels of its output, likewise.
         """
         return channels * self.taps * (features // self.geometry.groups + self.positions)
 
@@ -120,7 +120,7 @@ class Operands:
         return columns
 
     def shares(self, y: Tensor) -> Tensor:
-        """What the elements of the convolution's input get: columns ``(n, g, d*prod(K), prod(I))``, no border."""
+        """The im2col of the transposed convolution: columns ``(n, g, d*prod(K), prod(I))``, without border."""
         maps = (
             partial(unfolded_transposed, convolution=self.convolution),
             partial(folded_transposed, convolution=self.convolution),
@@ -152,12 +152,12 @@ def squares(tensor: Tensor) -> Tensor:
 
 
 def blocks(count: int, each: int, *, cached: bool = True) -> Iterator[slice]:
-    """Slices of an axis, each as long as the workspace holds and a cache likes, at least one element.
+    """Slices of an axis that fit the workspace and a cache, of at least one element.
 
     Args:
         count: Length of the axis.
-        each: Bytes that one element takes.
-        cached: Whether a cache is to hold them.
+        each: Bytes per element.
+        cached: Whether they must fit a cache.
     """
     number = -(-count // block_length(count, each, cached=cached)) if count else 0
     for index in range(number):
@@ -165,7 +165,7 @@ def blocks(count: int, each: int, *, cached: bool = True) -> Iterator[slice]:
 
 
 def parts(count: int, each: int) -> list[slice]:
-    """`blocks` for results that are put together again: one of no samples if there are none."""
+    """`blocks` for results that are concatenated: one empty slice if there are no samples."""
     return [*blocks(count, each)] or [slice(None)]
 
 

@@ -1,4 +1,4 @@
-"""What ways to a statistic take, at the machine's rates: a way is a list of copies, products and slots."""
+"""Costs of the methods for a statistic at the machine's rates, as sums of copies, products and slots."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from ndconv._tensors.execute import setting_of
 
 @dataclass
 class Way:
-    """One way to compute a statistic.
+    """One method for a statistic, and its cost.
 
     Args:
-        name: What it is called.
-        workspace: Bytes that it holds beside operands and result.
-        nanoseconds: What it takes.
+        name: Its name.
+        workspace: Bytes of buffers beside operands and result.
+        nanoseconds: Its estimated time.
     """
 
     name: str
@@ -32,11 +32,11 @@ class Way:
 
 @dataclass(frozen=True)
 class Ways:
-    """All ways to a statistic; ``print`` it.
+    """All methods for a statistic; ``print`` it.
 
     Args:
         statistic: Name of the statistic.
-        found: The ways, by name.
+        found: The methods, by name.
     """
 
     statistic: str
@@ -44,7 +44,7 @@ class Ways:
 
     @property
     def chosen(self) -> Way:
-        """The cheapest."""
+        """The cheapest method."""
         return min(self.found.values(), key=lambda way: way.nanoseconds)
 
     def __str__(self) -> str:
@@ -64,7 +64,7 @@ class Ways:
 
 
 class Meter:
-    """Adds up what a way takes, in the dtype of sums on a device."""
+    """Adds up the cost of a method, in the dtype of sums on a device."""
 
     def __init__(self, dtype: torch.dtype, device: torch.device) -> None:
         self.setting = setting_of(wide_dtype(dtype), False, device)
@@ -73,11 +73,11 @@ class Meter:
         self.nanoseconds = 0.0
 
     def copies(self, elements: float, row: int, *, times: float = 1, again: bool = False) -> None:
-        """Copies of so many elements, written in rows; each is read and written."""
+        """Add copies of so many elements, written in rows; each is read and written."""
         self._moved(Copied(2 * int(elements), max(1, row), max(1, row)), times, again)
 
     def passes(self, elements: float, *, times: float = 1) -> None:
-        """Reading so many elements that were made just before."""
+        """Add reads of so many elements that were written just before."""
         self._moved(Copied.plain(int(elements)), times, True)
 
     def _moved(self, copied: Copied, times: float, again: bool) -> None:
@@ -85,18 +85,18 @@ class Meter:
         self.nanoseconds += times * (self.rates.call + self.rates.moving(copied, self.setting.dtype, touched))
 
     def products(self, number: int, rows: int, terms: int, columns: int, *, times: float = 1) -> None:
-        """Batches of matrix products."""
+        """Add batched matrix products."""
         product = Product(number, rows, terms, columns, "batch")
         self.nanoseconds += times * (self.rates.call + self.rates.multiplying(product, self.setting.dtype))
 
     def slot(
         self, slot: Slot, geometry: Geometry, counts: tuple[int, int, int], input_size: Ints, *, times: float = 1
     ) -> None:
-        """One of the three operations, ``counts`` samples, channels and features of a group."""
+        """Add one of the three operations; ``counts`` are samples, and channels and features of a group."""
         problem = Problem(slot, geometry, *counts, input_size, geometry.output_size(input_size), self.itemsize)
         self.nanoseconds += times * least(problem, self.setting)[0].nanoseconds
 
     def way(self, name: str, elements: float) -> Way:
-        """The way, which holds so many elements; the meter starts anew."""
+        """The method with a workspace of so many elements; resets the meter."""
         taken, self.nanoseconds = self.nanoseconds, 0.0
         return Way(name, int(elements) * self.itemsize, taken)

@@ -1,15 +1,15 @@
 """The largest singular value of a convolution as a linear map, from below and from above.
 
-From below by Krylov iteration between OUTPUT and INPUT: what a vector is stretched by is never more than the norm.
+From below by Krylov iteration with OUTPUT and INPUT: the factor by which a vector is stretched is at most the norm.
 
 From above by the kernel's symbol. A convolution with stride 1 on a torus multiplies each frequency ``theta`` by the
-matrix ``W(theta) = sum over k of w[:, :, k] * exp(-i <k, theta>)``, so its norm is the largest of theirs; padded with
+matrix ``W(theta) = sum over k of w[:, :, k] * exp(-i <k, theta>)``, so its norm is the largest of theirs. Padded with
 zeros it is a part of one on a larger torus (Sedghi et al., 2019, `arXiv:1805.10408
-<https://arxiv.org/abs/1805.10408>`_). A stride's residues are so many input channels of a convolution with stride 1.
-The norm of a matrix is at most the 2t-th root of the Frobenius norm of its Gram matrix multiplied t times by itself
-(Delattre et al., 2023, `arXiv:2305.16173 <https://arxiv.org/abs/2305.16173>`_). Between frequencies on a grid a
-trigonometric polynomial of degree r is at most ``1 / cos(pi * r / M)`` times its largest value on M points of it
-(Ehlich and Zeller, 1964), one such factor for each axis.
+<https://arxiv.org/abs/1805.10408>`_). A strided convolution is a part of one with stride 1 whose input channels are the
+residues of the stride. The norm of a matrix is at most the 2t-th root of the Frobenius norm of the t-th power of its
+Gram matrix (Delattre et al., 2023, `arXiv:2305.16173 <https://arxiv.org/abs/2305.16173>`_). Between the M points of a
+grid, a trigonometric polynomial of degree r is at most ``1 / cos(pi * r / M)`` times its largest value on the grid
+(Ehlich and Zeller, 1964), with one such factor for each axis.
 """
 
 from __future__ import annotations
@@ -28,25 +28,25 @@ from ndconv._planner.choice import AUTO
 from ndconv._statistics.operands import Operands, blocks, real
 from ndconv._tensors.borders import retract
 
-# Gram matrices are squared so often that a matrix of rank r is overestimated by no more than r**(1 / 2**_SQUARINGS).
+# Number of squarings of Gram matrices: a matrix of rank r is overestimated by at most r**(1 / 2**_SQUARINGS).
 _SQUARINGS = 9
-# Points of a grid for each degree of the symbol, 1 / cos(pi / 32) is 1.005, and frequencies in all.
+# Points of a grid per degree of the symbol (1 / cos(pi / 32) is 1.005), the least of them, and frequencies in all.
 _POINTS, _LEAST_POINTS, _FREQUENCIES = 32, 4, 2**15
-# Vectors that are kept before the iteration starts anew from the best they span; and how often it may.
+# Vectors that are kept before the iteration restarts from the best in their span, and the largest number of restarts.
 _VECTORS, _RESTARTS = 16, 60
 _ROUNDING = 1000
 
 
 def estimate(operands: Operands, w: Tensor, tolerance: float, seed: int) -> tuple[Tensor, Tensor]:
-    """A unit input of each group that is stretched the most, up to a relative tolerance, and its image.
+    """A unit input of each group that is stretched most, up to a relative tolerance, and its image.
 
-    Golub-Kahan-Lanczos iteration, restarted; all groups at once, each with numbers of its own.
+    Restarted Golub-Kahan-Lanczos iteration, on all groups at once, each with its own coefficients.
 
     Args:
         operands: The convolution, of ``w``.
         w: ``(g*d, c, *K)``.
         tolerance: Relative residual at which a group is done.
-        seed: Of the first vector.
+        seed: Seed of the first vector.
 
     Returns:
         The inputs ``(1, g*c, *I)`` and their images ``(1, g*d, *O)``.
@@ -61,14 +61,14 @@ def estimate(operands: Operands, w: Tensor, tolerance: float, seed: int) -> tupl
         for _ in range(_VECTORS - 1):
             further = compute_input(operands.asked, AUTO, w.conj().resolve_conj(), images[-1])
             before = _norms(further, groups)
-            for _ in range(2):  # once is not enough to be orthogonal to rounding
+            for _ in range(2):  # one pass does not reach orthogonality up to rounding
                 for each in basis:
                     further = further - _scaled(each, _inner(each, further, groups), groups)
-            # What rounding has left of a vector that lies in what the others span is no direction.
+            # A vector in the span of the others leaves only rounding errors, which are no direction.
             lost = _norms(further, groups) <= _ROUNDING * torch.finfo(before.dtype).eps * before
             basis.append(_normalised(_scaled(further, (~lost).to(further.dtype), groups), groups))
             images.append(compute_output(operands.asked, AUTO, basis[-1], w))
-        # The best of what they span: the images' largest right singular vector, a small matrix for each group.
+        # The best in their span: the largest right singular vector of the images, a small matrix for each group.
         stacked = torch.stack([each.reshape(groups, -1) for each in images], 2)
         values, vectors = torch.linalg.eigh(stacked.mH @ stacked)
         value, best = values[:, -1].clamp(min=0).sqrt(), vectors[:, :, -1]
@@ -77,7 +77,7 @@ def estimate(operands: Operands, w: Tensor, tolerance: float, seed: int) -> tupl
         image = compute_output(operands.asked, AUTO, vector, w)
         residual = compute_input(operands.asked, AUTO, w.conj().resolve_conj(), image)
         residual = residual - _scaled(vector, value.square().to(vector.dtype), groups)
-        # The square of the norm is off by no more than the square of the residual over the gap; the residual will do.
+        # The error of the squared norm is at most the squared residual over the gap; the residual suffices.
         if bool((_norms(residual, groups) <= tolerance * value.square()).all()):
             break
     return vector, image
@@ -113,7 +113,7 @@ def _normalised(tensor: Tensor, groups: int) -> Tensor:
 
 
 def bound(operands: Operands, w: Tensor) -> float:
-    """A number that the norm is not above, but for rounding.
+    """An upper bound of the norm, up to rounding.
 
     Args:
         operands: The convolution, of ``w``.
@@ -131,7 +131,7 @@ def bound(operands: Operands, w: Tensor) -> float:
 
 
 def _grid(degrees: Sequence[int]) -> Ints:
-    """Points of each axis for symbols of these degrees: as fine as can be afforded, or as coarse as is of use."""
+    """Points of each axis for symbols of these degrees: as many as affordable, or the fewest that are useful."""
     for points in range(_POINTS, _LEAST_POINTS - 1, -1):
         grid = tuple(max(1, points * degree) for degree in degrees)
         if math.prod(grid) <= _FREQUENCIES:
@@ -140,14 +140,14 @@ def _grid(degrees: Sequence[int]) -> Ints:
 
 
 def _torus(operands: Operands) -> Ints | None:
-    """The size of the torus that a convolution with a circular border lives on, if it is all of it."""
+    """The size of the torus, if a convolution with a circular border covers all of it; else None."""
     asked = operands.asked
     whole = asked.mode == "circular" and asked.output_size == asked.input_size
     return asked.input_size if whole and set(operands.geometry.stride) <= {1} else None
 
 
 def _on_torus(operands: Operands, w: Tensor) -> Tensor:
-    """The kernel ``(g, d, c, *I)`` on a torus of the input's size: what hangs over comes in again."""
+    """The kernel ``(g, d, c, *I)`` on a torus of the input's size, wrapped around."""
     geometry, groups = operands.geometry, operands.geometry.groups
     size = operands.asked.input_size
     kernel: Tensor = w.unflatten(0, (groups, -1))
@@ -160,12 +160,12 @@ def _on_torus(operands: Operands, w: Tensor) -> Tensor:
 
 
 def _stride_free(operands: Operands, w: Tensor) -> Tensor:
-    """The kernel ``(g, d, c*s, *E)`` of stride 1 over the residues of the input, of which the strided one is a part."""
+    """The kernel ``(g, d, c*s, *E)`` of the convolution of stride 1 that contains the strided one."""
     geometry = operands.geometry
     kernel: Tensor = w.unflatten(0, (geometry.groups, -1))
     for axis, (stride, dilation) in enumerate(zip(geometry.stride, geometry.dilation, strict=True), start=3):
         if stride == 1:
-            continue  # a dilation alone stretches the frequencies, over all of which the largest is looked for
+            continue  # dilation only rescales the frequencies, and the maximum is over all of them
         spread = [*kernel.shape]
         extent = dilation * (spread[axis] - 1) + 1
         spread[axis] = -(-extent // stride) * stride
@@ -178,7 +178,7 @@ def _stride_free(operands: Operands, w: Tensor) -> Tensor:
 
 
 def _border(operands: Operands) -> float:
-    """The norm of adding the border: of elements that are shown so often, the root of that number."""
+    """The norm of the padding as a linear map: the root of the largest number of copies of an element."""
     asked = operands.asked
     if asked.mode == "zeros":
         return 1.0
@@ -197,9 +197,9 @@ def _largest(kernel: Tensor, grid: Ints) -> float:
 
 
 def _symbol(kernel: Tensor, grid: Ints) -> Iterator[Tensor]:
-    """The matrices ``(..., d, c)`` of all groups and frequencies, some at a time.
+    """The matrices ``(..., d, c)`` of all groups and frequencies, in blocks.
 
-    Those of a real kernel at opposite frequencies are conjugates, and have one norm.
+    For a real kernel those at opposite frequencies are conjugates, with the same norm.
     """
     kernel = kernel if kernel.is_complex() else kernel.to(kernel.dtype.to_complex())
     if not grid:
@@ -219,9 +219,9 @@ def _symbol(kernel: Tensor, grid: Ints) -> Iterator[Tensor]:
 
 
 def _bound(matrices: Tensor, known: float) -> float:
-    """An upper bound of the largest norm of matrices, by Gram iteration; 0 if it is not above what is known.
+    """An upper bound of the largest norm of matrices, by Gram iteration; 0 if it is not above ``known``.
 
-    What is at most the largest that some matrix has at least is left out, so that few are squared often.
+    Matrices whose upper bound is below the lower bound of another are dropped, so that few are squared often.
     """
     gram = matrices @ matrices.mH
     size, power = gram.shape[-1], 1.0

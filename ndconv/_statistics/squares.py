@@ -1,4 +1,4 @@
-"""Sums of squared gradients, and gradients projected on both sides, without all gradients at once."""
+"""Sums of squared per-sample gradients and their two-sided projections, without all gradients at once."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from ndconv._statistics.operands import Operands, blocks, parts, squares, wide
 
 
 def square(operands: Operands, x: Tensor, y: Tensor, vectors: int) -> Tensor:
-    """The sum over samples, and over several gradients of the result, of the squared absolute gradients.
+    """The sum of squared absolute gradients over samples, and over several output gradients per sample.
 
     Args:
         operands: The convolution.
-        x: Its input, batched, without border; of a transposed convolution with vectors joined to the channels.
-        y: The gradient of its output, batched; otherwise likewise with vectors joined to the features.
-        vectors: How many are joined: ``(n, g*v*c, *I)`` or ``(n, g*v*d, *O)``.
+        x: Its input, batched, without border; for a transposed convolution with vectors joined to the channels.
+        y: The gradient of its output, batched; for any other, with vectors joined to the features.
+        vectors: Number of joined vectors: ``(n, g*v*c, *I)`` or ``(n, g*v*d, *O)``.
 
     Returns:
         ``(g*d, c, *K)``, real.
@@ -38,7 +38,7 @@ def square(operands: Operands, x: Tensor, y: Tensor, vectors: int) -> Tensor:
 
 
 def _add(total: Tensor, grads: Tensor, axis: int) -> None:
-    """Add up squares over samples and an axis; those of a single large gradient in one pass."""
+    """Add squares over samples and an axis, in one pass for a single large gradient."""
     if grads.shape[0] * grads.shape[axis] != 1:
         total += squares(grads).sum((0, axis))
         return
@@ -48,7 +48,7 @@ def _add(total: Tensor, grads: Tensor, axis: int) -> None:
 
 
 def project(operands: Operands, x: Tensor, y: Tensor, left: Tensor, right: Tensor) -> Tensor:
-    """``right @ G_n @ left^T`` of every sample's gradient, as a convolution with ``left`` for its kernels.
+    """``right @ G_n @ left^T`` of every sample's gradient, by a convolution with ``left`` as the kernel.
 
     Args:
         operands: The convolution.

@@ -1,7 +1,7 @@
 """Curvature of convolutions: covariances, squares and projections of gradients, and norms of layers.
 
-Groups stay apart, every sum is a plain sum, and ``X[n, g, (c, k), o]`` are the windows of the input. The shared
-arguments are those of `ndconv.functional`. Half types give float32.
+Every group has its own result, and sums are not divided by anything. ``X[n, g, (c, k), o]`` are the windows of the
+input (its im2col). The shared arguments are those of `ndconv.functional`. Half types give float32.
 """
 
 from ndconv.curvature._covariance import (

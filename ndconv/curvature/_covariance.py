@@ -36,7 +36,7 @@ def _input_covariance(
 
 
 def windows(operands: Operands, source: Tensor, kind: Kind, bias: bool) -> Tensor:
-    """The covariance of windows of what an operation takes, batched."""
+    """The covariance of the windows of an operation's batched input."""
     covariance = covariances.expand(operands, source) if kind == "expand" else None
     if covariance is not None and not bias:
         return covariance
@@ -71,23 +71,25 @@ def outputs(batched: Tensor, groups: int, kind: Kind) -> Tensor:
 
 @over(None, _output_covariance)
 def convnd_output_covariance() -> None:
-    """Covariance of the gradients of a convolution's output, transposed or not: the other factor of K-FAC.
+    """Covariance of the output gradients of a convolution, transposed or not: the output factor of K-FAC.
 
-    ``B[g, d, e] = sum over n, o of y[n, g, d, o] * conj(y[n, g, e, o])``; with ``kind="reduce"`` positions are summed
-    before the product. A plain sum: divide it as your method does.
+    ``B[g, d, e] = sum over n, o of y[n, g, d, o] * conj(y[n, g, e, o])``, where ``y`` is the output gradient. With
+    ``kind="reduce"`` it is summed over positions before the product. The sum is not divided by anything: scale it as
+    your method does. Sources: see `convnd_input_covariance`.
 
     Args:
-        grad_output: ``(batch, out_channels, *O)`` with any number of axes; never unbatched, which cannot be told from
-            one axis less.
-        groups: Number of groups, which stay apart.
-        kind: ``"expand"`` counts positions like samples (KFC), ``"reduce"`` sums them first.
+        grad_output: ``(batch, out_channels, *O)`` with any number of axes. Never unbatched, which would look like one
+            axis less.
+        groups: Number of groups, each with a matrix of its own.
+        kind: ``"expand"`` treats positions as samples (KFC), ``"reduce"`` sums over them first.
 
     Returns:
         ``(groups, out_channels / groups, out_channels / groups)``, float32 for half types; not differentiable.
 
     Raises:
         RuntimeError: If the shape does not fit the groups.
-        NotImplementedError: If the dtype is an integer's.
+        NotImplementedError: If the dtype is an integer type.
+        TypeError: If an argument has the wrong type.
         ValueError: If there is no such kind.
 
     Example:
@@ -103,22 +105,24 @@ def convnd_output_covariance() -> None:
 def convnd_input_covariance() -> None:
     """Covariance of a convolution's windows: the input factor of K-FAC, the Hessian of a layer in GPTQ.
 
-    ``A[g, a, b] = sum over n, o of X[n, g, a, o] * conj(X[n, g, b, o])``, column ``a = (c, k)`` in the order of
-    ``weight.flatten(1)``, for transposed convolutions of ``weight.transpose(0, 1)`` in each group. With
-    ``kind="reduce"`` windows are summed over positions before the product. A plain sum: KFC divides it by the batch,
-    others by the positions too. Neither all windows nor products that windows have in common are made twice: see
-    ``plan(...).statistics``. Sources: `Grosse and Martens (2016) <https://arxiv.org/abs/1602.01407>`_, `Eschenhagen et
-    al. (2023) <https://arxiv.org/abs/2311.00636>`_, `Frantar et al. (2023) <https://arxiv.org/abs/2210.17323>`_.
+    ``A[g, a, b] = sum over n, o of X[n, g, a, o] * conj(X[n, g, b, o])``, with ``a = (c, k)`` in the order of
+    ``weight.flatten(1)``; for transposed convolutions, in that of ``weight.transpose(0, 1).flatten(1)`` in each group.
+    With ``kind="reduce"`` windows are summed over positions before the product. The sum is not divided by anything: KFC
+    divides it by the batch, others by the positions too. Windows are copied in blocks, or products that windows share
+    are computed once: ``plan(...).statistics`` tells which. Sources: `Grosse and Martens (2016)
+    <https://arxiv.org/abs/1602.01407>`_, `Eschenhagen et al. (2023) <https://arxiv.org/abs/2311.00636>`_, `Frantar et
+    al. (2023) <https://arxiv.org/abs/2210.17323>`_.
 
     Args:
         input: ``(batch, in_channels, *I)`` or unbatched.
-        kernel_size: K. A tuple has N entries, be it one; without one the input counts as batched.
+        kernel_size: K. A tuple, here or below, has N entries, even if N is 1. If all are integers, the input counts as
+            batched.
         stride: S.
         padding: ``(lo, hi)``.
         dilation: D.
-        groups: Number of groups, which stay apart.
-        kind: ``"expand"`` counts positions like samples (KFC), ``"reduce"`` sums them first.
-        bias: Whether a last column stands for the bias: an input of 1 at every position.
+        groups: Number of groups, each with a matrix of its own.
+        kind: ``"expand"`` treats positions as samples (KFC), ``"reduce"`` sums over them first.
+        bias: Whether to append a row and column for the bias: an input of 1 at every position.
         padding_mode: How the convolution fills its padding.
 
     Returns:
@@ -127,7 +131,7 @@ def convnd_input_covariance() -> None:
 
     Raises:
         RuntimeError: If shapes or hyper-parameters do not fit.
-        NotImplementedError: If the dtype is an integer's.
+        NotImplementedError: If the dtype is an integer type.
         TypeError: If an argument has the wrong type.
         ValueError: If there is no such kind.
 

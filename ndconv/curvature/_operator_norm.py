@@ -21,12 +21,12 @@ _SLACK = 64
 
 
 class OperatorNorm(NamedTuple):
-    """The largest singular value of a linear map, and between which numbers it is for certain.
+    """The largest singular value of a linear map, with a lower and an upper bound.
 
     Args:
-        value: What an input is stretched by at most, as found; differentiable with respect to the weight.
-        lower: What some input is stretched by.
-        upper: What no input is stretched by more than.
+        value: The estimate; differentiable with respect to the weight.
+        lower: Lower bound: the factor by which the input that was found is stretched.
+        upper: Upper bound of the factor for all inputs; infinite if it was not asked for.
     """
 
     value: Tensor
@@ -65,12 +65,11 @@ def _operator_norm(
 def convnd_operator_norm() -> None:
     """Largest singular value of a convolution as a linear map of inputs of one size: its Lipschitz constant.
 
-    Found by Krylov iteration between the convolution and its input gradient, which gives a lower bound, and bounded
-    from above by the kernel's frequency response, whose norms come from Gram iteration (`Delattre et al., 2023
-    <https://arxiv.org/abs/2305.16173>`_; `Sedghi et al., 2019 <https://arxiv.org/abs/1805.10408>`_). The upper bound is
-    that of an endless input: tight for a circular border, and the tighter for zeros the larger the input is. Of groups
-    it is the largest. A bias has no say, and a transposed convolution has the norm of the convolution that it is the
-    adjoint of.
+    Krylov iteration with the convolution and its input gradient gives the value and the lower bound. The upper bound
+    comes from the kernel's frequency response, whose norms are bounded by Gram iteration (`Delattre et al., 2023
+    <https://arxiv.org/abs/2305.16173>`_; `Sedghi et al., 2019 <https://arxiv.org/abs/1805.10408>`_). It is the bound
+    for an infinite input: tight for circular padding; for zeros, the larger the input, the tighter. With groups, the
+    norm is the largest of theirs. A bias does not change it. A transposed convolution has the norm of its adjoint.
 
     Args:
         weight: ``(out_channels, in_channels / groups, *K)``.
@@ -79,10 +78,10 @@ def convnd_operator_norm() -> None:
         padding: ``(lo, hi)``.
         dilation: D.
         groups: Number of groups.
-        tolerance: At which relative residual the iteration ends.
-        seed: Of the vector that it starts with.
-        bounded: Whether to find the upper bound, which takes longer than the rest where inputs are small; else it is
-            infinite.
+        tolerance: Relative residual at which the iteration ends.
+        seed: Seed of the first vector.
+        bounded: Whether to compute the upper bound; it is infinite otherwise. For small inputs it takes longer than the
+            rest.
         padding_mode: How the convolution fills its padding.
 
     Returns:
@@ -91,7 +90,7 @@ def convnd_operator_norm() -> None:
 
     Raises:
         RuntimeError: If shapes or hyper-parameters do not fit.
-        NotImplementedError: If the dtype is an integer's.
+        NotImplementedError: If the dtype is an integer type.
         TypeError: If an argument has the wrong type.
         ValueError: If the tolerance is not between 0 and 1.
 

@@ -31,30 +31,33 @@ NAMES = (*_OF_WEIGHT, *_OF_BIAS, "input_covariance", "output_covariance")
 def record(model: Module, *names: str, kind: Kind = "expand", bias: bool = False) -> Iterator[Statistics]:
     """Collect statistics of a model's convolutions and linear layers during your own forward and backward.
 
-    Every module of torch's or ndconv's convolutions and of `torch.nn.Linear` takes part, one that only inherits their
-    ``forward`` too. A linear layer on ``(N, *T, C)`` has positions ``T``. Hooks are there inside the block only.
+    All convolutions of torch and ndconv and all `torch.nn.Linear` modules take part, also subclasses that inherit their
+    ``forward``. A linear layer on ``(N, *T, C)`` has positions ``T``. Hooks are removed at the end of the block.
 
-    - Norms per sample are those of the last batch; sums and covariances add up until ``statistics.reset()``.
-    - A weight that is used several times before its gradient is complete, in one module or in several that share it,
-      has the norm of its summed gradient. It stands under the name that ``named_parameters`` gives it.
-    - A frozen weight has no statistics of its gradient, but its module has an input covariance. What did not run is
-      absent, and so is what runs without its module, as by `torch.nn.functional`.
-    - The gradient of a sample is that of the loss as you wrote it: of a mean over a batch, a batch's part of it.
+    - Per-sample norms are those of the last batch. Sums and covariances accumulate until ``statistics.reset()``.
+    - If a weight is used several times before its gradient is complete, in one module or in several that share it, its
+      norms and squares are those of the summed gradient, under the module whose name ``named_parameters`` gives it.
+    - A frozen weight has no statistics of its gradient, but its module has an input covariance. Modules that did not
+      run are absent, and so are calls of `torch.nn.functional`.
+    - A sample's gradient is its part of the gradient of your loss: with a mean over the batch, it is divided by the
+      batch size.
 
     Args:
         model: The model.
-        *names: Of ``"weight_sqnorm"``, ``"bias_sqnorm"``, ``"weight_square"``, ``"bias_square"``,
-            ``"input_covariance"``, ``"output_covariance"``.
-        kind: Of the covariances: see `convnd_input_covariance`.
+        *names: Statistics to collect: ``"weight_sqnorm"``, ``"bias_sqnorm"``, ``"weight_square"``,
+            ``"bias_square"``, ``"input_covariance"``, ``"output_covariance"``.
+        kind: Kind of the covariances: see `convnd_input_covariance`.
         bias: Whether input covariances of modules with a bias have a column for it.
 
     Returns:
-        A context manager whose target is a mapping from names of modules (the model's own is ``""``) to objects with an
-        attribute for each statistic.
+        A context manager that gives a `Statistics`: a mapping from names of modules (the model's own is ``""``) to
+        `Statistic` objects.
 
     Raises:
         TypeError: If ``model`` is no module.
-        ValueError: If there is no such statistic or kind.
+        ValueError: If no statistic is named, or there is no such statistic or kind.
+        RuntimeError: In the backward pass, if a module's input was changed in place, or if a weight is used several
+            times with different batch sizes.
 
     Example:
         >>> import torch
@@ -83,15 +86,15 @@ def record(model: Module, *names: str, kind: Kind = "expand", bias: bool = False
 
 
 class Statistic:
-    """What was recorded of one module: an attribute for each statistic that was asked for and could be had.
+    """Statistics of one module: an attribute for each one that was asked for and is available.
 
     Attributes:
         weight_sqnorm (Tensor): ``(batch,)``, squared norm of each sample's weight gradient, of the last batch.
-        bias_sqnorm (Tensor): Likewise of the bias's.
-        weight_square (Tensor): Shaped as the weight, sum over all samples of the squared gradients.
-        bias_square (Tensor): Likewise of the bias's.
-        input_covariance (Tensor): As `convnd_input_covariance` gives it, summed over all samples.
-        output_covariance (Tensor): As `convnd_output_covariance` gives it, likewise.
+        bias_sqnorm (Tensor): ``(batch,)``, likewise of the bias gradient.
+        weight_square (Tensor): Shaped as the weight, sum over all samples of the squared weight gradients.
+        bias_square (Tensor): Shaped as the bias, likewise.
+        input_covariance (Tensor): As by `convnd_input_covariance`, summed over all samples.
+        output_covariance (Tensor): As by `convnd_output_covariance`, likewise.
     """
 
     weight_sqnorm: Tensor
@@ -102,7 +105,7 @@ class Statistic:
     output_covariance: Tensor
 
     def __getattr__(self, name: str) -> Tensor:
-        # Only what is not there is looked for here.
+        # Called for missing attributes only.
         known = ", ".join(vars(self)) or "nothing"
         raise AttributeError(f"record: there is no {name}; recorded was {known}")
 
@@ -112,7 +115,7 @@ class Statistic:
 
 
 class Statistics(Mapping[str, Statistic]):
-    """What `record` has recorded, by the names of modules."""
+    """Statistics of a model, as `record` gives them: a mapping from names of modules to `Statistic`."""
 
     def __init__(self, names: Sequence[str], kind: Kind, bias: bool) -> None:
         self._names, self._kind, self._bias = names, kind, bias
@@ -138,7 +141,7 @@ class Statistics(Mapping[str, Statistic]):
         return f"Statistics({dict(self)})"
 
     def sqnorm(self) -> Tensor:
-        """Squared norm of each sample's gradient of all weights and biases of which norms were recorded, ``(batch,)``.
+        """Squared norm of each sample's gradient, ``(batch,)``, over all weights and biases with recorded norms.
 
         Raises:
             RuntimeError: If none was recorded.
@@ -154,7 +157,7 @@ class Statistics(Mapping[str, Statistic]):
         self._pending.clear()
 
     def _settle(self) -> None:
-        """Make do with the gradients that have arrived of uses that had more to come."""
+        """Compute pending statistics from the gradients that have arrived, though some uses have none yet."""
         for pending in [*self._pending.values()]:
             if pending.arrived:
                 self._finish(pending)
@@ -179,7 +182,7 @@ class Statistics(Mapping[str, Statistic]):
 
 @dataclass(eq=False)
 class _Use:
-    """One run of one module; it lives as long as the graph that its result's gradient comes through."""
+    """One run of one module; it lives as long as the graph of its output."""
 
     operands: Operands
     input: Tensor
@@ -204,7 +207,7 @@ class _Use:
 
 @dataclass(eq=False)
 class _Pending:
-    """A parameter's statistics that wait for gradients, and the uses of it that have theirs."""
+    """A parameter's statistics that wait for gradients, with its uses by whether their gradient has arrived."""
 
     title: str
     names: Sequence[str]
@@ -214,12 +217,12 @@ class _Pending:
 
     @property
     def is_complete(self) -> bool:
-        """Whether no use that is alive lacks its gradient."""
+        """Whether all live uses have their gradient."""
         return all((use := each()) is None or use.grad is not None for each in self.coming)
 
 
 class _Hook:
-    """What runs after a module."""
+    """Forward hook of a module."""
 
     def __init__(self, statistics: Statistics, name: str, titles: Mapping[str, str]) -> None:
         self.statistics, self.name, self.titles = statistics, name, titles
@@ -229,7 +232,7 @@ class _Hook:
         statistics, wanted = self.statistics, self.statistics._names
         with_bias = statistics._bias and module.bias is not None
         operands, source = _bound(module, inputs[0].detach(), output)
-        # What runs inside of a backward is computed again, by a checkpoint, and was seen before.
+        # A forward inside a backward pass is a checkpoint's recomputation, and was seen before.
         again = torch._C._current_graph_task_id() != -1
         if "input_covariance" in wanted and not again:
             covariance = windows(operands, operands.batched(source), statistics._kind, with_bias)
@@ -248,14 +251,14 @@ class _Hook:
         use = _Use(operands, source, source._version)
         for pending in waiting:
             if pending.arrived and not again:
-                statistics._finish(pending)  # a backward is over that did not reach all uses
+                statistics._finish(pending)  # the last backward pass did not reach all uses
             pending.coming.append(weakref.ref(use))
         if waiting or "output_covariance" in wanted:
             output.register_hook(_Arrival(self, module, use, waiting))
 
 
 class _Arrival:
-    """What runs when the gradient of a module's result is there."""
+    """Hook on the gradient of a module's output."""
 
     def __init__(self, hook: _Hook, module: Any, use: _Use, waiting: Sequence[_Pending]) -> None:
         self.hook, self.module, self.use, self.waiting = hook, module, use, waiting
@@ -330,7 +333,7 @@ _COMPUTED: dict[str, Callable[[Sequence[_Use]], Tensor]] = {
     "bias_square": lambda uses: squares(_bias_gradients(uses)).sum(0),
 }
 
-# Where a forward is written that is a convolution or a product with the weight as it is, and nothing else.
+# Modules with a ``forward`` that convolves or multiplies with the weight as it is, and does nothing else.
 _HOMES = "torch.nn.modules.conv", "torch.nn.modules.linear", "ndconv.nn."
 
 
@@ -346,20 +349,20 @@ def _defining(kind: type, name: str) -> type | None:
 
 
 def _key(module: Module, which: str) -> int:
-    """What tells parameters apart; one that is computed anew at every call is its module's."""
+    """Identity of a parameter; that of the module for a parameter that is computed anew at every call."""
     parameter = module._parameters.get(which)
     return id(module) if parameter is None else id(parameter)
 
 
 def _as_channels(tensor: Tensor) -> Tensor:
-    """What a linear layer takes or gives, ``(N, *T, C)``, as a convolution does: ``(N, C, prod(T))``."""
+    """Input or output of a linear layer, ``(N, *T, C)``, in the layout of a convolution, ``(N, C, prod(T))``."""
     batched = tensor if tensor.dim() > 1 else tensor.unsqueeze(0)
     batch, *positions, channels = batched.shape
     return batched.reshape(batch, math.prod(positions), channels).mT
 
 
 def _bound(module: Any, input: Tensor, output: Tensor) -> tuple[Operands, Tensor]:
-    """A module that has run as a convolution, and its input as that takes it."""
+    """A module's call as a convolution, and the input of that."""
     if isinstance(module, nn.Linear):
         source = _as_channels(input)
         pointwise = Convolution(Geometry((1,), (1,), ((0, 0),), (1,)), (source.shape[2],), ((0, 0),), "zeros")

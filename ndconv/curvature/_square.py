@@ -27,7 +27,7 @@ def _square(asked: Asked, input: Tensor, weight_size: Sequence[int], grad_output
     vectors = grad_output if several else grad_output.unsqueeze(0)
     if not operands.is_batched(input):
         input, vectors = input.unsqueeze(0), vectors.unsqueeze(1)
-    # Vectors are so many more channels of each group.
+    # Vectors are further channels of each group.
     apart = vectors.unflatten(2, (operands.geometry.groups, vectors.shape[2] // operands.geometry.groups))
     joined = apart.permute(1, 2, 0, *range(3, apart.dim())).flatten(1, 3)
     return squares.square(operands, *operands.ordered(input, joined), len(vectors))
@@ -49,14 +49,15 @@ def _project(asked: Asked, input: Tensor, left: Tensor, right: Tensor, grad_outp
 def convnd_weight_square() -> None:
     """Sum over samples of the squared weight gradients: the diagonal of the empirical Fisher matrix.
 
-    ``sum over n of |G_n|^2``, element by element. With several gradients of the output, one for each vector that was
-    propagated back, also the sum over these: the diagonal of a generalised Gauss-Newton matrix (`Dangel et al., 2020
-    <https://arxiv.org/abs/1912.10985>`_). Gradients of a few samples are held at a time.
+    ``sum over n of |G_n|^2``, element by element, of the per-sample gradients of `ndconv.grad.convnd_weight`. With
+    several output gradients per sample, one for each vector that was backpropagated, the sum is over these too: the
+    diagonal of a generalised Gauss-Newton matrix (`Dangel et al., 2020 <https://arxiv.org/abs/1912.10985>`_). Memory
+    holds the gradients of a few samples at a time.
 
     Args:
         input: ``(batch, in_channels, *I)`` or unbatched.
         weight_size: Shape of the weight, ``(out_channels, in_channels / groups, *K)``.
-        grad_output: ``(batch, out_channels, *O)`` or, of V vectors, ``(V, batch, out_channels, *O)``.
+        grad_output: ``(batch, out_channels, *O)`` or, for V vectors, ``(V, batch, out_channels, *O)``.
         stride: S.
         padding: ``(lo, hi)``.
         dilation: D.
@@ -68,7 +69,7 @@ def convnd_weight_square() -> None:
 
     Raises:
         RuntimeError: If shapes, dtypes, devices or hyper-parameters do not fit.
-        NotImplementedError: If the dtype is an integer's.
+        NotImplementedError: If the dtype is an integer type.
         TypeError: If an argument has the wrong type.
 
     Example:
@@ -117,17 +118,17 @@ def conv_transpose3d_weight_square() -> None:
 
 @of_convolutions(None, False, _project)
 def convnd_weight_project() -> None:
-    """Each sample's weight gradient, projected from both sides: what EKFAC's scaling and influence functions take.
+    """Each sample's weight gradient, projected from both sides, as for EKFAC's scaling and influence functions.
 
-    ``right @ G_n @ left^T`` in each group, ``G_n`` with columns ``(c, k)``; nothing is conjugated. ``left`` serves as
-    so many kernels, ``right`` mixes the features of the output's gradient: two convolutions and no gradient.
-    See `George et al. (2018) <https://arxiv.org/abs/1806.03884>`_.
+    ``right @ G_n @ left^T`` in each group, where ``G_n`` has columns ``(c, k)``; nothing is conjugated. ``G_n`` is not
+    formed: the input is convolved with ``left``, the output gradient's channels are mixed by ``right``, and the two are
+    multiplied. See `George et al. (2018) <https://arxiv.org/abs/1806.03884>`_.
 
     Args:
         input: ``(batch, in_channels, *I)`` or unbatched.
         left: ``(groups, p, in_channels / groups, *K)``.
         right: ``(groups, q, out_channels / groups)``.
-        grad_output: ``(batch, out_channels, *O)``, as the convolution gives.
+        grad_output: ``(batch, out_channels, *O)``, the shape of the convolution's output.
         stride: S.
         padding: ``(lo, hi)``.
         dilation: D.
@@ -135,11 +136,11 @@ def convnd_weight_project() -> None:
         padding_mode: How the convolution fills its padding.
 
     Returns:
-        ``(batch, groups, q, p)``, without the batch if there is none; float32 for half types; not differentiable.
+        ``(batch, groups, q, p)``, without the batch axis if unbatched; float32 for half types; not differentiable.
 
     Raises:
         RuntimeError: If shapes, dtypes, devices or hyper-parameters do not fit.
-        NotImplementedError: If the dtype is an integer's.
+        NotImplementedError: If the dtype is an integer type.
         TypeError: If an argument has the wrong type.
 
     Example:

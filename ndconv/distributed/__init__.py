@@ -1,13 +1,12 @@
-"""What a network needs beside convolutions when its tensors are DTensors, sharded along batch and space.
+"""Layers for DTensors that are sharded along batch and space: norms, pooling and resizing.
 
-Norms, pooling and resizing, each with torch's arguments, parameters, state dict and results: what every process holds
-is its share of what a single process computes, and so are the gradients. Plain tensors go to torch's own modules.
-Convolutions take DTensors as they are. A module that keeps its class can have its ``__class__`` exchanged for one of
-these.
+They have torch's arguments, parameters, state dict and results: outputs and gradients on every process are its shard of
+what a single process computes. Plain tensors go to torch's own modules. ndconv's convolutions take DTensors too.
+`parallelize` puts these layers into a model; to do so by hand, set a module's ``__class__``.
 
-Placements are those of `ndconv.functional`: batch and spatial axes, each over one dimension of the mesh at most, and
-parameters and buffers plain or replicated; everything else raises `NotImplementedError`, on all processes alike, before
-any of them sends something. Knows which module of torch's is which operation.
+For convolutions and layers alike, batch and spatial axes may be sharded, each over one dimension of the mesh at most.
+Parameters and buffers are plain or replicated. Everything else raises `NotImplementedError`, on all processes alike and
+before any communication.
 """
 
 from ndconv._sharded.function import get_overlap, set_overlap

@@ -1,4 +1,4 @@
-"""What the modules share: DTensors are theirs, and plain tensors torch's."""
+"""The common base of the modules: they compute DTensors themselves, and leave plain tensors to torch."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from ndconv._tensors import tensor_rules
 
 
 class Layer(Module):
-    """A module of torch's, which comes behind this class, that takes DTensors too. It has no state of its own."""
+    """Mixin before a module of torch's, which then takes DTensors too. It has no state of its own."""
 
     def forward(self, input: Tensor) -> Tensor:
         """Apply the module to a whole tensor or to a DTensor, whose placements the output has."""
         if tensor_rules.is_shared_out(input):
-            # A compiler goes around: it cannot trace what sizes decide here.
+            # Not compiled: the steps depend on sizes, which a compiler cannot trace.
             sharded: Callable[[Any], Tensor] = torch.compiler.disable(self._sharded)
             return sharded(input)
         result: Tensor = super().forward(input)
@@ -28,17 +28,17 @@ class Layer(Module):
         raise NotImplementedError
 
     def _as_torch(self, input: Tensor) -> Tensor:
-        """What torch makes of an input of this shape, without a value."""
+        """Torch's output for an input of this shape, on the meta device."""
         result: Tensor = super().forward(like(input))
         return result
 
 
 def like(tensor: Tensor) -> Tensor:
-    """A plain tensor of the same shape and dtype, without a value."""
+    """A plain tensor of the same shape and dtype, on the meta device."""
     return torch.empty(tuple(tensor.shape), dtype=tensor.dtype, device="meta")
 
 
 def each(value: Any, axes: int) -> tuple[Any, ...]:
-    """One value for each axis, of one for all or one for each."""
+    """One value per axis, from one for all axes or one for each."""
     values = tuple(value) if isinstance(value, (tuple, list)) else (value,)
     return values * axes if len(values) == 1 else values

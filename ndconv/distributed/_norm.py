@@ -1,4 +1,4 @@
-"""Normalising modules that take DTensors too."""
+"""Normalisation modules for DTensors too."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from ndconv.distributed._layer import Layer, like
 
 
 def _check(norm: Any, input: Tensor, *arguments: Any) -> None:
-    """What torch refuses is refused here, of whole shapes and on every process."""
+    """Raise torch's own errors, for the whole shapes and on every process."""
     norm(input, *(like(each) if isinstance(each, Tensor) else each for each in arguments))
 
 
 class GroupNorm(Layer, torch.nn.GroupNorm):
-    """As `torch.nn.GroupNorm`, of DTensors too.
+    """As `torch.nn.GroupNorm`, for DTensors too.
 
     Example:
         >>> import torch
@@ -41,7 +41,7 @@ class GroupNorm(Layer, torch.nn.GroupNorm):
 
 
 class _Norm(Layer):
-    """A norm that may keep statistics of what it has seen."""
+    """A norm that may keep running statistics."""
 
     num_features: int
     eps: float
@@ -97,7 +97,7 @@ class _InstanceNorm(_Norm):
         batched, fixed = input.dim() == axes + 2, not self.training and self.track_running_stats
         channels = input.shape[-axes - 1]
         if channels != self.num_features:
-            # torch's words for it, its warning too.
+            # torch's own error or warning.
             self._as_torch(input)
         whole = like(input) if batched else like(input).unsqueeze(0)
         statistics = (self.running_mean, self.running_var) if fixed else (None, None)
@@ -109,7 +109,7 @@ class _InstanceNorm(_Norm):
 
 
 class BatchNorm1d(_BatchNorm, torch.nn.BatchNorm1d):
-    """As `torch.nn.BatchNorm1d`, of DTensors too.
+    """As `torch.nn.BatchNorm1d`, for DTensors too.
 
     Example:
         >>> import torch
@@ -120,7 +120,7 @@ class BatchNorm1d(_BatchNorm, torch.nn.BatchNorm1d):
 
 
 class BatchNorm2d(_BatchNorm, torch.nn.BatchNorm2d):
-    """As `torch.nn.BatchNorm2d`, of DTensors too.
+    """As `torch.nn.BatchNorm2d`, for DTensors too.
 
     Example:
         >>> import torch
@@ -131,7 +131,7 @@ class BatchNorm2d(_BatchNorm, torch.nn.BatchNorm2d):
 
 
 class BatchNorm3d(_BatchNorm, torch.nn.BatchNorm3d):
-    """As `torch.nn.BatchNorm3d`, of DTensors too.
+    """As `torch.nn.BatchNorm3d`, for DTensors too.
 
     Example:
         >>> import torch
@@ -142,7 +142,7 @@ class BatchNorm3d(_BatchNorm, torch.nn.BatchNorm3d):
 
 
 class InstanceNorm1d(_InstanceNorm, torch.nn.InstanceNorm1d):
-    """As `torch.nn.InstanceNorm1d`, of DTensors too.
+    """As `torch.nn.InstanceNorm1d`, for DTensors too.
 
     Example:
         >>> import torch
@@ -153,7 +153,7 @@ class InstanceNorm1d(_InstanceNorm, torch.nn.InstanceNorm1d):
 
 
 class InstanceNorm2d(_InstanceNorm, torch.nn.InstanceNorm2d):
-    """As `torch.nn.InstanceNorm2d`, of DTensors too.
+    """As `torch.nn.InstanceNorm2d`, for DTensors too.
 
     Example:
         >>> import torch
@@ -164,7 +164,7 @@ class InstanceNorm2d(_InstanceNorm, torch.nn.InstanceNorm2d):
 
 
 class InstanceNorm3d(_InstanceNorm, torch.nn.InstanceNorm3d):
-    """As `torch.nn.InstanceNorm3d`, of DTensors too.
+    """As `torch.nn.InstanceNorm3d`, for DTensors too.
 
     Example:
         >>> import torch

@@ -1,4 +1,4 @@
-"""Whole models for DTensors that are sharded in space, in place."""
+"""Convert whole models for sharded DTensors, in place."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _OURS = {
     for name, cls in vars(module).items()
     if isinstance(cls, type) and getattr(torch.nn, name, cls) in cls.__mro__[1:]
 }
-# What torch's own DTensor computes element by element, shard by shard.
+# torch's DTensor computes these element by element, and so shard by shard.
 _POINTWISE = {
     getattr(module, name)
     for module in (activation, dropout)
@@ -42,25 +42,26 @@ def parallelize(
 ) -> Conversion:
     """Make a model compute on tensors that are sharded along batch and space over a mesh of processes, in place.
 
-    Every process calls it with the same model. Convolutions become ndconv's, as `ndconv.convert` makes them; norms,
-    pooling and upsampling become those of `ndconv.distributed`, by their class alone, so that parameters, hooks and
-    the state dict stay what they are. Parameters become replicated DTensors with the values of the mesh's first
-    process: make the optimizer after this. Give the model a DTensor (`from_local`), or a whole tensor that every
-    process has: then each keeps its part.
+    Every process calls it with the same model. Convolutions become ndconv's, as by `ndconv.convert`. Norms, pooling and
+    upsampling become those of `ndconv.distributed`. Only the class of a module changes: parameters, hooks and the state
+    dict stay. Then parameters become replicated DTensors with the values of the mesh's first process, so make the
+    optimizer afterwards. Call the model with a DTensor (`from_local`), or with a whole tensor that every process has:
+    each then keeps its part.
 
-    With data parallelism on another dimension of the mesh, pass the dimension for space, ``mesh["space"]``; then call
-    ``fully_shard(model, mesh=mesh["data"])``, or wrap the model, with ``distribute_parameters=False``, in
+    For data parallelism over another dimension of the mesh, pass ``mesh["space"]`` here, and then call
+    ``fully_shard(model, mesh=mesh["data"])``. Or pass ``distribute_parameters=False`` too, and wrap the model in
     `DistributedDataParallel` with the process group of ``mesh["data"]``.
 
     Args:
         model: The model.
-        mesh: The processes that share out batch and space.
-        placements: Of the inputs ``(batch, channels, *space)``: ``Shard(axis)`` or ``Replicate()`` per dimension.
-        distribute_parameters: Whether parameters become DTensors. Convolutions and norms take plain ones too, and give
-            them plain gradients, already added up; layers that only torch knows may not.
+        mesh: The processes over which batch and space are sharded.
+        placements: Of the inputs ``(batch, channels, *space)``: ``Shard(axis)`` or ``Replicate()`` for each dimension
+            of the mesh.
+        distribute_parameters: Whether parameters become DTensors. Convolutions and norms take plain ones too, whose
+            gradients are plain and already summed over processes. Other layers may not.
 
     Returns:
-        A printable `ndconv.Conversion`: what changed, and what was left alone because nobody here knows what it does.
+        A printable `ndconv.Conversion`: which layers changed, and which were left alone and why.
 
     Raises:
         NotImplementedError: If channels are sharded, or one axis over two dimensions of the mesh.
@@ -94,7 +95,7 @@ def parallelize(
 
 
 def _changed(name: str, module: Module) -> Change | None:
-    """What becomes of a module that is no convolution; None if there is nothing to tell."""
+    """Exchange a module that is no convolution; None if there is nothing to report."""
     cls = _class(module)
     ours, patched = _OURS.get(cls), "forward" in vars(module)
     if ours is not None and not patched:
@@ -107,7 +108,7 @@ def _changed(name: str, module: Module) -> Change | None:
 
 
 def _distribute(model: Module, mesh: DeviceMesh) -> None:
-    """Make parameters DTensors that every process has; those that modules share stay shared."""
+    """Make parameters replicated DTensors; those that modules share stay shared."""
     made: dict[Parameter, Parameter] = {}
     for module in model.modules():
         for name, parameter in list(module.named_parameters(recurse=False, remove_duplicate=False)):
@@ -120,7 +121,7 @@ def _distribute(model: Module, mesh: DeviceMesh) -> None:
 
 
 def _keeping(layout: Layout, least: int) -> Callable[..., Any]:
-    """A hook that keeps this process's part of whole inputs with at least so many axes."""
+    """A forward pre-hook that keeps this process's part of whole inputs with at least so many axes."""
     where = layout.mesh, layout.placements
 
     def part(value: Any) -> Any:

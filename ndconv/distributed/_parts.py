@@ -1,4 +1,4 @@
-"""Which part of a tensor a process has, and whole tensors of such parts."""
+"""The part of a tensor that a process holds, and DTensors from such parts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ndconv._tensors.layout import is_channels_last
 
 
 def layout_of(function: str, ndim: float, mesh: DeviceMesh, placements: Sequence[Placement]) -> Layout:
-    """Placements of tensors with so many axes, if they are allowed."""
+    """Check placements of tensors with so many axes."""
     tensor_rules.shared(function, "placements", placements, 1)
     if len(placements) != mesh.ndim:
         given = f"{len(placements)}: {tuple(placements)}"
@@ -29,10 +29,10 @@ def layout_of(function: str, ndim: float, mesh: DeviceMesh, placements: Sequence
 
 
 def local_slices(size: Sequence[int], mesh: DeviceMesh, placements: Sequence[Placement]) -> tuple[slice, ...]:
-    """The part of a whole tensor that this process has, so that a loader need not read the rest.
+    """The part of a whole tensor that this process holds, so that a loader need not read the rest.
 
-    Axes are shared out as `torch.chunk` does it, and so as `torch.distributed.tensor` does: the first processes have
-    ``ceil(size / processes)`` elements each, the last one fewer, and further ones none.
+    Axes are split as by `torch.chunk` and `torch.distributed.tensor`: the first processes have
+    ``ceil(size / processes)`` elements each, the next one the remainder, and further ones none.
 
     Args:
         size: Shape of the whole tensor, ``(batch, channels, *space)``.
@@ -40,11 +40,11 @@ def local_slices(size: Sequence[int], mesh: DeviceMesh, placements: Sequence[Pla
         placements: ``Shard(axis)`` or ``Replicate()`` for each dimension of the mesh.
 
     Returns:
-        A slice per axis.
+        One slice per axis of the tensor.
 
     Raises:
         NotImplementedError: If channels are sharded, or one axis over two dimensions of the mesh.
-        ValueError: If there is not one placement per dimension, or an axis is none of the tensor's.
+        ValueError: If there is not one placement per dimension of the mesh, or the tensor lacks an axis.
 
     Example:
         >>> from torch.distributed import device_mesh, tensor
@@ -58,22 +58,23 @@ def local_slices(size: Sequence[int], mesh: DeviceMesh, placements: Sequence[Pla
 
 
 def from_local(local: Tensor, size: Sequence[int], mesh: DeviceMesh, placements: Sequence[Placement]) -> DTensor:
-    """A DTensor of the parts that `local_slices` names, which may be of different sizes; nothing is sent.
+    """A DTensor from the parts that `local_slices` gives, which may differ in size; nothing is sent.
 
     Args:
-        local: What this process has.
+        local: The part of this process.
         size: Shape of the whole tensor.
         mesh: As in `local_slices`.
         placements: As in `local_slices`.
 
     Returns:
-        The whole tensor; differentiable.
+        The whole tensor as a DTensor; differentiable.
 
     Raises:
         NotImplementedError: As `local_slices`.
-        ValueError: As `local_slices`, or if the part does not have the size that it says.
+        ValueError: As `local_slices`, or if ``local`` does not have the shape of its part.
 
     Example:
+        >>> import torch
         >>> from torch.distributed import tensor
         >>> from ndconv.distributed import from_local, local_slices
         >>> def volume(array, mesh):

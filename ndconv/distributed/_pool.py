@@ -1,4 +1,4 @@
-"""Pooling modules that take DTensors too."""
+"""Pooling modules for DTensors too."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class _Pool(Layer):
 
     def _sharded(self, input: Any) -> Tensor:
         tensor_rules.placed(type(self).__name__, self._axes, {}, input=input)
-        # What torch refuses it refuses here, of the whole shape and on every process.
+        # Raises torch's own errors, for the whole shape and on every process.
         outputs = tuple(self._as_torch(input).shape[-self._axes :])
         return self._pooled(input, tuple(input.shape[-self._axes :]), outputs)
 
@@ -70,7 +70,7 @@ class _AvgPool(_Pool):
     def _pooled(self, input: Any, inputs: tuple[int, ...], outputs: tuple[int, ...]) -> Tensor:
         arguments = self.kernel_size, self.stride or self.kernel_size, self.padding
         sizes = zip(inputs, outputs, *(each(argument, self._axes) for argument in arguments), strict=True)
-        # One axis divides for all.
+        # One axis divides for all of them.
         divisor = getattr(self, "divisor_override", None)
         divisors = (None,) * self._axes if divisor is None else (divisor,) + (1,) * (self._axes - 1)
         return resize(
@@ -88,7 +88,7 @@ class _AdaptiveAvgPool(_Pool):
 
 
 class MaxPool1d(_MaxPool, torch.nn.MaxPool1d):
-    """As `torch.nn.MaxPool1d`, of DTensors too; these without ``return_indices``.
+    """As `torch.nn.MaxPool1d`, for DTensors too; for these without ``return_indices``.
 
     Example:
         >>> import torch
@@ -101,7 +101,7 @@ class MaxPool1d(_MaxPool, torch.nn.MaxPool1d):
 
 
 class MaxPool2d(_MaxPool, torch.nn.MaxPool2d):
-    """As `torch.nn.MaxPool2d`, of DTensors too; these without ``return_indices``.
+    """As `torch.nn.MaxPool2d`, for DTensors too; for these without ``return_indices``.
 
     Example:
         >>> import torch
@@ -114,7 +114,7 @@ class MaxPool2d(_MaxPool, torch.nn.MaxPool2d):
 
 
 class MaxPool3d(_MaxPool, torch.nn.MaxPool3d):
-    """As `torch.nn.MaxPool3d`, of DTensors too; these without ``return_indices``.
+    """As `torch.nn.MaxPool3d`, for DTensors too; for these without ``return_indices``.
 
     Example:
         >>> import torch
@@ -127,7 +127,7 @@ class MaxPool3d(_MaxPool, torch.nn.MaxPool3d):
 
 
 class AvgPool1d(_AvgPool, torch.nn.AvgPool1d):
-    """As `torch.nn.AvgPool1d`, of DTensors too.
+    """As `torch.nn.AvgPool1d`, for DTensors too.
 
     Example:
         >>> import torch
@@ -140,7 +140,7 @@ class AvgPool1d(_AvgPool, torch.nn.AvgPool1d):
 
 
 class AvgPool2d(_AvgPool, torch.nn.AvgPool2d):
-    """As `torch.nn.AvgPool2d`, of DTensors too.
+    """As `torch.nn.AvgPool2d`, for DTensors too.
 
     Example:
         >>> import torch
@@ -153,7 +153,7 @@ class AvgPool2d(_AvgPool, torch.nn.AvgPool2d):
 
 
 class AvgPool3d(_AvgPool, torch.nn.AvgPool3d):
-    """As `torch.nn.AvgPool3d`, of DTensors too.
+    """As `torch.nn.AvgPool3d`, for DTensors too.
 
     Example:
         >>> import torch
@@ -166,7 +166,7 @@ class AvgPool3d(_AvgPool, torch.nn.AvgPool3d):
 
 
 class AdaptiveAvgPool1d(_AdaptiveAvgPool, torch.nn.AdaptiveAvgPool1d):
-    """As `torch.nn.AdaptiveAvgPool1d`, of DTensors too.
+    """As `torch.nn.AdaptiveAvgPool1d`, for DTensors too.
 
     Example:
         >>> import torch
@@ -179,7 +179,7 @@ class AdaptiveAvgPool1d(_AdaptiveAvgPool, torch.nn.AdaptiveAvgPool1d):
 
 
 class AdaptiveAvgPool2d(_AdaptiveAvgPool, torch.nn.AdaptiveAvgPool2d):
-    """As `torch.nn.AdaptiveAvgPool2d`, of DTensors too.
+    """As `torch.nn.AdaptiveAvgPool2d`, for DTensors too.
 
     Example:
         >>> import torch
@@ -192,7 +192,7 @@ class AdaptiveAvgPool2d(_AdaptiveAvgPool, torch.nn.AdaptiveAvgPool2d):
 
 
 class AdaptiveAvgPool3d(_AdaptiveAvgPool, torch.nn.AdaptiveAvgPool3d):
-    """As `torch.nn.AdaptiveAvgPool3d`, of DTensors too.
+    """As `torch.nn.AdaptiveAvgPool3d`, for DTensors too.
 
     Example:
         >>> import torch

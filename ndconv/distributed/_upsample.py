@@ -1,4 +1,4 @@
-"""The module that resizes, which takes DTensors too."""
+"""Resizing for DTensors too."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from ndconv.distributed._layer import Layer, each
 
 
 class Upsample(Layer, torch.nn.Upsample):
-    """As `torch.nn.Upsample`, of DTensors too; these in every mode but ``"bicubic"``.
+    """As `torch.nn.Upsample`, for DTensors too; for these in every mode but ``"bicubic"``.
 
-    Gradients are those of the forward. Torch's own, on the CPU, are not where a nearest mode's ``scale_factor`` is no
-    integer and the output happens to be as large as the input or twice that.
+    Gradients are the derivatives of the forward pass. torch's own, on the CPU, are not with a nearest mode if
+    ``scale_factor`` is no integer and the output is exactly as large as the input or twice as large.
 
     Example:
         >>> import torch
@@ -43,7 +43,7 @@ class Upsample(Layer, torch.nn.Upsample):
             return adaptive(inputs, outputs)
         if "linear" in self.mode:
             return linear(inputs, outputs, bool(self.align_corners), scale)
-        # Asked of torch, as it rounds places in the dtype that it computes in.
+        # torch is asked for the indices, as it rounds them in the dtype that it computes in.
         rows = torch.arange(inputs, dtype=wide_dtype(dtype) if dtype.is_floating_point else torch.float32)
         size = outputs if scale is None else None
         found = F.interpolate(rows.view(1, 1, -1), size=size, scale_factor=scale, mode=self.mode)

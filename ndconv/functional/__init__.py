@@ -1,5 +1,8 @@
 """Convolution functions with torch's names and argument order, for any number of axes.
 
+Shapes are written with ``*I``, ``*K`` and ``*O``, the spatial sizes of input, kernel and output. Formulas hold along
+every axis, with stride ``S``, dilation ``D`` and padding ``(lo, hi)``.
+
 Arguments that all functions share:
 
 - ``stride``, ``dilation``: one positive integer, or one per spatial axis.
@@ -9,11 +12,12 @@ Arguments that all functions share:
 - ``groups``: positive, divides the channels of input and output.
 - ``padding_mode``: keyword-only; ``"zeros"``, ``"reflect"`` (less padding than elements), ``"replicate"`` or
   ``"circular"`` (at most as much padding as elements), as in torch's modules.
-- ``lowering``: keyword-only; ``"auto"`` or the name of a lowering, see `ndconv.set_lowering`. Where the one named
-  does not apply to a slot, the cheapest that does is used, as `ndconv.plan` shows.
+- ``lowering``: keyword-only; the algorithm, ``"auto"`` or a name, see `ndconv.set_lowering`. Where it does not apply to
+  an operation (the output or a gradient), the cheapest exact one runs instead, as `ndconv.plan` shows.
 
-Tensors are of one floating, complex or integer dtype, which the result has too. Half types are summed in float32 and
-rounded once; sums of integers are exact and wrap around, so int8 wants to be made int32 first if they are large.
+All tensors have one floating, complex or integer dtype, and so has the result. Half types are summed in float32 and
+rounded once. Sums of integers are exact and wrap around, so convert int8 to int32 first if they are large. DTensors may
+be sharded along batch and space: see `ndconv.distributed`.
 
 Errors are torch's: `RuntimeError` for shapes, sizes and dtypes that do not fit, `TypeError` for values of a wrong type,
 `NotImplementedError` for dtypes that cannot be convolved.

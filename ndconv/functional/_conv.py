@@ -1,4 +1,4 @@
-"""Convolution functions, and the one way from their arguments to a result."""
+"""Convolution functions, and the one path from their arguments to a result."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def _checked(
     mode: str,
     lowering: str,
 ) -> tuple[Convolution, str]:
-    """What a call asks for, if it breaks no rule."""
+    """Check a call; the convolution and the lowering that it asks for."""
     tensor_rules.tensors(function, input=input, weight=weight, bias=bias, shards=True)
     convolution = _rules.convolution(
         function, shape(input), shape(weight), stride, padding, dilation, groups, mode=mode, ndim=ndim
@@ -79,7 +79,7 @@ def convnd() -> None:
         dilation: D.
         groups: Number of groups.
         padding_mode: How padding is filled.
-        lowering: How to compute it; None takes the current one.
+        lowering: How to compute it; None takes the current lowering.
 
     Returns:
         ``(batch, out_channels, *O)`` with ``O = (I + lo + hi - D*(K - 1) - 1) // S + 1``, unbatched if the input is.

@@ -58,7 +58,7 @@ def _checked(
     mode: str,
     lowering: str,
 ) -> tuple[Convolution, str]:
-    """What a call asks for, if it breaks no rule."""
+    """Check a call; the convolution and the lowering that it asks for."""
     tensor_rules.tensors(function, input=input, weight=weight, bias=bias, shards=True)
     arguments = stride, padding, output_padding, groups, dilation
     convolution = _rules.transposed(
@@ -82,16 +82,16 @@ def conv_transposend() -> None:
         weight: ``(in_channels, out_channels / groups, *K)``.
         bias: ``(out_channels,)`` or None.
         stride: S, by which the output is larger than the input.
-        padding: ``(lo, hi)``, what the convolution pads and what is therefore missing at the two ends of the output.
-            ``"same"`` gives ``I = S*O``; so does ``"causal"``, with all that is missing on the high side, so that no
-            output sees a later input.
-        output_padding: Elements added on the high side, less than S or D: with a stride the input does not tell the
-            size of the output.
+        padding: ``(lo, hi)``, the convolution's padding, and so the elements cut off at the two ends of the output.
+            ``"same"`` gives ``I = S*O``. So does ``"causal"``, which cuts on the high side only, so that no output sees
+            a later input.
+        output_padding: Elements added on the high side, less than S or D: it selects one of the output sizes that are
+            possible with a stride.
         groups: Number of groups.
         dilation: D.
-        padding_mode: How the convolution fills its padding. Any other than ``"zeros"`` adds what would be cut off to
-            the elements that the convolution's padding shows.
-        lowering: How to compute it; None takes the current one.
+        padding_mode: How the convolution fills its padding. All but ``"zeros"`` add the elements that would be cut
+            off to those that the convolution's padding copies.
+        lowering: How to compute it; None takes the current lowering.
 
     Returns:
         ``(batch, out_channels, *I)`` with ``I = (O - 1)*S - lo - hi + D*(K - 1) + output_padding + 1``, unbatched if

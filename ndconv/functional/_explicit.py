@@ -1,4 +1,4 @@
-"""The ties of a convolution written out: as a pattern of each axis, and as one sparse matrix."""
+"""Explicit forms of a convolution: an index pattern for each axis, and one sparse matrix."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def index_pattern(
     *,
     padding_mode: str = "zeros",
 ) -> Tensor:
-    """Which input, output and kernel elements of an axis belong together: the pattern of the trilinear form.
+    """Index pattern of a convolution along one axis: which kernel, output and input elements it multiplies.
 
-    ``pattern[k, o, i]`` is true if ``i = S*o + D*k - lo``, or if the padding shows ``i`` there. A convolution over N
+    ``pattern[k, o, i]`` is true if ``i = S*o + D*k - lo``, or if the padding copies ``i`` there. A convolution over N
     axes is an einsum of its operands and N such patterns (`Dangel, 2023 <https://arxiv.org/abs/2307.02275>`_).
 
     Args:
@@ -92,14 +92,14 @@ def _matrix(asked: Asked, weight: Tensor, input_size: Sequence[int]) -> Tensor:
 
 
 def _written_out(convolution: Convolution, weight: Tensor, patterns: Sequence[Tensor]) -> Tensor:
-    """The sparse matrix ``(g*d*prod(O), g*c*prod(I))``; elements that meet in one place are added up."""
+    """The sparse matrix ``(g*d*prod(O), g*c*prod(I))``; elements at the same place are added."""
     geometry = convolution.geometry
     features, channels, device = weight.shape[0], weight.shape[1], weight.device
     d = torch.arange(features)[:, None]
     c = d // (features // geometry.groups) * channels + torch.arange(channels)
     rows, columns, values = [], [], []
     for k in product(*map(range, geometry.kernel)):
-        # Flat indices of outputs and inputs that this kernel element ties, of all channels.
+        # Flat indices of the outputs and inputs that this kernel element connects, of all channels.
         row, column = d.expand_as(c)[..., None], c[..., None]
         for pattern, tap in zip(patterns, k, strict=True):
             o, i = pattern[tap].nonzero(as_tuple=True)
@@ -119,10 +119,10 @@ def _written_out(convolution: Convolution, weight: Tensor, patterns: Sequence[Te
 
 @of_convolutions(None, False, _matrix)
 def convnd_matrix() -> None:
-    """A convolution as one sparse matrix, which multiplies a flattened input: to look at, and to check others by.
+    """A convolution as one sparse matrix that multiplies a flattened input, for inspection and tests.
 
-    ``convnd(x, weight)[n].flatten() = matrix @ x[n].flatten()``; its transpose gives the gradient of the input. It has
-    as many elements as the convolution has products, so it is for small inputs.
+    ``convnd(x, weight)[n].flatten() = matrix @ x[n].flatten()``; its transpose gives the gradient of the input. It
+    stores an element for each product of the convolution, so it is for small inputs.
 
     Args:
         weight: ``(out_channels, in_channels / groups, *K)``.

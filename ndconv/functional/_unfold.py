@@ -1,4 +1,4 @@
-"""Windows as columns and back (im2col and col2im), for any number of axes."""
+"""Unfold windows into columns (im2col) and fold them back (col2im), for any number of axes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ndconv._tensors.columns import folded, folded_transposed, unfolded, unfolde
 def _mapped(
     there: Callable[..., Tensor], back: Callable[..., Tensor], convolution: Convolution, input: Tensor, dims: int
 ) -> Tensor:
-    """A map of a convolution's with its adjoint, of an input that is batched if it has so many dimensions."""
+    """Apply a linear map whose backward is ``back``, to an input that is batched if it has ``dims`` dimensions."""
     maps = partial(there, convolution=convolution), partial(back, convolution=convolution)
     return linear(*maps, input) if input.dim() == dims else linear(*maps, input.unsqueeze(0)).squeeze(0)
 
@@ -36,7 +36,8 @@ def unfoldnd(
 
     Args:
         input: ``(batch, channels, *I)`` or unbatched ``(channels, *I)``.
-        kernel_size: K. A tuple, here and below, has N entries, be it one; without any, the input counts as batched.
+        kernel_size: K. A tuple, here or below, has N entries, even if N is 1. If all are integers, the input counts as
+            batched.
         dilation: D.
         padding: ``(lo, hi)``, as in `ndconv.functional`.
         stride: S.
@@ -69,14 +70,15 @@ def unfold_transposend(
     stride: IntOrInts = 1,
     output_padding: IntOrInts = 0,
 ) -> Tensor:
-    """Copy what each element of a transposed convolution's output sums into a column: `unfoldnd` of that.
+    """Copy the inputs that each output element of a transposed convolution sums into a column (its im2col).
 
-    ``output[n, (d, k), i] = input[n, d, o]`` where ``i = S*o + D*k - lo``, and 0 where no ``o`` is tied. So
+    ``output[n, (d, k), i] = input[n, d, o]`` where ``i = S*o + D*k - lo``, and 0 where there is no such ``o``. So
     ``conv_transposend(input, weight) = weight.transpose(0, 1).flatten(1) @ output``. Any dtype.
 
     Args:
         input: ``(batch, channels, *O)`` or unbatched ``(channels, *O)``.
-        kernel_size: K. A tuple, here and below, has N entries, be it one; without any, the input counts as batched.
+        kernel_size: K. A tuple, here or below, has N entries, even if N is 1. If all are integers, the input counts as
+            batched.
         dilation: D.
         padding: ``(lo, hi)``, as in `ndconv.functional`.
         stride: S.
@@ -115,7 +117,7 @@ def foldnd(
     padding: Padding = 0,
     stride: IntOrInts = 1,
 ) -> Tensor:
-    """Add columns up into windows (col2im): `torch.nn.functional.fold` for ``N = len(output_size)`` axes.
+    """Add columns into their windows (col2im): `torch.nn.functional.fold` for ``N = len(output_size)`` axes.
 
     ``output[n, c, i] = sum over k, o with i = S*o + D*k - lo of input[n, (c, k), o]``, added in a fixed order. The
     adjoint of `unfoldnd`; any dtype.
@@ -123,7 +125,7 @@ def foldnd(
     Args:
         input: ``(batch, channels * prod(K), prod(O))`` or unbatched.
         output_size: I, whose length is N.
-        kernel_size: K. A tuple, here and below, has N entries.
+        kernel_size: K. A tuple, here or below, has N entries.
         dilation: D.
         padding: ``(lo, hi)``, as in `ndconv.functional`.
         stride: S.

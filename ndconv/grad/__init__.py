@@ -1,7 +1,8 @@
-"""Gradients of convolutions without autograd's bookkeeping: `torch.nn.grad` for any number of axes, and what it lacks.
+"""Gradients of convolutions as plain functions, without autograd: `torch.nn.grad` for any number of axes, and more.
 
 Names, arguments and their order are those of `torch.nn.grad`; the shared arguments are those of `ndconv.functional`.
-All functions are differentiable in both operands, and take unbatched inputs (but `convnd_bias`, which knows no N).
+All functions are differentiable in both operands. All but `convnd_bias` take unbatched inputs,
+unless gradients are asked for per sample.
 """
 
 from ndconv.grad._backward import Gradients, conv_transposend_backward, convnd_backward

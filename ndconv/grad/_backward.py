@@ -15,7 +15,7 @@ from ndconv._tensors import tensor_rules
 
 
 class Gradients(NamedTuple):
-    """Gradients of a convolution, None where none was asked for."""
+    """Gradients of a convolution with respect to input, weight and bias; None for those not asked for."""
 
     input: Tensor | None
     weight: Tensor | None
@@ -38,12 +38,12 @@ def convnd_backward(
 ) -> Gradients:
     """Gradients of a convolution with respect to input, weight and bias, N = ``weight.dim() - 2``.
 
-    One check, and one workspace that the gradients use in turn: the peak of memory is that of the hungriest.
+    Arguments are checked once. The gradients share one workspace, so peak memory is that of the largest.
 
     Args:
         input: ``(batch, in_channels, *I)`` or unbatched.
         weight: ``(out_channels, in_channels / groups, *K)``.
-        grad_output: ``(batch, out_channels, *O)``, as the convolution gives.
+        grad_output: ``(batch, out_channels, *O)``, the shape of the convolution's output.
         stride: S.
         padding: ``(lo, hi)``.
         dilation: D.
@@ -51,7 +51,7 @@ def convnd_backward(
         output_mask: Which of the three to compute.
         per_sample: Whether weight and bias get one gradient for each sample.
         padding_mode: How the convolution fills its padding.
-        lowering: How to compute it; None takes the current one.
+        lowering: How to compute it; None takes the current lowering.
 
     Returns:
         Named tuple ``(input, weight, bias)`` of what `convnd_input`, `convnd_weight` and `convnd_bias` return, None

@@ -27,9 +27,9 @@ def convnd_bias() -> None:
     ``grad_bias[d] = sum over n, o of grad_output[n, d, o]``; no other argument of the convolution matters.
 
     Args:
-        grad_output: ``(batch, out_channels, *O)`` with any number of axes; never unbatched, which cannot be told from
-            one axis less.
-        per_sample: Whether to keep the sum over ``n`` apart: one gradient for each sample.
+        grad_output: ``(batch, out_channels, *O)`` with any number of axes. Never unbatched, which would look like one
+            axis less.
+        per_sample: Whether to leave out the sum over ``n``: one gradient for each sample.
 
     Returns:
         ``(out_channels,)``; ``(batch, out_channels)`` if per sample.

@@ -74,15 +74,15 @@ def convnd_input() -> None:
     group. Elements that no window reads get 0.
 
     Args:
-        input_size: Shape of the input, ``(batch, in_channels, *I)``; with a stride the output does not tell it.
+        input_size: Shape of the input, ``(batch, in_channels, *I)``; with a stride, several fit one output.
         weight: ``(out_channels, in_channels / groups, *K)``.
-        grad_output: ``(batch, out_channels, *O)``, as the convolution gives.
+        grad_output: ``(batch, out_channels, *O)``, the shape of the convolution's output.
         stride: S.
         padding: ``(lo, hi)``.
         dilation: D.
         groups: Number of groups.
         padding_mode: How the convolution fills its padding.
-        lowering: How to compute it; None takes the current one.
+        lowering: How to compute it; None takes the current lowering.
 
     Returns:
         Tensor of shape ``input_size``.
@@ -109,14 +109,14 @@ def convnd_weight() -> None:
     Args:
         input: ``(batch, in_channels, *I)``.
         weight_size: Shape of the weight, ``(out_channels, in_channels / groups, *K)``.
-        grad_output: ``(batch, out_channels, *O)``, as the convolution gives.
+        grad_output: ``(batch, out_channels, *O)``, the shape of the convolution's output.
         stride: S.
         padding: ``(lo, hi)``.
         dilation: D.
         groups: Number of groups.
-        per_sample: Whether to keep the sum over ``n`` apart: one gradient for each sample.
+        per_sample: Whether to leave out the sum over ``n``: one gradient for each sample.
         padding_mode: How the convolution fills its padding.
-        lowering: How to compute it; None takes the current one.
+        lowering: How to compute it; None takes the current lowering.
 
     Returns:
         Tensor of shape ``weight_size``; ``(batch, *weight_size)`` if per sample.

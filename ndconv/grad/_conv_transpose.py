@@ -77,14 +77,14 @@ def conv_transposend_input() -> None:
     Args:
         input_size: Shape of the input, ``(batch, in_channels, *O)``.
         weight: ``(in_channels, out_channels / groups, *K)``.
-        grad_output: ``(batch, out_channels, *I)``, as the transposed convolution gives.
+        grad_output: ``(batch, out_channels, *I)``, the shape of the transposed convolution's output.
         stride: S.
         padding: ``(lo, hi)``.
         output_padding: Elements added on the high side.
         groups: Number of groups.
         dilation: D.
         padding_mode: How the convolution fills its padding.
-        lowering: How to compute it; None takes the current one.
+        lowering: How to compute it; None takes the current lowering.
 
     Returns:
         Tensor of shape ``input_size``.
@@ -112,15 +112,15 @@ def conv_transposend_weight() -> None:
     Args:
         input: ``(batch, in_channels, *O)``.
         weight_size: Shape of the weight, ``(in_channels, out_channels / groups, *K)``.
-        grad_output: ``(batch, out_channels, *I)``, as the transposed convolution gives.
+        grad_output: ``(batch, out_channels, *I)``, the shape of the transposed convolution's output.
         stride: S.
         padding: ``(lo, hi)``.
         output_padding: Elements added on the high side.
         groups: Number of groups.
         dilation: D.
-        per_sample: Whether to keep the sum over ``n`` apart: one gradient for each sample.
+        per_sample: Whether to leave out the sum over ``n``: one gradient for each sample.
         padding_mode: How the convolution fills its padding.
-        lowering: How to compute it; None takes the current one.
+        lowering: How to compute it; None takes the current lowering.
 
     Returns:
         Tensor of shape ``weight_size``; ``(batch, *weight_size)`` if per sample.

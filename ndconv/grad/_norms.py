@@ -1,4 +1,4 @@
-"""Norms and products of the weight gradients of single samples, without the gradients."""
+"""Norms and inner products of per-sample weight gradients, without the gradients."""
 
 from __future__ import annotations
 
@@ -70,17 +70,18 @@ def _operands(
 
 @of_convolutions(None, False, _sqnorm)
 def convnd_weight_sqnorm() -> None:
-    """Squared norm of each sample's weight gradient, which is not kept: the *ghost norm* of differential privacy.
+    """Squared norm of each sample's weight gradient, without storing it: the *ghost norm* of differential privacy.
 
-    ``|G_n|^2`` with ``G_n = convnd_weight(..., per_sample=True)[n]``, by the gradients of a few samples at a time or by
-    Gram matrices of positions, ``sum over o, o' of <X_n[o], X_n[o']> * <y_n[o], y_n[o']>`` in each group. The bias's is
+    ``|G_n|^2`` with ``G_n = convnd_weight(..., per_sample=True)[n]``. It comes from the gradients of a few samples at a
+    time, or from Gram matrices over positions, ``sum over o, o' of <X_n[o], X_n[o']> * <y_n[o], y_n[o']>`` in each
+    group, where ``X_n`` are the windows of the input and ``y_n`` is the output gradient. For the bias, take
     ``convnd_bias(grad_output, per_sample=True).square().sum(1)``. See `Goodfellow (2015)
     <https://arxiv.org/abs/1510.01799>`_ and, for convolutions, `Bu et al. (2022) <https://arxiv.org/abs/2205.10683>`_.
 
     Args:
         input: ``(batch, in_channels, *I)`` or unbatched.
         weight_size: Shape of the weight, ``(out_channels, in_channels / groups, *K)``.
-        grad_output: ``(batch, out_channels, *O)``, as the convolution gives.
+        grad_output: ``(batch, out_channels, *O)``, the shape of the convolution's output.
         stride: S.
         padding: ``(lo, hi)``.
         dilation: D.
@@ -93,7 +94,7 @@ def convnd_weight_sqnorm() -> None:
 
     Raises:
         RuntimeError: If shapes, devices or hyper-parameters do not fit.
-        NotImplementedError: If the dtype is an integer's.
+        NotImplementedError: If the dtype is an integer type.
         TypeError: If an argument has the wrong type.
         ValueError: If there is no such method.
 
@@ -145,15 +146,15 @@ def conv_transpose3d_weight_sqnorm() -> None:
 
 @of_convolutions(None, False, _dot)
 def convnd_weight_dot() -> None:
-    """Inner product of each sample's weight gradient with a vector: how much a step along it changes each loss.
+    """Inner product of each sample's weight gradient with a vector: the derivative of each loss along it.
 
     ``<G_n, vector> = sum over d, o of conv(input_n, vector)[d, o] * grad_output[n, d, o]``: one convolution and no
-    gradient. ``G_n`` is conjugated, as the first of `torch.vdot`.
+    gradient. ``G_n`` is conjugated, as the first argument of `torch.vdot`.
 
     Args:
         input: ``(batch, in_channels, *I)`` or unbatched.
         vector: Shaped as the weight, ``(out_channels, in_channels / groups, *K)``.
-        grad_output: ``(batch, out_channels, *O)``, as the convolution gives.
+        grad_output: ``(batch, out_channels, *O)``, the shape of the convolution's output.
         stride: S.
         padding: ``(lo, hi)``.
         dilation: D.
@@ -165,7 +166,7 @@ def convnd_weight_dot() -> None:
 
     Raises:
         RuntimeError: If shapes, dtypes, devices or hyper-parameters do not fit.
-        NotImplementedError: If the dtype is an integer's.
+        NotImplementedError: If the dtype is an integer type.
         TypeError: If an argument has the wrong type.
 
     Example:
@@ -216,14 +217,14 @@ def conv_transpose3d_weight_dot() -> None:
 def convnd_weight_gram() -> None:
     """Inner products of all samples' weight gradients: a block of the empirical neural tangent kernel.
 
-    ``<G_n, H_m>`` where ``H`` are the gradients of ``other``, or ``G`` themselves. Never are all of them held: some
-    features of all samples at a time, or Gram matrices of positions. ``G_n`` is conjugated, as the first of
-    `torch.vdot`.
+    ``<G_n, H_m>``, where ``H`` are the gradients of ``other``, or ``G`` if it is None. Memory holds the gradients of a
+    few output channels of all samples at a time, or Gram matrices over positions. ``G_n`` is conjugated, as the first
+    argument of `torch.vdot`. See `Novak et al. (2022) <https://arxiv.org/abs/2206.08720>`_.
 
     Args:
         input: ``(batch, in_channels, *I)`` or unbatched.
         weight_size: Shape of the weight, ``(out_channels, in_channels / groups, *K)``.
-        grad_output: ``(batch, out_channels, *O)``, as the convolution gives.
+        grad_output: ``(batch, out_channels, *O)``, the shape of the convolution's output.
         stride: S.
         padding: ``(lo, hi)``.
         dilation: D.
@@ -232,12 +233,12 @@ def convnd_weight_gram() -> None:
         padding_mode: How the convolution fills its padding.
 
     Returns:
-        ``(batch, M)`` or ``(batch, batch)``, without the axes of what is unbatched; float32 for half types.
+        ``(batch, M)`` or ``(batch, batch)``, without the axes of unbatched inputs; float32 for half types.
         Differentiable.
 
     Raises:
         RuntimeError: If shapes, dtypes, devices or hyper-parameters do not fit.
-        NotImplementedError: If the dtype is an integer's.
+        NotImplementedError: If the dtype is an integer type.
         TypeError: If an argument has the wrong type.
 
     Example:

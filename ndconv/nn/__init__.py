@@ -1,4 +1,4 @@
-"""Convolution modules that take the place of torch's: same arguments, parameters, state dict and initial draws."""
+"""Drop-in replacements of torch's convolution modules: same arguments, parameters, state dict, initial values."""
 
 from ndconv.nn._conv import (
     Conv1d,

@@ -1,4 +1,4 @@
-"""Convolution modules that take the place of torch's: same arguments, parameters, state dict and initial draws."""
+"""Convolution modules."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ torch.fx.wrap("convolve")
 class ConvNd(Layer):
     """Convolution over any number of axes, with learnable weight and bias.
 
-    Applies `ndconv.functional.convnd`. Arguments, parameters and their shapes and initial draws are those of
-    `torch.nn.Conv2d`, and the shared arguments those of `ndconv.functional`.
+    Applies `ndconv.functional.convnd`. Arguments, parameter shapes and initial values are those of
+    `torch.nn.Conv2d`; the shared arguments are those of `ndconv.functional`.
 
     Args:
         ndim: N, number of spatial axes.
@@ -37,9 +37,9 @@ class ConvNd(Layer):
         groups: Divides both channel counts.
         bias: Whether to add a learnable bias.
         padding_mode: ``"zeros"``, ``"reflect"``, ``"replicate"`` or ``"circular"``.
-        device: Where the parameters are made.
-        dtype: Of the parameters.
-        lowering: How to compute it; None takes the current one at every call.
+        device: Device of the parameters.
+        dtype: Dtype of the parameters.
+        lowering: How to compute it; None takes the current lowering at every call.
 
     Attributes:
         weight (Tensor): ``(out_channels, in_channels / groups, *kernel_size)``.
@@ -85,11 +85,11 @@ class ConvNd(Layer):
         )  # fmt: skip
 
     def forward(self, input: Tensor) -> Tensor:
-        """Convolve ``(batch, in_channels, *I)`` or ``(in_channels, *I)``."""
+        """Convolve ``(batch, in_channels, *I)`` to ``(batch, out_channels, *O)``, or unbatched to unbatched."""
         return self._conv_forward(input, self.weight, self.bias)
 
     def plan(self, input: Tensor | Sequence[int]) -> ConvPlan:
-        """What this layer will run on an input or an input of that shape: see `ndconv.plan`."""
+        """Plan what this layer will run on an input, or on an input of this shape: see `ndconv.plan`."""
         arguments: Any = self.stride, self.padding, self.dilation, self.groups
         return _plan(input, self.weight, *arguments, padding_mode=self.padding_mode, lowering=self.lowering)
 

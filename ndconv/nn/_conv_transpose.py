@@ -1,4 +1,4 @@
-"""Transposed convolution modules that take the place of torch's."""
+"""Transposed convolution modules."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ torch.fx.wrap("convolve_transposed")
 class ConvTransposeNd(Layer, _ConvTransposeNd):
     """Transposed convolution over any number of axes, with learnable weight and bias.
 
-    Applies `ndconv.functional.conv_transposend`. Arguments, parameters and their shapes and initial draws are those of
-    `torch.nn.ConvTranspose2d`, and the shared arguments those of `ndconv.functional`.
+    Applies `ndconv.functional.conv_transposend`. Arguments, parameter shapes and initial values are those of
+    `torch.nn.ConvTranspose2d`; the shared arguments are those of `ndconv.functional`.
 
     Args:
         ndim: N, number of spatial axes.
@@ -39,9 +39,9 @@ class ConvTransposeNd(Layer, _ConvTransposeNd):
         bias: Whether to add a learnable bias.
         dilation: One positive integer or N.
         padding_mode: ``"zeros"``, ``"reflect"``, ``"replicate"`` or ``"circular"``; torch has the first only.
-        device: Where the parameters are made.
-        dtype: Of the parameters.
-        lowering: How to compute it; None takes the current one at every call.
+        device: Device of the parameters.
+        dtype: Dtype of the parameters.
+        lowering: How to compute it; None takes the current lowering at every call.
 
     Attributes:
         weight (Tensor): ``(in_channels, out_channels / groups, *kernel_size)``.
@@ -82,7 +82,7 @@ class ConvTransposeNd(Layer, _ConvTransposeNd):
         )  # fmt: skip
 
     def forward(self, input: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
-        """Convolve ``(batch, in_channels, *O)`` or ``(in_channels, *O)``.
+        """Convolve ``(batch, in_channels, *O)`` to ``(batch, out_channels, *I)``, or unbatched to unbatched.
 
         Args:
             input: The input.
@@ -98,7 +98,7 @@ class ConvTransposeNd(Layer, _ConvTransposeNd):
         )  # fmt: skip
 
     def plan(self, input: Tensor | Sequence[int]) -> ConvPlan:
-        """What this layer will run on an input or an input of that shape: see `ndconv.plan`."""
+        """Plan what this layer will run on an input, or on an input of this shape: see `ndconv.plan`."""
         arguments: Any = self.stride, self.padding, self.dilation, self.groups
         further: Any = {"output_padding": self.output_padding, "padding_mode": self.padding_mode}
         return _plan(input, self.weight, *arguments, transposed=True, lowering=self.lowering, **further)

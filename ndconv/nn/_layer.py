@@ -1,4 +1,4 @@
-"""What convolution modules of both kinds share: torch's constructor with checks of its own, and the lowering."""
+"""The common base of all convolution modules: torch's constructor with earlier checks, and the lowering."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ndconv._rules import IntOrInts, Padding
 
 
 class Layer(_ConvNd):
-    """A convolution of torch's whose arguments are checked early and may be more than torch takes."""
+    """Torch's convolution module with early checks, and with values of arguments that torch does not take."""
 
     def _construct(
         self,

@@ -1,4 +1,4 @@
-"""Modules that learn their number of input channels from the first input, as torch's lazy ones do."""
+"""Modules that take their number of input channels from the first input, as torch's lazy modules do."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from ndconv.nn._conv_transpose import ConvTranspose1d, ConvTranspose2d, ConvTran
 
 
 class _Chosen:
-    """What torch's mixin passes its arguments on to: the first of them is the constructor to use."""
+    """The base that torch's mixin passes its arguments to; the first of them is the constructor to call."""
 
     def __init__(self, constructor: Callable[..., None], *arguments: Any, **further: Any) -> None:
         constructor(self, *arguments, **further)
 
 
 class _Lazy(_LazyConvXdMixin, _Chosen):
-    """Parameters that the first input completes; the module then becomes ``cls_to_become``."""
+    """A module whose parameters get their shapes from the first input; it then becomes ``cls_to_become``."""
 
     def _postpone(self, out_channels: int, bias: bool, device: Any, dtype: torch.dtype | None) -> None:
-        """Take channels and parameters back, which the constructor got none of."""
+        """Set the output channels and uninitialised parameters, which the constructor was called without."""
         _, self.out_channels = self._divided(0, out_channels)
         factory: dict[str, Any] = {"device": device, "dtype": dtype}
         self.weight = UninitializedParameter(**factory)
@@ -37,7 +37,7 @@ class _Lazy(_LazyConvXdMixin, _Chosen):
             self.bias = UninitializedParameter(**factory)
 
     def _get_in_channels(self, input: Tensor) -> int:
-        """What torch's mixin asks the first input for."""
+        """The number of channels of the first input, which torch's mixin asks for."""
         name = type(self).__name__
         tensor_rules.tensor(name, "input", input)
         channels, *_ = _rules.sample(name, input.shape, len(self.kernel_size))
@@ -54,7 +54,7 @@ class _Lazy(_LazyConvXdMixin, _Chosen):
 
 
 class LazyConvNd(_Lazy, ConvNd):  # type: ignore[misc]
-    """`ConvNd` without ``in_channels``, which the first input tells.
+    """`ConvNd` without ``in_channels``, which the first input determines; the other arguments are the same.
 
     Example:
         >>> import torch, ndconv
@@ -116,7 +116,7 @@ class LazyConv3d(_Lazy, Conv3d):  # type: ignore[misc]
 
 
 class LazyConvTransposeNd(_Lazy, ConvTransposeNd):  # type: ignore[misc]
-    """`ConvTransposeNd` without ``in_channels``, which the first input tells.
+    """`ConvTransposeNd` without ``in_channels``, which the first input determines; the other arguments are the same.
 
     Example:
         >>> import torch, ndconv

@@ -1,7 +1,7 @@
-"""Cases, an independent oracle and exact checks; ``python -m ndconv.testing`` runs them on a device of yours.
+"""Cases, an independent oracle and exact checks; ``python -m ndconv.testing`` runs them on your device.
 
-Convolution is linear in each operand and its sums of small integers are exact, so everything here but random numbers is
-compared for equality. Needs three small packages: ``pip install "ndconv[testing]"``.
+Convolution is linear in each operand and its sums of small integers are exact, so all checks but that of random numbers
+compare for equality. Needs three small packages: ``pip install "ndconv[testing]"``.
 """
 
 from ndconv.testing._cases import Case, sample

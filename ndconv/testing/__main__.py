@@ -1,4 +1,4 @@
-"""``python -m ndconv.testing``: run the matrix of exact checks on a device and say what holds there."""
+"""``python -m ndconv.testing``: run the matrix of exact checks on a device."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _arguments(given: list[str] | None) -> argparse.Namespace:
         metavar="MODULE",
         help="import these modules first, in every process; they register lowerings: see ndconv.lowerings",
     )
-    # They have a say in what the others may be.
+    # Plugins register lowerings, which are choices of other arguments.
     for plugin in plugins.parse_known_args(given)[0].plugin:
         try:
             importlib.import_module(plugin)
@@ -83,7 +83,7 @@ def _arguments(given: list[str] | None) -> argparse.Namespace:
 
 
 def main(given: list[str] | None = None) -> int:
-    """Run the matrix; the exit status is 1 if anything failed or was left uncovered, or nothing passed."""
+    """Run the matrix; the exit status is 1 if a check failed, a combination is not covered, or nothing passed."""
     arguments = _arguments(given)
     start = time.perf_counter()
     if arguments.case:

@@ -1,4 +1,4 @@
-"""Cases as data: geometries drawn from a seed, with ids that name them and bring them back."""
+"""Cases as data: geometries drawn from a seed, with ids that are parsed back into them."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ class Case:
     """One convolution: sizes and hyper-parameters.
 
     Args:
-        batch: Samples.
-        groups: Groups.
+        batch: Number of samples.
+        groups: Number of groups.
         channels: Input channels of one group.
         features: Output channels of one group.
         kernel: Kernel size per axis.
@@ -137,16 +137,16 @@ class Case:
     def longest_sum(self) -> int:
         """Products in the longest sum of any slot, at least one."""
         kernel, positions = math.prod(self.kernel), self.batch * math.prod(self.output_size)
-        # Besides itself an element of the input may be shown by all of the padding.
+        # All of the padding may copy one element of the input.
         shown = 1 if self.mode == "zeros" else math.prod(1 + lo + hi for lo, hi in self.padding)
         return max(self.channels * kernel, self.features * kernel * shown, positions, 1)
 
     def largest_value(self, dtype: torch.dtype) -> int:
-        """The largest operand value up to 4 with which every partial sum of every slot is exact, 0 if there is none."""
+        """The largest operand value up to 4 for which every partial sum of every slot is exact, 0 if there is none."""
         return min(4, math.isqrt(EXACT[dtype] // self.longest_sum))
 
     def operands(self, dtype: torch.dtype, device: str | torch.device = "cpu") -> tuple[Tensor, Tensor, Tensor]:
-        """Input, weight and output gradient of small integers, the same for every call and device."""
+        """Input, weight and output gradient as small integers, the same for every call and device."""
         generator = torch.Generator().manual_seed(zlib.crc32(self.id.encode()))
         bound = self.largest_value(dtype)
         x, w, y = (
@@ -170,12 +170,12 @@ def sample(
     The output size is drawn and the input built from it, so that every case is valid and every stride remainder occurs.
 
     Args:
-        count: How many.
+        count: Number of cases.
         ndims: Numbers of spatial axes, taken in turn.
         seed: The same seed draws the same cases.
         overlap: Whether windows may overlap; if not, the `reshape` lowering applies to every case.
-        symmetric: Whether both sides are padded alike, as torch can only do.
-        modes: Padding modes to draw from; zeros where a mode cannot pad so much.
+        symmetric: Whether both sides are padded alike, as torch needs.
+        modes: Padding modes to draw from; zeros where a mode does not allow so much padding.
 
     Returns:
         ``count`` cases.
@@ -188,7 +188,7 @@ def sample(
 
 
 def _draw(draw: random.Random, ndim: int, overlap: bool, symmetric: bool, modes: tuple[str, ...]) -> Case:
-    # Many axes need small ones, for the oracle's loop grows with the product of outputs and kernel elements.
+    # With many axes sizes are small, as the oracle's loop grows with the product of outputs and kernel elements.
     largest = {1: 5, 2: 4, 3: 3}.get(ndim, 2)
     kernel: list[int] = []
     stride: list[int] = []

@@ -1,7 +1,7 @@
-"""What is checked of every trial, one function per property; each raises if it is not met or does not apply.
+"""The checks of every trial, one function per property; each raises if the property fails or does not apply.
 
-All but one compare for equality, unless the lowering that a trial names is not exact. A check may ask the subject for
-its tensors as often as it likes: they are made anew, so none sees what another has done to them.
+All but one compare for equality, unless the trial names a lowering that is not exact. The subject makes new tensors
+whenever a check asks for them, so no check sees changes by another.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ from ndconv.testing._subject import Subject
 # smallest normal number: a sum's own rounding errors, and for half types one rounding at the end.
 TOLERANCE = {"float64": 4.0, "float32": 4.0, "complex128": 4.0, "complex64": 4.0, "float16": 0.51, "bfloat16": 0.51}
 
-# The largest sum that a half type holds, rounded, and float32 exactly.
+# The largest sum that a half type holds, rounded, and that float32 holds exactly.
 _LARGEST_SUM = {"float16": 65504, "bfloat16": 2**24}
 _BY_ONEDNN = {"float32", *_LARGEST_SUM}
 _OTHER_DTYPE = {
@@ -78,7 +78,7 @@ def forward(subject: Subject) -> None:
 
 
 def gradients(subject: Subject) -> None:
-    """So do the gradients of the operands that need one, twice from the same graph; the others have none."""
+    """Gradients equal that loop too, twice from the same graph; operands that need none have none."""
     tensors, chosen = differentiated(subject)
     bias = subject.bias()
     if bias is not None and chosen:
@@ -98,7 +98,7 @@ def gradients(subject: Subject) -> None:
 
 
 def other_notations(subject: Subject) -> None:
-    """Lists, NumPy arrays and tensors of integers mean what the tuples and integers mean that hold the same."""
+    """Arguments given as lists, NumPy arrays or integer tensors mean the same as tuples and integers."""
     for write in (_as_lists, np.array, torch.tensor):
         got = subject.call(*subject.tensors(), subject.bias(), write=write)
         same("the result of arguments in other notation", got, subject.grown(subject.result()), subject)
@@ -109,7 +109,7 @@ def _as_lists(value: Any) -> Any:
 
 
 def adjoint_identity(subject: Subject) -> None:
-    """The three forms pair with their open tensors to one number: no oracle is needed to see it."""
+    """The three slots, each paired with its own tensor, give one number; this needs no oracle."""
     needs_numbers(subject)
     dtype = subject.trial.dtype
     values = {name: subject.numbers(name) for name in "xwy"}
@@ -119,7 +119,7 @@ def adjoint_identity(subject: Subject) -> None:
         got = one.call(*one.tensors(values)).cpu()
         wide = torch.complex128 if got.is_complex() else torch.int64 if dtype in INTEGERS else torch.float64
         pairing = (got.to(wide).numpy() * values[one.open]).sum()
-        # Each result has wrapped around, and so must the number.
+        # Integer results wrap around, so the number must too.
         products[slot] = pairing.astype(dtype) if dtype in INTEGERS else pairing
     most = 2 * tolerance(subject) * max(float(np.abs(numbers).sum()) for numbers in values.values())
     if any(abs(pairing - products["output"]) > most for pairing in products.values()):
@@ -153,7 +153,7 @@ def equals_torch(subject: Subject) -> None:
     if subject.open == "y":
         want = convolve(x, w)
     else:
-        # A gradient conjugates the other operand, a form does not.
+        # torch's gradient conjugates the other operand, the form does not.
         place = x.requires_grad_() if subject.open == "x" else w.requires_grad_()
         result = convolve(x, w.conj()) if subject.open == "x" else convolve(x.conj(), w)
         (want,) = torch.autograd.grad(result, place, y)
@@ -167,7 +167,7 @@ def equals_torch(subject: Subject) -> None:
 def other_lowerings(subject: Subject) -> None:
     """Every other lowering that applies computes the same result and the same gradients."""
     for name, refusal in subject.refusals().items():
-        # What torch's kernels make of a NaN is for torch to say, and a transform spreads it.
+        # torch's kernels decide what they make of a NaN, and a transform spreads it.
         promised = subject.spoilt is None or (is_exact(name) and name != "native")
         if refusal is None and promised and name != subject.trial.lowering:
             other = subject.altered(lowering=name)
@@ -178,7 +178,7 @@ def other_lowerings(subject: Subject) -> None:
 
 
 def named_lowering(subject: Subject) -> None:
-    """The lowering that was asked for is the one that runs, in the gradients too; and it applies where it should."""
+    """The named lowering runs, in the gradients too, and it applies where it should."""
     wanted, case = subject.trial.lowering, subject.trial.case
     if not all(map(_ties, *_axes(case))):
         raise NotApplicableError("no kernel element is tied to the input, so none computes")
@@ -202,15 +202,15 @@ def named_lowering(subject: Subject) -> None:
 
 @contextmanager
 def _programs(seen: Callable[[Program], Program]) -> Iterator[None]:
-    """What is run inside the block instead of each program."""
-    anew = patch.object(_execute, "DECISIONS", Memory())  # what was decided before is not asked for
+    """Run ``seen`` of each program instead of the program, inside the block."""
+    anew = patch.object(_execute, "DECISIONS", Memory())  # else earlier decisions would be reused
     with anew, patch.object(_execute, "program_of", lambda *operands: seen(program_of(*operands))):
         yield
 
 
 @contextmanager
 def ran_lowerings() -> Iterator[set[str]]:
-    """The names of the lowerings that compute inside the block, as they come."""
+    """The names of the lowerings that run inside the block, filled in as they run."""
     ran: set[str] = set()
 
     def seen(program: Program) -> Program:
@@ -240,7 +240,7 @@ def printed_source(subject: Subject) -> None:
 
 
 def _alone(text: str) -> Callable[[Tensor, Tensor], Tensor]:
-    """The function that a printed program defines, where nothing but torch and Python's own library can be imported."""
+    """The function of a printed program, which may import nothing but torch and the standard library."""
     if "ndconv" in text:
         raise UnmetError("a printed program names ndconv")
     longest = max(map(len, text.splitlines()))
@@ -272,7 +272,7 @@ def _run_twice(program: Program, alone: Callable[[Tensor, Tensor], Tensor], firs
 
 
 def _bits(tensor: Tensor) -> Tensor:
-    """The bytes of a tensor; all NaN are one."""
+    """The bytes of a tensor, with one bit pattern for all NaN."""
     parts = torch.view_as_real(tensor) if tensor.is_complex() else tensor
     if parts.is_floating_point():
         parts = parts.masked_fill(parts.isnan(), math.nan)
@@ -280,7 +280,7 @@ def _bits(tensor: Tensor) -> Tensor:
 
 
 def _ought_to_apply(subject: Subject) -> bool:
-    """What is said of the library's own lowerings, read off the sizes."""
+    """Whether one of the library's own lowerings should apply by its documentation, from the sizes."""
     case, name = subject.trial.case, subject.trial.lowering
     axes, floats = [*map(_seen, *_axes(case))], subject.trial.dtype not in INTEGERS
     rules = {
@@ -293,7 +293,7 @@ def _ought_to_apply(subject: Subject) -> bool:
 
 
 def exact_by_default(subject: Subject) -> None:
-    """What "auto" picks is exact: here, and for larger sizes at which rounding in between would be quicker."""
+    """Lowerings that "auto" picks are exact: here, and for larger sizes where inexact ones would be quicker."""
     if subject.trial.lowering != AUTO:
         raise NotApplicableError(f"{subject.trial.lowering} is asked for by name")
     for case in (subject.trial.case, *_larger(subject.trial.case)):
@@ -319,7 +319,7 @@ def _larger(case: Case) -> tuple[Case, Case]:
 
 
 def _axes(case: Case) -> tuple[Any, ...]:
-    """What is said of each axis; a border that shows the input is seen as the input is."""
+    """Sizes of each axis; a border that copies the input counts as input."""
     size, padding = case.input_size, case.padding
     if case.mode != "zeros":
         size, padding = tuple(n + sum(sides) for n, sides in zip(size, padding, strict=True)), ((0, 0),) * case.ndim
@@ -335,7 +335,7 @@ def _ties(
 
 
 def _seen(*axis: Any) -> tuple[int, int, int, tuple[int, int]]:
-    """Kernel, stride, dilation and padding of an axis without the ends that see zeros alone."""
+    """Kernel, stride, dilation and padding of an axis, without ends that read zeros only."""
     _, _, stride, (lo, _), dilation, size = axis
     taps, outputs = (sorted(indices) for indices in zip(*_ties(*axis), strict=True))
     kernel, span = taps[-1] - taps[0] + 1, outputs[-1] - outputs[0]
@@ -345,7 +345,7 @@ def _seen(*axis: Any) -> tuple[int, int, int, tuple[int, int]]:
 
 
 def small_workspace(subject: Subject) -> None:
-    """In the smallest chunks there are, a limit of one byte, result and gradients are the same."""
+    """With a workspace limit of one byte, and so the smallest chunks, result and gradients are the same."""
     with limited(1):
         tensors, chosen = differentiated(subject)
         result = subject.call(*tensors, subject.bias())
@@ -354,7 +354,7 @@ def small_workspace(subject: Subject) -> None:
 
 
 def saved_tensors(subject: Subject) -> None:
-    """A graph keeps one operand alive for each gradient that is needed, and none for those that are not."""
+    """The graph saves one operand for each gradient that is needed, and none for the others."""
     tensors, chosen = differentiated(subject)
     kept: list[Tensor] = []
     with torch.autograd.graph.saved_tensors_hooks(lambda tensor: kept.append(tensor) or tensor, lambda tensor: tensor):  # type: ignore[func-returns-value]
@@ -364,7 +364,7 @@ def saved_tensors(subject: Subject) -> None:
 
 
 def torchs_operator(subject: Subject) -> None:
-    """Where "fastest" found torch's operator the quickest, results are the same, and no more is kept alive for them."""
+    """Where "fastest" runs torch's operator, results are the same, and no more tensors are saved."""
     refusal = subject.refusals()["native"]
     if refusal is not None:
         raise NotApplicableError(refusal)
@@ -411,7 +411,7 @@ def same_bits(subject: Subject) -> None:
 
 
 def neighbours(subject: Subject) -> dict[str, Subject]:
-    """Trials that differ in one number, and so in the size of the input: what must not be taken for one another."""
+    """Trials that differ in one number, and so in input size, and must not share cached results."""
     case = subject.trial.case
     found = {}
     for name, growing in (("stride", case.output_size), ("dilation", case.kernel)):
@@ -428,7 +428,7 @@ def _other_format(subject: Subject) -> str:
 
 
 def memory_format(subject: Subject) -> None:
-    """The result is channels-last if an operand is, an input's gradient as the result, a weight's as the weight."""
+    """The result is channels-last if an operand is, as is the input gradient; a weight gradient is if the weight is."""
     if subject.trial.case.batch == 0:
         raise NotApplicableError("an empty tensor lies nowhere")
     tensors, chosen = differentiated(subject)
@@ -459,7 +459,7 @@ def operands_untouched(subject: Subject) -> None:
 
 
 def written_to(subject: Subject) -> None:
-    """A result and its gradients may be written to in place, and what follows knows of it, as in torch."""
+    """Results and gradients may be changed in place, and later steps see the change, as in torch."""
     tensors, chosen = differentiated(subject)
     result = subject.call(*tensors, subject.bias()).neg_()
     same("the result, negated in place,", result, -subject.grown(subject.result()), subject)
@@ -477,7 +477,7 @@ def written_to(subject: Subject) -> None:
 
 
 class _Slots(TorchDispatchMode):
-    """The slots that are computed while it is on."""
+    """Records the slots that are computed inside the block."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -490,7 +490,7 @@ class _Slots(TorchDispatchMode):
 
 
 def asked_for(subject: Subject) -> None:
-    """Where both operands need a gradient and one of them is asked for, only that is computed."""
+    """If both operands need a gradient and only one is asked for, only that one is computed."""
     if subject.trial.needs != "both":
         raise NotApplicableError("there are not two gradients to choose from")
     tensors, chosen = differentiated(subject)
@@ -509,7 +509,7 @@ def jacobian(subject: Subject) -> None:
 
 
 def differentiable(subject: Subject) -> tuple[Callable[..., Tensor], tuple[Tensor, ...]]:
-    """A function of the operands that need a gradient, and these, in double precision; where a Jacobian can be had."""
+    """A function of the operands that need a gradient, and these, in double precision; if a Jacobian is feasible."""
     needs_numbers(subject)
     if not subject.needed:
         raise NotApplicableError("no operand needs a gradient")
@@ -534,7 +534,7 @@ def differentiable(subject: Subject) -> tuple[Callable[..., Tensor], tuple[Tenso
 
 
 def large_numbers(subject: Subject, names: Iterable[str]) -> tuple[dict[str, Array], int]:
-    """Numbers whose sums a half type cannot hold, by name, and the largest that there may be."""
+    """Numbers by name whose sums exceed a half type, and their bound."""
     needs_numbers(subject)
     dtype = subject.trial.dtype
     if dtype not in _LARGEST_SUM:
@@ -542,12 +542,12 @@ def large_numbers(subject: Subject, names: Iterable[str]) -> tuple[dict[str, Arr
     if not is_exact(subject.trial.lowering):
         raise NotApplicableError(f"{subject.trial.lowering} rounds its sums before that")
     most = min(256, math.isqrt(_LARGEST_SUM[dtype] // (2 * subject.trial.case.longest_sum)))
-    # All of one sign, so that no sum stays small.
+    # All of one sign, so that every sum is large.
     return {name: np.abs(subject.numbers(name, bound=most)) for name in names}, most
 
 
 def one_rounding(subject: Subject) -> None:
-    """Half types: sums far beyond what the dtype holds are rounded once, bias included, by every exact lowering."""
+    """Half types: every exact lowering rounds large sums, bias included, only once."""
     values, most = large_numbers(subject, subject.operands)
     want = subject.grown(subject.expected(subject.open, values), most)
     for name, refusal in {subject.trial.lowering: None, **subject.refusals()}.items():
@@ -557,9 +557,9 @@ def one_rounding(subject: Subject) -> None:
 
 
 def without_onednn(subject: Subject) -> None:
-    """Where torch does not multiply by oneDNN, on processors that lack instructions, result and gradients are the same.
+    """Without oneDNN's products, as on processors that lack instructions, result and gradients are the same.
 
-    So one machine tries both ways of torch's: what rounds partial sums on some processors does so here.
+    So one machine tries both of torch's code paths: torch's other products round partial sums.
     """
     if torch.device(subject.device).type != "cpu":
         raise NotApplicableError("oneDNN multiplies on CPUs")

@@ -1,4 +1,4 @@
-"""What every check needs: the two ways not to pass, comparing for equality, and gradients."""
+"""Helpers of all checks: exceptions for not passing, comparisons for equality, and gradients."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from ndconv.testing._subject import Subject
 
 
 class UnmetError(Exception):
-    """What ought to hold does not."""
+    """A property that should hold does not."""
 
 
 class NotApplicableError(Exception):
-    """There is nothing to check here, and why."""
+    """There is nothing to check; the message says why."""
 
 
 @contextmanager
 def limited(limit: int) -> Iterator[None]:
-    """The workspace has a limit of so many bytes inside the block."""
+    """Set the workspace limit to so many bytes inside the block."""
     before = get_workspace_limit()
     set_workspace_limit(limit)
     try:
@@ -38,13 +38,13 @@ def limited(limit: int) -> Iterator[None]:
 
 
 def tolerance(subject: Subject, dtype: torch.dtype | None = None, norms: float | None = None) -> float:
-    """How far a result may be off: nothing, or what a lowering that is not exact says of itself.
+    """The error that a result may have: 0, or the bound that an inexact lowering states.
 
     Args:
-        subject: The lowering is its trial's.
-        dtype: Of the result.
-        norms: Product of the operands' norms; that of the trial's largest integers by default, four times for what is
-            made of two results, or rounded to a half type.
+        subject: The trial, with its lowering.
+        dtype: Dtype of the result.
+        norms: Product of the operands' norms; by default four times that of the trial's largest integers, for values
+            made of two results or rounded to a half type.
     """
     trial, dtype = subject.trial, dtype or subject.trial.torch_dtype
     if is_exact(trial.lowering) or not (dtype.is_floating_point or dtype.is_complex):
@@ -57,16 +57,16 @@ def tolerance(subject: Subject, dtype: torch.dtype | None = None, norms: float |
 
 
 def unequal(got: Tensor, want: Tensor, most: float) -> Tensor:
-    """Which elements differ, by more than a tolerance if there is one; a NaN does not differ from a NaN.
+    """Mask of elements that differ by more than a tolerance; NaN equals NaN.
 
-    Of complex numbers that are not finite nobody says which part is what, so all of them are alike.
+    Complex numbers that are not finite all count as equal, as their parts are unspecified.
     """
     alike = ~(got.isfinite() | want.isfinite()) if got.is_complex() else got.isnan() & want.isnan()
     return ~alike & (got != want if not most else ~((got - want).abs() <= most))
 
 
 def same(what: str, got: Tensor, want: Array, subject: Subject, dtype: torch.dtype | None = None) -> None:
-    """Compare shape, dtype, device and, where there are any, numbers, with no more than `tolerance`."""
+    """Compare shape, dtype, device and, on devices with values, the values up to `tolerance`."""
     dtype = dtype or subject.trial.torch_dtype
     if tuple(got.shape) != want.shape or got.dtype != dtype:
         raise UnmetError(f"{what} is {tuple(got.shape)} {got.dtype}, not {want.shape} {dtype}")
@@ -85,11 +85,11 @@ def same(what: str, got: Tensor, want: Array, subject: Subject, dtype: torch.dty
 
 
 def laid_out(what: str, tensor: Tensor, likes: Sequence[Tensor]) -> None:
-    """A tensor is channels-last if one of those it takes after is, and contiguous otherwise."""
+    """Check that a tensor is channels-last if one of ``likes`` is, and contiguous otherwise."""
     if any(_channels_last(like) and not like.is_contiguous() for like in likes):
         if not _channels_last(tensor):
             raise UnmetError(f"{what} is not channels-last: its strides are {tensor.stride()}")
-    # With one channel, or one position, a tensor is both and cannot tell.
+    # With one channel, or one position, a tensor is both.
     elif not tensor.is_contiguous() and not any(map(_channels_last, likes)):
         raise UnmetError(f"{what} is not contiguous: its strides are {tensor.stride()}")
 
@@ -100,19 +100,19 @@ def _channels_last(tensor: Tensor) -> bool:
 
 
 def needs_numbers(subject: Subject) -> None:
-    """Numbers can be compared on a device that has some."""
+    """Skip a check of values on a device without any."""
     if torch.device(subject.device).type == "meta":
         raise NotApplicableError("meta tensors have shapes and no numbers")
 
 
 def differentiated(subject: Subject) -> tuple[tuple[Tensor, Tensor], list[Tensor]]:
-    """The operands, and those of them that need a gradient."""
+    """The operands, and the ones of them that need a gradient."""
     tensors = subject.tensors()
     return tensors, requiring(subject, tensors)
 
 
 def requiring(subject: Subject, tensors: Sequence[Tensor]) -> list[Tensor]:
-    """Those of a trial's operands that need a gradient, from now on."""
+    """The operands that need a gradient by the trial, with ``requires_grad`` set."""
     named = zip(subject.operands, tensors, strict=True)
     return [tensor.requires_grad_() for name, tensor in named if name in subject.needed]
 
@@ -135,7 +135,7 @@ def same_gradients(how: str, result: Tensor, chosen: Sequence[Tensor], subject: 
 def same_second_gradients(
     how: str, found: Sequence[Tensor | None], steps: Mapping[str, Array], numbers: Array, subject: Subject
 ) -> None:
-    """Compare what the gradients of both operands, paired with ``steps``, have for gradients themselves."""
+    """Compare second derivatives: gradients of the inner product of both gradients with ``steps``."""
     for name, got in zip(subject.needed, found, strict=True):
         (other,) = set(subject.operands) - {name}
         if other in subject.needed:

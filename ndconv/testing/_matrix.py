@@ -14,12 +14,12 @@ from ndconv.testing._trials import Trial, draw_trial
 
 @dataclass(frozen=True)
 class Level:
-    """How much is tried.
+    """The extent of a level of the matrix.
 
     Args:
-        strength: Any so many parameters meet in all their levels.
-        arrays: How many covering arrays, each from another seed: more than any two meet, by chance, in further ones.
-            Compiler and exporter, which take a second for a trial, are in the first only.
+        strength: Number of parameters of which all combinations of levels occur.
+        arrays: Number of covering arrays, each from another seed; further ones cover more combinations by chance.
+            Compiler and exporter, which take a second per trial, are in the first only.
     """
 
     strength: int
@@ -31,14 +31,14 @@ LEVELS = {"quick": Level(2, 4), "standard": Level(3, 1), "full": Level(4, 1)}
 
 @dataclass(frozen=True)
 class Matrix:
-    """What a level consists of.
+    """A level of the matrix: its trials and their coverage.
 
     Args:
         level: Its name.
-        strength: Of the covering array.
-        seed: Of array and sizes.
-        valid: Combinations of ``strength`` levels that the constraints allow.
-        covered: Those of them that occur.
+        strength: Strength of the covering array.
+        seed: Seed of array and sizes.
+        valid: Number of combinations of ``strength`` levels that the constraints allow.
+        covered: Number of those that occur.
         trials: Trials with the rows they were drawn for.
     """
 
@@ -54,7 +54,7 @@ def matrix(level: str = "quick", *, seed: int = 0, dtypes: Sequence[str] = (), l
     """Generate a level: a covering array, counted, and trials drawn for its rows.
 
     Args:
-        level: ``"quick"``, ``"standard"`` or ``"full"``: any two, three or four parameters.
+        level: ``"quick"``, ``"standard"`` or ``"full"``: all combinations of any two, three or four parameters.
         seed: The same seed gives the same trials.
         dtypes: Limit the element types to these.
         lowerings: Limit the lowerings to these.

@@ -1,8 +1,8 @@
 """The independent reference: the trilinear form as a loop over output and kernel indices, in NumPy.
 
-It shares no code with the library and knows no trick: no windows, no strides. An index that falls outside the input is
-left out of its gradient; where the input is read it has its padding around it, zeros that are multiplied like any other
-number. Integers in, integers out, so its sums are exact.
+It shares no code with the library and uses neither windows nor strides. Indices outside the input are left out of its
+gradient. Where the input is read, it is padded with zeros, which are multiplied like any other number. Operands and
+results are integers, so sums are exact.
 """
 
 from __future__ import annotations
@@ -76,24 +76,24 @@ _MODES: Any = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 
 
 def shown(input_size: Ints, padding: Pairs, mode: str) -> Array:
-    """The flat input index that every element of the padded input shows, as NumPy pads."""
+    """The flat input index that every element of the padded input copies, by NumPy's padding."""
     return np.pad(np.arange(math.prod(input_size)).reshape(input_size), padding, _MODES[mode])
 
 
 def extend(x: Array, indices: Array) -> Array:
-    """Look ``x[n, c, *I]`` up at flat indices."""
+    """The elements of ``x[n, c, *I]`` at flat indices."""
     return x.reshape(*x.shape[:2], math.prod(x.shape[2:]))[:, :, indices]
 
 
 def retract(x: Array, indices: Array, input_size: Ints) -> Array:
-    """Adjoint of `extend`: add every element to the one that it shows."""
+    """Adjoint of `extend`: add every element to the one that it copies."""
     flat = np.zeros((*x.shape[:2], math.prod(input_size)), x.dtype)
     np.add.at(flat, (ALL, ALL, indices.ravel()), x.reshape(*x.shape[:2], indices.size))
     return flat.reshape(*x.shape[:2], *input_size)
 
 
 def form(case: Case, slot: str, filled: Mapping[str, Array]) -> Array:
-    """The trilinear form with a slot open.
+    """The tensor of the trilinear form's open slot.
 
     Args:
         case: The convolution, its padding mode included.
@@ -101,12 +101,12 @@ def form(case: Case, slot: str, filled: Mapping[str, Array]) -> Array:
         filled: The two others by name, batched.
 
     Returns:
-        The tensor of the open slot, read-only. Complex numbers are multiplied as they are, none is conjugated.
+        The tensor of the open slot, read-only. Complex numbers are not conjugated.
     """
     return _form(case, slot, tuple((name, a.shape, a.dtype.str, a.tobytes()) for name, a in filled.items()))
 
 
-@lru_cache(maxsize=4096)  # a trial's checks ask for the same sums some ten times
+@lru_cache(maxsize=4096)  # a trial's checks ask for the same sums about ten times
 def _form(case: Case, slot: str, filled: tuple[tuple[str, Ints, str, bytes], ...]) -> Array:
     arrays = {name: np.frombuffer(data, dtype).reshape(shape) for name, shape, dtype, data in filled}
     with np.errstate(invalid="ignore"):
@@ -123,7 +123,7 @@ def _sum(case: Case, slot: str, arrays: dict[str, Array]) -> Array:
         if "x" in arrays:
             arrays["x"] = extend(arrays["x"], indices)
     elif "x" in arrays:
-        # Not left out: a zero times a NaN is no zero.
+        # Zeros are multiplied, as zero times NaN is NaN.
         arrays["x"], padding = np.pad(arrays["x"], ((0, 0), (0, 0), *padding)), ((0, 0),) * case.ndim
     rest = case.stride, padding, case.dilation, case.groups
     if slot == "y":
@@ -135,7 +135,15 @@ def _sum(case: Case, slot: str, arrays: dict[str, Array]) -> Array:
 
 
 def reference(case: Case, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
-    """Output, input gradient and weight gradient of a case by the NumPy loop, in int64 and so exact."""
+    """Output, input gradient and weight gradient of a case by the NumPy loop, in int64 and so exact.
+
+    Args:
+        case: The convolution.
+        dtype: The dtype whose `Case.operands` to take.
+
+    Returns:
+        Tensors of shapes ``case.output_shape``, ``case.input_shape`` and ``case.weight_shape``.
+    """
     x, w, y = (operand.to(torch.int64).numpy() for operand in case.operands(dtype))
     pairs = (("y", {"x": x, "w": w}), ("x", {"w": w, "y": y}), ("w", {"x": x, "y": y}))
     found, grad_input, grad_weight = (torch.from_numpy(form(case, slot, filled).copy()) for slot, filled in pairs)
@@ -143,7 +151,7 @@ def reference(case: Case, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def windows(case: Case, x: Array) -> Array:
-    """The windows ``[n, g, c, *K, *O]`` of an input, its padding filled, one tied element at a time."""
+    """The windows ``[n, g, c, *K, *O]`` of a padded input, one element at a time."""
     x, padding, indices = x.reshape(x.shape[0], case.groups, case.channels, *x.shape[2:]), case.padding, None
     if case.mode != "zeros":
         indices = shown(case.input_size, padding, case.mode)
@@ -156,7 +164,7 @@ def windows(case: Case, x: Array) -> Array:
 
 
 def shares(case: Case, y: Array) -> Array:
-    """What input elements get of an output, ``[n, g, d, *K, *I]``, one tied element at a time."""
+    """The im2col of the transposed convolution, ``[n, g, d, *K, *I]``, one element at a time."""
     y, padding, indices = y.reshape(y.shape[0], case.groups, case.features, *y.shape[2:]), case.padding, None
     if case.mode != "zeros":
         indices, padding = shown(case.input_size, padding, case.mode), ((0, 0),) * case.ndim

@@ -1,4 +1,4 @@
-"""A report: all there is to say about a run, and how it becomes JSON and comes back."""
+"""The report of a run, and its JSON form."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from ndconv.testing._runner import Examined, Outcome
 
 @dataclass(frozen=True)
 class Report:
-    """All there is to say about a run.
+    """The report of a run of the matrix.
 
     Args:
         environment: Versions and devices, by name.
-        level: Of the matrix, or "chosen" for trials given by id.
-        strength: Of the covering array.
-        seed: Of the matrix.
-        valid: Combinations that the constraints allow.
-        covered: Those of them that occur.
+        level: Level of the matrix, or "chosen" for trials given by id.
+        strength: Strength of the covering array.
+        seed: Seed of the matrix.
+        valid: Number of combinations that the constraints allow.
+        covered: Number of those that occur.
         examined: The trials, in the order of the matrix.
-        seconds: The run took.
+        seconds: Duration of the run.
     """
 
     environment: dict[str, str]
@@ -49,11 +49,11 @@ class Report:
         return cls(environment(device), **given, examined=ordered, seconds=seconds)
 
     def count(self, status: str) -> int:
-        """Checks with a status."""
+        """Number of checks with a status."""
         return sum(one.count(status) for one in self.examined)
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values for a JSON file; `from_json` takes them back."""
+        """The report as plain values for JSON, which `from_json` reads."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         values["examined"] = [
             {
@@ -78,7 +78,7 @@ class Report:
 
 
 def environment(device: str) -> dict[str, str]:
-    """What a result depends on besides the code."""
+    """Versions and device that a result depends on."""
     kind = torch.device(device).type
     accelerator = getattr(torch, kind, None)
     named = getattr(accelerator, "get_device_name", None)
@@ -92,7 +92,12 @@ def environment(device: str) -> dict[str, str]:
 
 
 def write_json(report: Report, path: str | Path) -> None:
-    """All of it, a trial on each line."""
+    """Write a report as JSON, one trial per line.
+
+    Args:
+        report: The report.
+        path: The file to write.
+    """
     values = report.as_json()
     trials = values.pop("examined")
     head = json.dumps(values, indent=1)[:-2]
@@ -101,5 +106,5 @@ def write_json(report: Report, path: str | Path) -> None:
 
 
 def read_json(path: str | Path) -> Report:
-    """What `write_json` wrote."""
+    """Read the report in a file that `write_json` wrote."""
     return Report.from_json(json.loads(Path(path).read_text()))

@@ -1,4 +1,4 @@
-"""Examine trials: every check, none left unsaid, on one device and several processes where that is the CPU."""
+"""Examine trials by every check, on one device, with several worker processes if it is the CPU."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from ndconv.testing._values import not_finite
 PASSED, FAILED, UNSUPPORTED, NOT_APPLICABLE = "passed", "failed", "unsupported", "not applicable"
 STATUSES = (PASSED, FAILED, UNSUPPORTED, NOT_APPLICABLE)
 
-# How torch says that a device lacks something, in its own words and in those of the devices' libraries.
+# Messages by which torch and the devices' libraries say that a device lacks something.
 _LACKING = re.compile(
     r"not (yet )?implemented|not (currently )?supported|n't (currently )?support|unsupported|could not run|no kernel",
     re.IGNORECASE,
@@ -37,7 +37,7 @@ _LACKING = re.compile(
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one check: its status, and why unless it passed."""
+    """The result of one check: its status, and the reason unless it passed."""
 
     check: str
     status: str
@@ -49,10 +49,10 @@ class Examined:
     """A trial with its outcomes.
 
     Args:
-        id: Of the trial.
-        levels: Of every parameter.
-        outcomes: Of every check.
-        seconds: They took.
+        id: Id of the trial.
+        levels: Level of every parameter.
+        outcomes: Outcome of every check.
+        seconds: Duration of all checks.
     """
 
     id: str
@@ -61,19 +61,19 @@ class Examined:
     seconds: float
 
     def count(self, status: str) -> int:
-        """Checks with a status."""
+        """Number of checks with a status."""
         return sum(outcome.status == status for outcome in self.outcomes)
 
 
 def examine(trial: Trial, device: str = "cpu") -> list[Outcome]:
-    """Run every check on a trial; "fastest", which may pick what rounds, is examined under `ndconv.set_exact`.
+    """Run every check on a trial; "fastest", which may pick inexact lowerings, is examined under `ndconv.set_exact`.
 
     Args:
-        trial: What to look at.
-        device: Where to compute.
+        trial: The trial.
+        device: Device to compute on.
 
     Returns:
-        An outcome per check; nothing is raised.
+        One outcome per check; nothing is raised.
 
     Example:
         >>> from ndconv.testing import Trial, examine
@@ -101,7 +101,7 @@ def _outcome(name: str, check: Callable[[Subject], None], trial: Trial, device: 
         return Outcome(name, NOT_APPLICABLE, str(reason))
     except UnmetError as fault:
         return Outcome(name, FAILED, str(fault))
-    except Exception as error:  # a device or a lowering may fail in any way, and the others are still to be tried
+    except Exception as error:  # a device or a lowering may fail in any way, and the other checks still run
         message = (str(error).strip() or "no message").splitlines()[0]
         if isinstance(error, NotImplementedError) or _LACKING.search(message):
             return Outcome(name, UNSUPPORTED, message)
@@ -115,7 +115,7 @@ def _timed(trial: Trial, device: str) -> tuple[list[Outcome], float]:
 
 
 def _prepare(plugins: Sequence[str] = ()) -> None:
-    """One thread per process, the lowerings of plugins, and no shortcuts of a GPU in what is compared for equality."""
+    """Set one thread per process, load plugins, and turn off reduced precision of GPUs, as results must be equal."""
     for plugin in plugins:
         importlib.import_module(plugin)
     torch.set_num_threads(1)
@@ -128,12 +128,12 @@ def _prepare(plugins: Sequence[str] = ()) -> None:
 def examine_all(
     trials: Sequence[tuple[Trial, Row]], device: str = "cpu", workers: int = 1, plugins: Sequence[str] = ()
 ) -> Iterator[Examined]:
-    """Examine trials, in any order if there are several workers.
+    """Examine trials; with several workers they come in any order.
 
     Args:
-        trials: With their rows.
-        device: Where to compute.
-        workers: Processes; with one, this one.
+        trials: Trials with their rows.
+        device: Device to compute on.
+        workers: Number of processes; 1 uses this process.
         plugins: Modules to import in every process, which register lowerings there.
 
     Yields:
@@ -145,7 +145,7 @@ def examine_all(
             outcomes, seconds = _timed(trial, device)
             yield Examined(trial.id, row, tuple(outcomes), seconds)
         return
-    # A process forked off a torch that has started its threads may hang.
+    # A process forked after torch has started threads may hang.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, context, initializer=_prepare, initargs=(tuple(plugins),)) as pool:
         pending = {pool.submit(_timed, trial, device): (trial, row) for trial, row in trials}
@@ -153,22 +153,22 @@ def examine_all(
             trial, row = pending[done]
             try:
                 outcomes, seconds = done.result()
-            except Exception as error:  # the process died: say so of what it had in hand
+            except Exception as error:  # the process died: report its trial as failed
                 outcomes, seconds = [Outcome("process", FAILED, f"{type(error).__name__}: {error}")], 0.0
             yield Examined(trial.id, row, tuple(outcomes), seconds)
 
 
 def workers_for(device: str) -> int:
-    """Processes that help: one per core on the CPU, one on a device that all would share."""
+    """Number of worker processes: one per core on the CPU, one on a device that all would share."""
     if torch.device(device).type != "cpu":
         return 1
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def unusable(device: str) -> str | None:
-    """Why nothing can be done on a device, or None."""
+    """Why a device cannot be used, or None."""
     try:
         torch.ones(2, device=device).sum()
-    except Exception as error:  # a missing driver has many kinds
+    except Exception as error:  # a missing driver raises many kinds of errors
         return str(error).splitlines()[0]
     return None

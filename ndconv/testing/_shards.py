@@ -1,4 +1,4 @@
-"""A trial's convolution shared out among processes, all of them played here: each computes its shard of every slot."""
+"""A trial's convolution sharded over processes, all simulated here: each computes its shard of every slot."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ Shares = dict[Ints, Share]
 
 
 def shards(subject: Subject) -> None:
-    """Every slot, computed shard by shard of what a process owns and reads, is the loop's; what is sent arrives.
+    """Every slot, computed shard by shard from owned and received rows, equals the loop's; all rows sent arrive.
 
-    A weight's gradient by outputs read leaves out those whose windows lie in the padding altogether, as nobody reads
-    them, and has a NaN for an infinity of the output, which a process multiplies with zeros for what others own.
+    A weight gradient by outputs read leaves out outputs whose windows lie in the padding, as no process reads them. It
+    is NaN where an output is infinite, as a process that reads that output has zeros for input rows of others.
     """
     _exchanges_agree(subject)
     shares = _shares(subject)
     usual = {name: subject.numbers(name) for name in "xwy"}
     _slots(subject, shares, usual)
     if subject.spoilt is None:
-        with suppress(NotApplicableError):  # half types: to be rounded after everything is added up
+        with suppress(NotApplicableError):  # half types are rounded after everything is summed
             _slots(subject, shares, *large_numbers(subject, "xwy"))
     if subject.trial.transform == "per_sample":
         samples = range(subject.trial.case.batch)
         weights = np.stack([subject.numbers("w", role) for role in samples])
-        # A bias is one for all samples.
+        # Samples share one bias.
         _slots(subject.altered(bias="unbiased"), _shares(subject, True), {**usual, "w": weights})
 
 
@@ -56,7 +56,7 @@ def _shares(subject: Subject, per_sample: bool = False) -> Shares:
 
 
 def _exchanges_agree(subject: Subject) -> None:
-    """What each process sends is what the other gets, and it owns that; all that anybody reads arrives."""
+    """Processes send rows that they own and others expect; all rows that any process reads arrive."""
     shares = _shares(subject)
     (share, *_) = shares.values()
     for number, axis in enumerate(axes_of(share.convolution, share.parts)):
@@ -99,7 +99,7 @@ def _owned(whole: Tensor, share: Share, slot: Slot) -> Tensor:
 
 
 def _fetched(whole: Tensor, shares: Shares, slot: Slot) -> dict[Ints, Tensor]:
-    """What every process reads, of those who own it, an axis at a time."""
+    """The rows that every process reads, from their owners, one axis at a time."""
     held = {part: _owned(whole, share, slot) for part, share in shares.items()}
     for axis in range(whole.dim() - 2):
         plans = {part: share.exchanges(slot)[axis] for part, share in shares.items()}
@@ -151,7 +151,7 @@ def _slots(subject: Subject, shares: Shares, values: Mapping[str, Array], bound:
 
 
 def _expected(subject: Subject, values: Mapping[str, Array], per_sample: bool) -> Array:
-    """What the loop gives; with a weight for each sample, sample by sample."""
+    """The loop's result; with a weight for each sample, sample by sample."""
     filled = {name: values[name] for name in subject.operands}
     if not per_sample:
         return subject.expected(subject.open, filled)
@@ -165,7 +165,7 @@ def _expected(subject: Subject, values: Mapping[str, Array], per_sample: bool) -
 
 
 def _spanned(subject: Subject) -> Array:
-    """Which outputs' windows span some of the input or its border: others are nobody's to read."""
+    """Mask of outputs whose windows overlap the input or its border; no process reads the others."""
     case, found = subject.trial.case, np.ones((), bool)
     for o, s, d, k, (lo, _), n in zip(
         case.output_size, case.stride, case.dilation, case.kernel, case.padding, case.input_size, strict=True
@@ -179,7 +179,7 @@ def _spanned(subject: Subject) -> Array:
 def _tensor(
     shares: Shares, given: Mapping[str, Tensor], read: Slot, bias: Tensor | None, meanwhile: bool = False
 ) -> Tensor:
-    """The output, or the input's gradient, put together; outputs that wait for nothing apart from others if asked."""
+    """The output or the input gradient, assembled; with ``meanwhile``, outputs without received rows come first."""
     name = "x" if read is Slot.INPUT else "y"
     w, whole = given["w"], given[name]
     last, found, (share, *_) = is_channels_last(whole), {}, shares.values()
@@ -199,7 +199,7 @@ def _tensor(
 def _in_turn(
     share: Share, settled: Sequence[range], owned: Tensor, fetched: Tensor, w: Tensor, wide: bool, last: bool
 ) -> Tensor:
-    """A shard of the output: of what a process owns that which it yields, and of what it fetched the slices around."""
+    """A shard of the output: the part from owned rows, and the slices around it from received ones."""
     at_hand = [[plan.owned] for plan in share.exchanges(Slot.INPUT)]
     found = share.some_outputs(settled, at_hand, owned, w, wide, last)
     there, box = [reading.rows for reading in share.readings], [*settled]
@@ -214,7 +214,7 @@ def _in_turn(
 
 
 def _weight(shares: Shares, x: Tensor, y: Tensor, read: Slot) -> Tensor:
-    """The sum of all parts of the weight's gradient, rounded once."""
+    """The sum of all parts of the weight gradient, rounded once."""
     fetched = _fetched(x if read is Slot.INPUT else y, shares, read)
     parts = [
         share.weight(fetched[part], _owned(y, share, Slot.OUTPUT), read)

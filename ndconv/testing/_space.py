@@ -2,9 +2,9 @@
 
 A *row* gives every parameter one of its levels. A covering array of strength t is a set of rows in which every
 combination of levels of any t parameters occurs that the constraints allow. Covertable generates it: it takes the
-constraints as they stand, any strength, and sees what constraints imply together. allpairspy, the other one looked at,
-left 118 of 2462 allowed pairs out under the same constraints. `coverage` shares no code with either: for what an array
-lacks it looks for a row that could have had it.
+constraints as they are, for any strength, and also heeds what they imply together. allpairspy left out 118 of 2462
+allowed pairs under the same constraints. `coverage` shares no code with either: for each combination that an array
+lacks it searches for a row that has it.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ Parameters = Mapping[str, Sequence[str]]
 FLOATS = ("float64", "float32", "float16", "bfloat16", "complex128", "complex64")
 INTEGERS = ("int64", "int8")
 VALUES = ("usual", "nan", "inf")
-# Processes by axis, the axes after these are whole.
+# Processes by axis; later axes are not sharded.
 MESHES = {"alone": (), "two": (2,), "three": (3,), "grid": (2, 2)}
 
 
 def parameters(dtypes: Sequence[str] = (), lowerings: Sequence[str] = ()) -> dict[str, tuple[str, ...]]:
-    """Every parameter with its levels; ``dtypes`` and ``lowerings`` limit theirs, if there are any.
+    """Every parameter with its levels; ``dtypes`` and ``lowerings`` limit theirs if given.
 
     ============  ====================================================================================================
     parameter     meaning of its levels
@@ -87,12 +87,12 @@ def parameters(dtypes: Sequence[str] = (), lowerings: Sequence[str] = ()) -> dic
 
 @dataclass(frozen=True)
 class Constraint:
-    """What combinations of levels there are.
+    """A constraint on combinations of levels.
 
     Args:
-        reason: Why there are no others.
-        names: The parameters it speaks of.
-        allows: Whether levels of these go together.
+        reason: Why other combinations do not exist.
+        names: Its parameters.
+        allows: Whether levels of these can be combined.
     """
 
     reason: str
@@ -100,7 +100,7 @@ class Constraint:
     allows: Callable[..., bool]
 
     def holds(self, row: Row) -> bool:
-        """Whether a row, or as much of it as there is, may be so."""
+        """Whether a row, or a part of one, meets it."""
         return any(name not in row for name in self.names) or self.allows(*map(row.__getitem__, self.names))
 
 
@@ -242,12 +242,12 @@ CONSTRAINTS = (
 
 
 def is_exact(lowering: str) -> bool:
-    """Whether a lowering promises equality: "auto" does, and "fastest" as it is tried here, under `set_exact`."""
+    """Whether a lowering is exact: "auto" is, and so is "fastest" here, under `set_exact`."""
     return lowering not in LOWERINGS or LOWERINGS[lowering].exact
 
 
 def covering_array(parameters: Parameters, strength: int, seed: int = 0) -> list[Row]:
-    """Rows in which every allowed combination of any ``strength`` parameters occurs; the same seed, the same rows.
+    """Rows in which every allowed combination of any ``strength`` parameters occurs, reproducible by seed.
 
     Takes seconds for strength 2, a minute for 3.
     """
@@ -261,15 +261,15 @@ def covering_array(parameters: Parameters, strength: int, seed: int = 0) -> list
     ]
     levels = {name: list(levels) for name, levels in parameters.items()}
     rows: list[Row] = make(levels, strength=strength, constraints=constraints, salt=str(seed))
-    # In the order of the parameters, whichever the generator filled first.
+    # The generator may return parameters in another order.
     return [{name: row[name] for name in parameters} for row in rows]
 
 
 def share_out(parameters: Parameters, rows: Sequence[Row]) -> list[Row]:
-    """Rows of the other parameters with a mesh and a cut each, which meet as many other levels as they can.
+    """Add a mesh and a cut to each row of the other parameters, to cover as many pairs of levels as possible.
 
-    Shards are another way to compute what a row says, so any two parameters, these among them, are enough at every
-    strength: an array of three with them would take a quarter of an hour to find.
+    Shards are another way to compute a row, so pairs with these two parameters are enough at every strength: an array
+    of strength 3 with them would take a quarter of an hour to find.
     """
     seen: set[tuple[str, str, str, str]] = set()
     found: list[Row] = []
@@ -286,13 +286,13 @@ def share_out(parameters: Parameters, rows: Sequence[Row]) -> list[Row]:
 
 
 def _met(row: Row) -> set[tuple[str, str, str, str]]:
-    """Pairs of levels that have to do with shards."""
+    """Pairs of levels that involve shards."""
     return {(one, row[one], other, row[other]) for one in SHARDS for other in row if other != one}
 
 
 @dataclass(frozen=True)
 class Coverage:
-    """How many combinations of ``strength`` levels the constraints allow, and which of them no row has."""
+    """The number of combinations of ``strength`` levels that the constraints allow, and those that no row has."""
 
     strength: int
     valid: int
@@ -300,12 +300,12 @@ class Coverage:
 
     @property
     def covered(self) -> int:
-        """Combinations that occur."""
+        """Number of combinations that occur."""
         return self.valid - len(self.missing)
 
 
 def coverage(parameters: Parameters, rows: Sequence[Row], strength: int) -> Coverage:
-    """Count the combinations that occur, and search the others for what the constraints would have allowed."""
+    """Count the combinations that occur, and find the missing ones that the constraints allow."""
     valid, missing = 0, []
     for names in combinations(parameters, strength):
         seen = {tuple(row[name] for name in names) for row in rows}
@@ -321,13 +321,13 @@ def allowed(parameters: Parameters, part: Row) -> bool:
     """Whether some row has these levels and breaks no constraint."""
     if not all(constraint.holds(part) for constraint in CONSTRAINTS):
         return False
-    # The parameters that no constraint speaks of may be anything.
+    # Parameters without a constraint may have any level.
     spoken_of = {name for constraint in CONSTRAINTS for name in constraint.names}
     return _completes(parameters, part, [name for name in parameters if name in spoken_of and name not in part])
 
 
 def _completes(parameters: Parameters, row: Row, names: Sequence[str]) -> bool:
-    """Whether levels for ``names`` can be added; those with the fewest to choose from are tried first."""
+    """Whether levels for ``names`` can be added; parameters with the fewest choices are tried first."""
     if not names:
         return True
     fitting = {name: [level for level in parameters[name] if _fits({**row, name: level}, name)] for name in names}

@@ -1,6 +1,6 @@
-"""What is checked of the statistics of a trial's gradients: equality with sums over windows by a loop in NumPy.
+"""Checks of the statistics of a trial's gradients: equality with sums over windows by a loop in NumPy.
 
-A trial says which convolution, transposed or not, on which tensors; which of its operations it is about has no say.
+They use the trial's convolution, transposed or not, and its tensors; the trial's slot does not matter.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from ndconv.testing._oracle import Array, shares, windows
 from ndconv.testing._space import INTEGERS
 from ndconv.testing._subject import Subject
 
-# Roles of tensors that no other check has.
+# Roles of tensors that no other check uses.
 _ROLE, _OTHER = 5, 6
 _VECTORS = 2
 _MOST_ELEMENTS = 24
-# Rows and columns of a matrix whose singular values are looked at.
+# Largest number of rows or columns of a matrix whose singular values are checked.
 _MOST_ROWS = 150
 _NORM = 2e-3
 _LARGEST = 3
 
 
 def _shared(case: Case, transposed: bool) -> tuple[str, dict[str, Any]]:
-    """How functions of a convolution, transposed or not, are named, and the arguments that all of them take."""
+    """Prefix of a convolution's functions, transposed or not, and the arguments that all of them take."""
     how: dict[str, Any] = {"stride": case.stride, "padding": case.padding, "dilation": case.dilation}
     how |= {"groups": case.groups, "padding_mode": case.mode}
     if transposed:
@@ -46,11 +46,11 @@ def _shared(case: Case, transposed: bool) -> tuple[str, dict[str, Any]]:
 
 
 class _Summed:
-    """A trial's convolution, its tensors as statistics take them, and the windows that these are about.
+    """A trial's convolution, its tensors as statistics take them, and their windows.
 
     Args:
         subject: The trial.
-        quartic: Whether results are of the fourth degree in the tensors' numbers, not of the second.
+        quartic: Whether results are of degree four in the tensors' numbers, not two.
     """
 
     def __init__(self, subject: Subject, quartic: bool = True) -> None:
@@ -58,7 +58,7 @@ class _Summed:
         trial = subject.trial
         if trial.dtype in INTEGERS:
             raise NotApplicableError("integers would wrap around")
-        # A lowering that is not exact has no say either.
+        # The lowering of the trial does not matter either.
         self.subject, self.case = subject.altered(lowering="auto"), trial.case
         self.transposed = trial.operation == "transposed"
         self.input, self.grad = ("y", "x") if self.transposed else ("x", "y")
@@ -69,7 +69,7 @@ class _Summed:
             raise NotApplicableError(f"{self.dtype} holds no sum of so many products exactly")
 
     def _bound(self, quartic: bool) -> int:
-        """The largest numbers whose sums are exact, 0 if there are none."""
+        """The largest number for which sums are exact, 0 if there is none."""
         case, parts = self.case, 2 if self.dtype.is_complex else 1
         shown = math.prod(1 + lo + hi for lo, hi in case.padding) if case.mode != "zeros" else 1
         positions, samples = math.prod((*case.output_size, shown)), case.batch + 1
@@ -80,21 +80,21 @@ class _Summed:
         return min(_LARGEST, math.isqrt(math.isqrt(EXACT[self.dtype] // terms)))
 
     def numbers(self, name: str, role: int = _ROLE) -> Array:
-        """Of a tensor, batched."""
+        """Numbers of a tensor, batched."""
         values = self.subject.numbers(name, role, self.bound)
         return values if name == "w" or not self.unbatched else values[None]
 
     @property
     def unbatched(self) -> bool:
-        """Whether there is one sample, without an axis."""
+        """Whether the only sample comes without a batch axis."""
         return self.subject.trial.batch == "unbatched"
 
     def tensor(self, values: Array) -> Tensor:
-        """Numbers of `numbers` on the device."""
+        """Values of `numbers` as a tensor on the device."""
         return self.subject.tensor(values[0] if self.unbatched else values, "contiguous")
 
     def tensors(self, role: int = _ROLE) -> tuple[Tensor, Tensor]:
-        """What the operation takes, and the gradient of what it gives, in the trial's memory format."""
+        """The operation's input and the gradient of its output, in the trial's memory format."""
         first, second = (self.subject.numbers(name, role, self.bound) for name in (self.input, self.grad))
         return self.subject.tensor(first), self.subject.tensor(second)
 
@@ -105,7 +105,7 @@ class _Summed:
         return columns.reshape(shape), y.reshape(len(y), self.case.groups, self.case.features, shape[-1])
 
     def gradients(self, role: int = _ROLE) -> Array:
-        """``[n, g, d, c, k]``."""
+        """Per-sample weight gradients, ``[n, g, d, c, k]``."""
         found: Array = np.einsum("ngcko,ngdo->ngdck", *self.operands(role))
         return found
 
@@ -114,18 +114,18 @@ class _Summed:
         return self.gradients(role).reshape(self.case.batch, math.prod(self.case.weight_shape))
 
     def sources(self) -> Array:
-        """Windows of what the operation takes as columns, ``[n, g, a, p]``."""
+        """Windows of the operation's input as columns, ``[n, g, a, p]``."""
         columns = shares(self.case, self.numbers("y")) if self.transposed else windows(self.case, self.numbers("x"))
         rows = columns.shape[2] * math.prod(self.case.kernel)
         return columns.reshape(*columns.shape[:2], rows, math.prod(columns.shape[3 + self.case.ndim :]))
 
     def call(self, home: Any, name: str, *tensors: Any, **keywords: Any) -> Any:
-        """A statistic's function on tensors."""
+        """Call a statistic's function on tensors."""
         prefix, shared = _shared(self.case, self.transposed)
         return getattr(home, f"{prefix}_{name}")(*tensors, **shared, **keywords)
 
     def same(self, what: str, got: Tensor, want: Array, *, real: bool = False, samples: bool = False) -> None:
-        """Compare; ``samples`` if the first axis is that of samples, which the unbatched lack."""
+        """Compare; with ``samples``, the first axis is the batch, which unbatched results lack."""
         if samples and self.unbatched:
             want = want[0]
         same(what, got, np.real(want) if real else want, self.subject, self.real if real else self.dtype)
@@ -138,7 +138,7 @@ def _squared(values: Array) -> Array:
 
 @contextmanager
 def _chosen(module: Any, function: str, name: str) -> Iterator[None]:
-    """One way to a statistic is taken, if it is one of those there are."""
+    """Force one method for a statistic, if it exists."""
     ways: Callable[..., Ways] = getattr(module, function)
 
     def only(*arguments: Any) -> Ways:
@@ -224,7 +224,7 @@ def window_covariances(subject: Subject) -> None:
 
 
 def explicit_matrix(subject: Subject) -> None:
-    """The convolution as a sparse matrix gives its result, and its largest singular value is between both bounds."""
+    """The sparse matrix gives the convolution's result, and its largest singular value lies between both bounds."""
     needs_numbers(subject)
     subject = subject.altered(lowering="auto", slot="output", bias="unbiased")
     trial, case, transposed = subject.trial, subject.trial.case, subject.trial.operation == "transposed"
@@ -252,7 +252,7 @@ def explicit_matrix(subject: Subject) -> None:
 
 
 def statistics_jacobian(subject: Subject) -> None:
-    """Gradcheck of norms and products with a step of 1: they are of second degree, so a central difference is exact."""
+    """Gradcheck of norms and products with a step of 1: they have degree two, so a central difference is exact."""
     double = subject.altered(dtype="complex128" if subject.trial.torch_dtype.is_complex else "float64")
     sums = _Summed(double)
     tensors, case = sums.tensors(), sums.case

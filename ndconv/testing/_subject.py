@@ -1,4 +1,4 @@
-"""A trial made concrete on a device: its operands, its call, and what the NumPy loop says must come out."""
+"""A trial on a device: its operands, its call, and the result by the NumPy loop."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ class Subject:
     """One trial on one device.
 
     Args:
-        trial: What to look at.
-        device: Where to compute.
-        spoilt: The tensor, of x, w and y, that has one element as the trial's values say: a NaN or an infinity.
+        trial: The trial.
+        device: Device to compute on.
+        spoilt: The one of x, w and y that has a NaN or an infinity, if the trial's values include one.
     """
 
     def __init__(self, trial: Trial, device: str, spoilt: str | None = None) -> None:
@@ -46,7 +46,7 @@ class Subject:
         self.open, self.first, self.second = _SLOTS[trial.operation, trial.slot]
         case = trial.case
         shapes = {"x": case.input_shape, "w": case.weight_shape, "y": case.output_shape}
-        # As a call takes and gives them.
+        # Shapes as a call takes and returns them.
         self.shapes = {
             name: shape[1:] if trial.batch == "unbatched" and name != "w" else shape for name, shape in shapes.items()
         }
@@ -68,7 +68,7 @@ class Subject:
         return self.shapes[self.open][1 if self.trial.batch == "batched" else 0]
 
     def numbers(self, name: str, role: int = 0, bound: int | None = None) -> Array:
-        """Small integers for a tensor, other ones for every role; as the trial repeats them, if it does.
+        """Small integers for a tensor, different for every role, and repeated if the trial's format says so.
 
         In role 0 the first sample or feature of the spoilt tensor has the element that is not finite.
         """
@@ -105,7 +105,7 @@ class Subject:
         return np.broadcast_to(values[:1], values.shape) if len(values) else values
 
     def tensor(self, values: Array, format: str | None = None, dtype: torch.dtype | None = None) -> Tensor:
-        """Values on the device, laid out in memory as the trial or the caller wants it."""
+        """Values as a tensor on the device, in the memory format of the trial or of the caller."""
         format = format or self.trial.format
         tensor = torch.from_numpy(np.array(values)).to(self.device, dtype or self.trial.torch_dtype)
         if tensor.dim() < 2:
@@ -134,7 +134,7 @@ class Subject:
         format: str | None = None,
         dtype: torch.dtype | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """The two operands, of numbers given by name or their own."""
+        """The two operands, from values given by name or their own numbers."""
         values = self.filled(role) if values is None else values
         format = format or self.trial.format
         formats = ("channels_last", "contiguous") if format == "mixed" else (format, format)
@@ -187,7 +187,7 @@ class Subject:
         return grad.conv_transposend_weight(first, sizes["w"], second, *rest, **how)
 
     def expected(self, open: str, filled: Mapping[str, Array]) -> Array:
-        """The form with a slot open by the NumPy loop, with or without a batch axis as the call has it."""
+        """The tensor of an open slot by the NumPy loop, with a batch axis if the call has one."""
         if self.trial.batch == "batched":
             return form(self.trial.case, open, filled)
         batched = {name: values if name == "w" else values[None] for name, values in filled.items()}
@@ -195,11 +195,11 @@ class Subject:
         return result if open == "w" else result[0]
 
     def result(self, role: int = 0) -> Array:
-        """What `call` must give without a bias."""
+        """The expected result of `call` without a bias."""
         return self.expected(self.open, self.filled(role))
 
     def gradient(self, wanted: str, filled: Mapping[str, Array], outer: Array) -> Array:
-        """The gradient of an operand, of the others as ``filled`` and the result's gradient ``outer``."""
+        """The gradient of an operand, from the other operand in ``filled`` and the result's gradient ``outer``."""
         (other,) = set(self.operands) - {wanted}
         return self.expected(wanted, {self.open: outer, other: filled[other].conj()})
 
@@ -209,7 +209,7 @@ class Subject:
         return {name: refusals.get(name) for name in LOWERINGS}
 
     def steps(self) -> dict[str, SlotPlan]:
-        """What the convolution and its gradients will run, by the tensor that is open."""
+        """Plans of the convolution and its gradients, by open slot."""
         trial, case = self.trial, self.trial.case
         plan = ndconv.plan(
             case.input_shape,
@@ -225,10 +225,10 @@ class Subject:
         return {"y": plan.output, "x": plan.grad_input, "w": plan.grad_weight}
 
     def altered(self, **changes: Any) -> Subject:
-        """The same trial with something else about it."""
+        """The same trial with some fields changed."""
         return Subject(replace(self.trial, **changes), self.device, self.spoilt)
 
 
 def _short(values: Sequence[int]) -> int | Ints:
-    """One number if all axes agree, as people write it."""
+    """One number if all axes agree, as users write it."""
     return values[0] if len(set(values)) == 1 else tuple(values)

@@ -1,4 +1,4 @@
-"""What is checked of a trial whose function is transformed: compiled, mapped, differentiated forwards or twice."""
+"""Checks of trials with a transformed function: compiled, exported, mapped, in forward mode or differentiated twice."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def compiled(subject: Subject) -> None:
 
 
 class _Called(torch.nn.Module):
-    """A trial's function, as the module that an exporter takes."""
+    """A trial's function as a module, for exporters."""
 
     def __init__(self, subject: Subject) -> None:
         super().__init__()
@@ -61,14 +61,14 @@ def exported(subject: Subject) -> None:
         raise UnmetError(f"the exported program needs {', '.join(foreign)}")
     result = program.module()(*arguments)
     same("the exported result", result, subject.grown(subject.result()), subject)
-    if subject.trial.case.batch:  # of nothing, a program of torch's operators is a constant
+    if subject.trial.case.batch:  # without samples, the exported program is a constant
         same_gradients(", exported,", result, chosen, subject)
 
 
 def mapped(subject: Subject) -> None:
-    """torch.func.vmap over one operand, the other or both, along any axis, is a loop over calls; gradients too."""
+    """torch.func.vmap over one operand or both, along any axis, equals a loop over calls; gradients too."""
     for dims in ((0, None), (None, -1), (1, 0)):
-        # Two of what is mapped, and the same twice of what is not.
+        # Two different entries of mapped operands, and the same one twice of the others.
         pairs = [
             {name: subject.numbers(name, role if dim is not None else 0)
              for name, dim in zip(subject.operands, dims, strict=True)}
@@ -97,7 +97,7 @@ def mapped(subject: Subject) -> None:
 
 
 def _mapped_over_nothing(subject: Subject, dims: tuple[int | None, ...], tensors: Sequence[Tensor]) -> None:
-    """Over no entries a map has no results, and what is not mapped a gradient of zeros."""
+    """A map over no entries has no results, and operands that are not mapped have zero gradients."""
     empty = [tensor if dim is None else tensor.narrow(dim, 0, 0) for tensor, dim in zip(tensors, dims, strict=True)]
     bias = subject.bias()
     result = vmap(lambda first, second: subject.call(first, second, bias), dims)(*empty)
@@ -108,14 +108,14 @@ def _mapped_over_nothing(subject: Subject, dims: tuple[int | None, ...], tensors
 
 
 def _moved(subject: Subject) -> Array:
-    """The result's first-order change, as the operands that need a gradient take the numbers of role 1 for steps."""
+    """The directional derivative of the result along the numbers of role 1, over operands that need a gradient."""
     values, steps = subject.filled(), subject.filled(role=1)
     parts = [subject.expected(subject.open, {**values, name: steps[name]}) for name in subject.needed]
     return sum(parts[1:], parts[0])
 
 
 def _of_needed(subject: Subject, tensors: Sequence[Tensor]) -> Callable[..., Tensor]:
-    """The trial's function of those operands that need a gradient, the others as they are."""
+    """The trial's function of the operands that need a gradient, with the others fixed."""
     bias, held = subject.bias(), dict(zip(subject.operands, tensors, strict=True))
 
     def function(*moving: Tensor) -> Tensor:
@@ -126,7 +126,7 @@ def _of_needed(subject: Subject, tensors: Sequence[Tensor]) -> Callable[..., Ten
 
 
 def forward_mode(subject: Subject) -> None:
-    """torch.func.jvp: the sum of the function with each operand exchanged for its tangent."""
+    """torch.func.jvp equals the sum over operands of the function with that operand replaced by its tangent."""
     tensors = subject.tensors()
     primals = dict(zip(subject.operands, tensors, strict=True))
     tangents = dict(zip(subject.operands, subject.tensors(role=1), strict=True))
@@ -138,7 +138,7 @@ def forward_mode(subject: Subject) -> None:
 
 
 def double_backward(subject: Subject) -> None:
-    """Gradients of gradients, by autograd and of what torch.func.vjp pulls back to operands that need a gradient."""
+    """Second derivatives, by autograd and of the pullback of torch.func.vjp."""
     tensors, chosen = differentiated(subject)
     numbers, grad = outer(subject)
     result = subject.call(*tensors, subject.bias())
@@ -162,7 +162,7 @@ def double_backward(subject: Subject) -> None:
 
 
 def per_sample(subject: Subject) -> None:
-    """Per-sample weight gradients, as a loop gives them: by ``per_sample=True``, or by vmap of the pullback."""
+    """Per-sample weight gradients equal a loop's, by ``per_sample=True`` or by vmap of the pullback."""
     case, values = subject.trial.case, subject.filled()
     single, samples = subject.altered(case=replace(case, batch=1)), range(case.batch)
     if subject.trial.slot == "weight":
@@ -183,7 +183,7 @@ def per_sample(subject: Subject) -> None:
     same("the per-sample gradients", got, np.stack(want), subject)
 
 
-# By the level of the parameter; an eager trial has nothing further.
+# By the level of the parameter; an eager trial needs no further check.
 TRANSFORMS: dict[str, Callable[[Subject], None]] = {
     "compile": compiled,
     "export": exported,

@@ -1,4 +1,4 @@
-"""Trials: a convolution with all that can be asked of it, drawn for a row of levels, with an id that brings it back."""
+"""Trials: a convolution and how it is called, drawn for a row of levels, with an id that is parsed back into it."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from ndconv._planner.choice import names
 from ndconv.testing._cases import EXACT, Case, Ints, Pairs
 from ndconv.testing._space import FLOATS, INTEGERS, MESHES, VALUES, Row
 
-# What a trial may say of itself, lowerings as they are known by now. No word stands for two things: an id is words in a
-# row.
+# Words of an id by field, with the lowerings registered so far. No word belongs to two fields, as an id is a row of
+# words.
 _WORDS: dict[str, tuple[str, ...]] = {
     "operation": ("conv", "transposed"),
     "slot": ("output", "input", "weight"),
@@ -34,18 +34,18 @@ _FIELD = {word: field for field, words in _WORDS.items() for word in words}
 
 
 def _fields() -> dict[str, str]:
-    """What each word says something about."""
+    """The field of each word."""
     lowerings = dict.fromkeys(names(), "lowering")
     if both := _FIELD.keys() & lowerings:
         raise ValueError(f"in the id of a trial {min(both)!r} means something else: give the lowering another name")
     return _FIELD | lowerings
 
 
-# The loop of the oracle and the sums of half types bound what a trial may be: products of windows and kernel elements.
+# Largest number of products of windows and kernel elements, for the oracle's loop and the sums of half types.
 _MOST_PRODUCTS = {"one": 400, "several": 400, "many": 2400}
 _MANY = {1: tuple(range(256, 271)), 2: (16, 17, 18)}
 _MOST_DRAWS = 200_000
-# An input that is fitted between far paddings has at most so many elements per axis; and what all windows span.
+# Largest number of elements per axis of an input between large paddings, and of the span of all windows.
 _FITTED, _MOST_SPANNED = 7, 50_000
 _SELDOM = 0.9
 
@@ -113,26 +113,26 @@ class Trial:
 
     @property
     def id(self) -> str:
-        """A readable name that `parse` turns back into the trial; what goes without saying is not in it."""
+        """A readable name that `parse` turns back into the trial; defaults are left out."""
         said = (getattr(self, field.name) for field in fields(self)[1:])
         usual = (field.default for field in fields(self)[1:])
         return "-".join([self.case.id, *(word for word, default in zip(said, usual, strict=True) if word != default)])
 
     @property
     def levels(self) -> dict[str, str]:
-        """What the trial says of itself, by parameter; sizes are not among it."""
+        """Levels of the trial by parameter, without those of sizes."""
         said = {field: getattr(self, field) for field in _WORDS}
         return {"ndim": str(self.case.ndim), **said, "mode": self.case.mode}
 
     @property
     def parts(self) -> Ints:
-        """Processes that each axis is shared out among."""
+        """Number of processes that each axis is sharded over."""
         shared = MESHES[self.mesh]
         return shared + (1,) * (self.case.ndim - len(shared))
 
     @property
     def cut(self) -> str:
-        """How they share windows: ``"even"``, ``"uneven"``, or ``"empty"`` if somebody has no input or no output."""
+        """How windows are sharded: ``"even"``, ``"uneven"``, or ``"empty"`` if a process has no input or no output."""
         sizes = self.case.input_size, self.case.output_size
         if any(not rows for size in sizes for axis in map(chunks, size, self.parts) for rows in axis):
             return "empty"
@@ -146,21 +146,21 @@ class Trial:
 
     @property
     def bound(self) -> int:
-        """The largest value up to 3 with which all sums are exact, twice as long ones too; 0 if there is none.
+        """The largest value up to 3 for which all sums, and sums of twice the length, are exact; 0 if there is none.
 
-        Integers wrap around and so are exact whatever their size.
+        Integers wrap around, so they are always exact.
         """
         if self.dtype in INTEGERS:
             return 100
-        # Both parts of a complex product are sums of two.
+        # Real and imaginary part of a complex product are sums of two products.
         terms = 2 * self.case.longest_sum * (2 if self.dtype.startswith("complex") else 1)
         return min(3, math.isqrt(EXACT[self.torch_dtype] // terms))
 
 
 def draw_trial(row: Row, seed: int = 0) -> Trial:
-    """Draw a trial with the levels of a row; the same row and seed, the same trial.
+    """Draw a trial with the levels of a row, reproducible by row and seed.
 
-    Sizes are drawn from the number of windows, and the input built from it: so every remainder of a stride occurs.
+    The number of windows is drawn and the input size derived from it, so every remainder of a stride occurs.
     """
     draw = random.Random(zlib.crc32(f"{seed} {sorted(row.items())}".encode()))
     for _ in range(_MOST_DRAWS):
@@ -180,7 +180,7 @@ def draw_trial(row: Row, seed: int = 0) -> Trial:
 
 
 def _case(row: Row, draw: random.Random) -> Case | None:
-    """Sizes with the levels of a row, or None if those drawn do not go together."""
+    """Sizes with the levels of a row, or None if those drawn are incompatible."""
     ndim, transposed = int(row["ndim"]), row["operation"] == "transposed"
     kernel = _drawn(
         draw, ndim, {"one": (1,), "even": (1, 2, 4), "odd": (1, 3, 5), "mixed": (1, 2, 3, 4)}, row["kernel"]
@@ -195,7 +195,7 @@ def _case(row: Row, draw: random.Random) -> Case | None:
     if math.prod(kernel + windows) > _MOST_PRODUCTS[row["windows"]]:
         return None
     named, far = row["padding"] in ("same", "causal"), row["dilation"] == "far"
-    # Padding with a name makes an input of so many elements as are at hand; to a padding in numbers it is fitted.
+    # A named padding follows from the input size; with a padding in numbers the input size follows.
     beyond = tuple(s * o if named else _FITTED for s, o in zip(stride, windows, strict=True))
     dilations = {"one": (1,), "two": (2,), "mixed": (1, 2, 3), "far": (1, 2, 3, 4, 5)}
     dilation = _drawn(draw, ndim, dilations, row["dilation"])
@@ -226,7 +226,7 @@ def _case(row: Row, draw: random.Random) -> Case | None:
     fits = least is None or all(max(pair) + least <= n or not any(pair) for pair, n in zip(padding, size, strict=True))
     if min(size) < 1 or not fits:
         return None
-    # Where nothing is tied to the input there is little to see; now and then is enough.
+    # Cases that read no input show little, so few of them are kept.
     if far and not _is_tied(kernel, windows, stride, padding, dilation, size) and draw.random() < _SELDOM:
         return None
 
@@ -238,14 +238,14 @@ def _case(row: Row, draw: random.Random) -> Case | None:
 
 
 def _drawn(draw: random.Random, ndim: int, choices: dict[str, Ints], level: str) -> Ints | None:
-    """A number per axis: more than one somewhere, if there is a choice, and with ``"mixed"`` not all alike."""
+    """A number per axis: more than 1 on some axis if possible, and with ``"mixed"`` not all equal."""
     numbers = tuple(draw.choice(choices[level]) for _ in range(ndim))
     trivial = len(set(numbers)) == 1 if level == "mixed" and ndim > 1 else max(numbers) == 1
     return None if trivial and len(choices[level]) > 1 else numbers
 
 
 def _sides(level: str, extent: Ints, draw: random.Random) -> Pairs | None:
-    """Padding per axis, by sizes."""
+    """Padding per axis for a level, from sizes."""
     if level in ("zero", "valid"):
         return ((0, 0),) * len(extent)
     if level == "even":
@@ -268,7 +268,7 @@ def _is_tied(kernel: Ints, windows: Ints, stride: Ints, padding: Pairs, dilation
 
 
 def _far_sides(level: str, span: Ints, extent: Ints, draw: random.Random) -> Pairs | None:
-    """Padding per axis that leaves a few elements of what the windows span."""
+    """Padding per axis that leaves few input elements in the span of the windows."""
     totals = [n - draw.randint(1, min(n, _FITTED - 1)) for n in span]
     if level == "even":
         return tuple((total // 2, total // 2) for total in totals)
@@ -279,9 +279,9 @@ def _far_sides(level: str, span: Ints, extent: Ints, draw: random.Random) -> Pai
 
 
 def _named_padding(name: str, transposed: bool, size: Ints, windows: Ints, extent: Ints, stride: Ints) -> Pairs:
-    """What the names stand for: outputs at every S-th input, or at those that only earlier inputs decide."""
+    """The padding of a name: an output at every S-th input, for ``"causal"`` from earlier inputs only."""
     missing = [max(0, s * (o - 1) + e - n) for n, o, e, s in zip(size, windows, extent, stride, strict=True)]
     if name == "same":
         return tuple((total // 2, total - total // 2) for total in missing)
-    # The transposed convolution's result comes after its input: what goes beyond is cut off behind.
+    # The result of a causal transposed convolution is cut off on the high side.
     return tuple((0, total) if transposed else (e - 1, 0) for total, e in zip(missing, extent, strict=True))

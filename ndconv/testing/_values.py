@@ -1,4 +1,4 @@
-"""What is checked of a trial that has a NaN or an infinity, in one place of one tensor at a time."""
+"""Checks of trials with a NaN or an infinity, in one place of one tensor at a time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ndconv.testing._transforms import TRANSFORMS
 
 
 def not_finite(subject: Subject) -> None:
-    """Result and gradients are NaN or infinite where the loop's are, and equal to them elsewhere, however computed."""
+    """Result and gradients are NaN or infinite where the loop's are, and equal elsewhere, by every lowering."""
     needs_numbers(subject)
     transform = TRANSFORMS.get(subject.trial.transform)
     checks = (forward, gradients, other_lowerings, small_workspace, shards, *([transform] if transform else []))

@@ -1,4 +1,4 @@
-"""What people and services read of a `Report`: a terminal's text, one HTML page, Markdown and JUnit's XML."""
+"""Forms of a `Report`: text for a terminal, one HTML page, Markdown and JUnit XML."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ndconv.testing._report import Report
 from ndconv.testing._runner import FAILED, NOT_APPLICABLE, STATUSES, UNSUPPORTED, Examined, Outcome
 
 _MOST_FAILURES = 25
-"""Failures spelled out in a terminal; the files have them all."""
+"""Number of failures that a terminal shows; files have all of them."""
 
 
 def _key(parameter: str) -> Callable[[Examined, Outcome], str]:
@@ -36,7 +36,7 @@ def tally(report: Report, rows: str, columns: str) -> tuple[list[str], list[str]
 
 
 def reasons(report: Report, status: str) -> list[tuple[str, str, int]]:
-    """Checks, details and how often, of one status, the most frequent first."""
+    """Checks of one status with details and counts, the most frequent first."""
     found = Counter(
         (outcome.check, outcome.detail)
         for one in report.examined
@@ -52,7 +52,7 @@ def failures(report: Report) -> list[tuple[str, Outcome]]:
 
 
 def headline(report: Report) -> str:
-    """One line: how many trials and checks, and what became of them."""
+    """One line with the numbers of trials and checks, and their outcomes."""
     counts = ", ".join(f"{report.count(status)} {status}" for status in STATUSES)
     return f"{len(report.examined)} trials, {counts}, in {report.seconds:.0f} s"
 
@@ -79,7 +79,7 @@ def _aligned(table: list[list[str]]) -> Iterable[str]:
 
 
 def text(report: Report) -> str:
-    """What a terminal shows."""
+    """The report as text for a terminal."""
     told = ", ".join(f"{name} {value}" for name, value in report.environment.items())
     lines = ["", told, covered(report), "", f"cells: {' / '.join(STATUSES)}"]
     for rows in ("check", "dtype"):
@@ -99,7 +99,7 @@ def text(report: Report) -> str:
 
 
 def write_markdown(report: Report, path: str | Path) -> None:
-    """Tables for a page of documentation."""
+    """Write a report as Markdown tables; arguments as for `write_json`."""
     lines = [f"{covered(report).capitalize()}.", "", f"{headline(report).capitalize()}.", ""]
     lines += ["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in report.environment.items())]
     lines += ["", f"Cells: {' / '.join(STATUSES)}."]
@@ -116,7 +116,10 @@ def write_markdown(report: Report, path: str | Path) -> None:
 
 
 def write_html(report: Report, path: str | Path) -> None:
-    """One page that filters by every parameter; it needs no network."""
+    """Write a report as one HTML page with filters for every parameter; arguments as for `write_json`.
+
+    The page needs no network.
+    """
     values = {**report.as_json(), "headline": headline(report), "covered": covered(report), "statuses": STATUSES}
     # A script element ends at the first "</", whatever it contains.
     data = json.dumps(values).replace("</", "<\\/")
@@ -125,7 +128,10 @@ def write_html(report: Report, path: str | Path) -> None:
 
 
 def write_junit(report: Report, path: str | Path) -> None:
-    """A test case per trial; what a device lacks is skipped, with torch's message."""
+    """Write a report as JUnit XML, one test case per trial; arguments as for `write_json`.
+
+    Trials are skipped if the device lacks an operation, with torch's message.
+    """
     root = ElementTree.Element("testsuites")
     suite = ElementTree.SubElement(root, "testsuite", name=f"ndconv {report.level} on {report.environment['device']}")
     properties = ElementTree.SubElement(suite, "properties")

@@ -95,4 +95,4 @@ print((w * ndconv.grad.convnd_weight(x, w.shape, g, **arguments)).sum().item())
 #    :pyobject: _gradient
 #    :dedent:
 #
-# ``trilinear`` is the Function itself. For complex tensors the other operand is conjugated, which is the ``conj`` in it.
+# ``trilinear`` is the Function itself. For complex tensors the other operand is conjugated: the ``conj`` above.
