@@ -289,6 +289,20 @@ def test_times_of_another_machine_are_refused(table: dict[Any, Any], tmp_path: P
     assert table == before
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "{}", '{"machine": HERE}', '{"machine": HERE, "timings": [{}]}', '{"machine": HERE, "timings": 1}'],
+)
+def test_a_file_that_nobody_saved_is_refused(table: dict[Any, Any], tmp_path: Path, text: str) -> None:
+    step("cpu")
+    before = dict(table)
+    path = tmp_path / "timings.json"
+    path.write_text(text.replace("HERE", json.dumps(_timings._machine())))
+    with pytest.raises(ValueError, match=r"load_timings: .*timings\.json must be as save_timings wrote it, but gives "):
+        ndconv.load_timings(path)
+    assert table == before
+
+
 def test_what_has_no_numbers_is_not_measured(table: dict[Any, Any]) -> None:
     x, w = torch.empty(X, device="meta"), torch.empty(W, device="meta")
     assert ndconv.functional.conv2d(x, w, lowering="fastest").is_meta

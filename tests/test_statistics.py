@@ -396,6 +396,11 @@ REFUSED: list[tuple[Callable[[], object], type[Exception], str]] = [
         "conv2d_operator_norm: tolerance must be between 0 and 1, but is 1.0",
     ),
     (
+        lambda: curvature.conv2d_operator_norm(ones(SHAPE), (4, 5, 5), tolerance="0.1"),
+        TypeError,
+        "conv2d_operator_norm: tolerance must be a number, but is '0.1'",
+    ),
+    (
         lambda: curvature.conv2d_operator_norm(ones(SHAPE), (2, 4, 5, 5)),
         RuntimeError,
         "conv2d_operator_norm: input_size must have no batch, but is (2, 4, 5, 5)",

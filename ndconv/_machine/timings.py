@@ -230,23 +230,31 @@ def load_timings(path: str | os.PathLike[str]) -> None:
         path: The file.
 
     Raises:
-        ValueError: If the times are of another machine or another version of torch.
+        ValueError: If the times are of another machine or another version of torch, or not from `save_timings`.
         OSError: If the file cannot be read.
     """
-    values = json.loads(Path(path).read_text())
-    if values["machine"] != (here := _machine()):
-        raise ValueError(f"load_timings: times must be of this machine, {here}, but {path} is of {values['machine']}")
-    table = {}
-    for row in values["timings"]:
-        problem = {name: _as_tuple(value) for name, value in row["problem"].items()}
-        geometry = {name: _as_tuple(value) for name, value in problem.pop("geometry").items()}
-        slot = Slot(problem.pop("slot"))
-        key = Key(
-            Problem(slot, Geometry(**geometry), **problem),
-            getattr(torch, row["dtype"]), row["device"], row["threads"], row["channels_last"],
-        )  # fmt: skip
-        table[key] = row["seconds"]
+    here = _machine()
+    try:
+        values = json.loads(Path(path).read_text())
+        machine = values["machine"]
+        table = dict(map(_timing, values["timings"])) if machine == here else {}
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"load_timings: {path} must be as save_timings wrote it, but gives {error!r}") from error
+    if machine != here:
+        raise ValueError(f"load_timings: times must be of this machine, {here}, but {path} is of {machine}")
     _remember(table)
+
+
+def _timing(row: dict[str, Any]) -> tuple[Key, dict[str, float]]:
+    """A row of the file."""
+    problem = {name: _as_tuple(value) for name, value in row["problem"].items()}
+    geometry = {name: _as_tuple(value) for name, value in problem.pop("geometry").items()}
+    slot = Slot(problem.pop("slot"))
+    key = Key(
+        Problem(slot, Geometry(**geometry), **problem),
+        getattr(torch, row["dtype"]), row["device"], row["threads"], row["channels_last"],
+    )  # fmt: skip
+    return key, {str(name): float(seconds) for name, seconds in row["seconds"].items()}
 
 
 def _as_tuple(value: Any) -> Any:

@@ -47,6 +47,8 @@ def _operator_norm(
     tensor_rules.tensors(function, weight=weight)
     tensor_rules.summable(function, "weight", weight)
     size = _rules.sizes(function, "input_size", input_size)
+    if not isinstance(tolerance, int | float):
+        raise TypeError(f"{function}: tolerance must be a number, but is {tolerance!r}")
     if not 0 < tolerance < 1:
         raise ValueError(f"{function}: tolerance must be between 0 and 1, but is {tolerance}")
     operands = Operands(asked.convolution(size, weight.shape, ("input_size", "weight")), asked.transposed)
