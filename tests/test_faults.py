@@ -57,7 +57,9 @@ from ndconv.testing import Trial, examine, matrix
 from ndconv.testing.__main__ import main
 from tests.programs import recorded
 
+# The compiler cannot trace the wrappers of mutants, and the oldest torch's exporter refuses some of what is right.
 TRIALS = [trial for trial, _ in matrix("quick").trials if trial.transform != "compile"]
+EAGER = [trial for trial in TRIALS if trial.transform != "export"]
 
 
 def forget() -> None:
@@ -78,7 +80,7 @@ def forgotten() -> Iterator[None]:
     forget()
 
 
-def first_failure(device: str, trials: Sequence[Trial] = TRIALS) -> str | None:
+def first_failure(device: str, trials: Sequence[Trial] = EAGER) -> str | None:
     """The first failure of the quick level; everything in it is supported."""
     for trial in trials:
         for outcome in examine(trial, device):
@@ -319,10 +321,11 @@ def test_planted_fault_is_found(fault: str, monkeypatch: pytest.MonkeyPatch, dev
 
 def _left_over() -> bool:
     """Whether the last of seven samples is computed, in chunks of three."""
-    x, w, limit = torch.ones(7, 1, 8), torch.ones(1, 1, 3), ndconv.get_workspace_limit()
+    # Other numbers in each call: memory that was never written to may hold those of the call before.
+    x, w, limit = torch.randint(1000, (7, 1, 8)).float(), torch.ones(1, 1, 3), ndconv.get_workspace_limit()
     ndconv.set_workspace_limit(3 * 3 * 6 * 4)
     try:
-        return bool((ndconv.functional.conv1d(x, w, lowering="columns") == 3).all())
+        return torch.equal(ndconv.functional.conv1d(x, w, lowering="columns"), x.unfold(2, 3, 1).sum(3))
     finally:
         ndconv.set_workspace_limit(limit)
 
@@ -450,7 +453,6 @@ def test_stale_layout_is_found(monkeypatch: pytest.MonkeyPatch, device: str) -> 
 
 
 def test_without_a_fault_nothing_is_found(device: str) -> None:
-    """On the trials for mutants: eager ones, as the compiler cannot trace the wrappers of mutants."""
     assert first_failure(device) is None
 
 

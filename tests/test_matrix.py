@@ -24,7 +24,7 @@ MORE = [trial for trial in MORE if trial.bound]
 
 
 def marks(trial: Trial) -> list[pytest.MarkDecorator]:
-    return [pytest.mark.compiler] if trial.transform == "compile" else []
+    return [pytest.mark.compiler] if trial.transform in ("compile", "export") else []
 
 
 def faults(trial: Trial, device: str) -> list[Outcome]:

@@ -344,6 +344,7 @@ def test_the_command_limits_the_matrix_to_it(slices: str) -> None:
         main(["--plugin", "ndconv_no_such_module", "--lowering", "slices"])
 
 
+@pytest.mark.compiler
 def test_what_records_and_what_computes_at_once_have_all_that_is_promised() -> None:
     promised = [name for name in vars(Builder) if not name.startswith("_")]
     assert len(promised) > 10
