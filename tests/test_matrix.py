@@ -8,7 +8,9 @@ from itertools import combinations, product
 import pytest
 
 from ndconv.testing import Case, Outcome, Trial, examine, matrix, sample
-from ndconv.testing._space import CONSTRAINTS, allowed, coverage, covering_array, parameters
+from ndconv.testing._coverage import allowed, coverage
+from ndconv.testing._covering import Constraint, covering_array
+from ndconv.testing._space import CONSTRAINTS, parameters
 from ndconv.testing._trials import draw_trial
 
 QUICK = matrix("quick")
@@ -48,16 +50,29 @@ def test_every_valid_pair_is_covered() -> None:
     assert counted.valid > 2000
 
 
-LEFT_OUT = ("groups", "kernel", "dilation", "windows", "mesh", "cut")
-
-
-def test_every_valid_triple_is_covered_at_the_next_strength() -> None:
-    """With fewer dtypes and lowerings, as all of them take a minute; `nox -s matrix` counts them all."""
-    space = parameters(["float32", "int8"], ["taps"])
-    space = {name: levels for name, levels in space.items() if name not in LEFT_OUT}
-    counted = coverage(space, covering_array(space, 3), 3)
+@pytest.mark.parametrize("strength", [1, 3])
+def test_every_valid_combination_is_covered_at_other_strengths(strength: int) -> None:
+    space = parameters()
+    counted = coverage(space, covering_array(space, strength, 0, CONSTRAINTS), strength)
     assert counted.missing == ()
-    assert counted.valid > 5000
+    assert counted.valid > {1: 90, 3: 90_000}[strength]
+
+
+def test_a_covering_array_has_what_its_constraints_imply_together() -> None:
+    """No written constraint forbids "a" with "c"; two of them do."""
+    space = {"one": "ab", "two": "ab", "three": "abc", "four": "abcd"}
+    constraints = [
+        Constraint("alike", ("one", "two"), lambda one, two: one == two),
+        Constraint("unlike", ("two", "three"), lambda two, three: two == "b" or three != "c"),
+        Constraint("of another space", ("two", "five"), lambda two, five: False),
+    ]
+    rows = covering_array(space, 2, 0, constraints)
+    assert all(each.holds(row) for row in rows for each in constraints)
+    pairs = {(row["one"], row["three"]) for row in rows}
+    assert pairs == {("a", "a"), ("a", "b"), ("b", "a"), ("b", "b"), ("b", "c")}
+    assert {(row["three"], row["four"]) for row in rows} == set(product("abc", "abcd"))
+    assert len(rows) <= 16
+    assert covering_array(space, 2, 0, [Constraint("nothing", ("one",), lambda one: False)]) == []
 
 
 def test_the_counter_sees_what_is_missing() -> None:
@@ -84,9 +99,9 @@ def test_rows_keep_the_constraints() -> None:
 
 def test_same_seed_same_trials() -> None:
     space = parameters(["float64"], ["taps"])
-    rows = covering_array(space, 2, seed=3)
-    assert covering_array(space, 2, seed=3) == rows
-    assert covering_array(space, 2, seed=4) != rows
+    rows, again, others = (covering_array(space, 2, seed, CONSTRAINTS) for seed in (3, 3, 4))
+    assert rows == again
+    assert rows != others
     assert [draw_trial(row, 3) for row in rows] == [draw_trial(row, 3) for row in rows]
     assert [draw_trial(row, 3) for row in rows] != [draw_trial(row, 4) for row in rows]
 

@@ -8,7 +8,9 @@ from functools import cache
 
 from ndconv._lowerings import LOWERINGS
 from ndconv._planner.choice import AUTO
-from ndconv.testing._space import SHARDS, Row, coverage, covering_array, parameters, share_out
+from ndconv.testing._coverage import coverage
+from ndconv.testing._covering import Row, covering_array
+from ndconv.testing._space import CONSTRAINTS, parameters
 from ndconv.testing._trials import Trial, draw_trial
 
 
@@ -74,14 +76,12 @@ def matrix(level: str = "quick", *, seed: int = 0, dtypes: Sequence[str] = (), l
 def _matrix(level: str, seed: int, dtypes: tuple[str, ...], lowerings: tuple[str, ...]) -> Matrix:
     size, space = LEVELS[level], parameters(dtypes, lowerings)
     seeds = range(size.arrays * seed, size.arrays * (seed + 1))
-    others = {name: levels for name, levels in space.items() if name not in SHARDS}
     rows = [
         (each, row)
         for each in seeds
-        for row in covering_array(others, size.strength, each)
+        for row in covering_array(space, size.strength, each, CONSTRAINTS)
         if each == seeds[0] or row["transform"] not in ("compile", "export")
     ]
-    shared = share_out(space, [row for _, row in rows])
-    trials = [(draw_trial(row, each), row) for (each, _), row in zip(rows, shared, strict=True)]
-    counted = coverage(space if size.strength == 2 else others, shared, size.strength)
+    trials = [(draw_trial(row, each), row) for each, row in rows]
+    counted = coverage(space, [row for _, row in rows], size.strength)
     return Matrix(level, size.strength, seed, counted.valid, counted.covered, tuple(trials))

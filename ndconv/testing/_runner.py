@@ -17,8 +17,8 @@ from ndconv import get_exact, set_exact
 from ndconv._planner.choice import FASTEST
 from ndconv.testing._checks import ALWAYS
 from ndconv.testing._compare import NotApplicableError, UnmetError
+from ndconv.testing._covering import Row
 from ndconv.testing._shards import shards
-from ndconv.testing._space import Row
 from ndconv.testing._statistics import STATISTICS
 from ndconv.testing._subject import Subject
 from ndconv.testing._transforms import TRANSFORMS

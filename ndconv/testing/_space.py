@@ -1,26 +1,11 @@
-"""The space of all convolutions as named parameters, covering arrays of it, and a count of what they cover.
-
-A *row* gives every parameter one of its levels. A covering array of strength t is a set of rows in which every
-combination of levels of any t parameters occurs that the constraints allow. Covertable generates it: it takes the
-constraints as they are, for any strength, and also heeds what they imply together. allpairspy left out 118 of 2462
-allowed pairs under the same constraints. `coverage` shares no code with either: for each combination that an array
-lacks it searches for a row that has it.
-"""
+"""The space of all convolutions as named parameters, and the constraints on their levels."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import combinations, product
-
-from covertable import make
+from collections.abc import Sequence
 
 from ndconv._lowerings import LOWERINGS
-
-SHARDS = ("mesh", "cut")
-
-Row = Mapping[str, str]
-Parameters = Mapping[str, Sequence[str]]
+from ndconv.testing._covering import Constraint
 
 FLOATS = ("float64", "float32", "float16", "bfloat16", "complex128", "complex64")
 INTEGERS = ("int64", "int8")
@@ -83,25 +68,6 @@ def parameters(dtypes: Sequence[str] = (), lowerings: Sequence[str] = ()) -> dic
         "mesh": tuple(MESHES),
         "cut": ("even", "uneven", "empty"),
     }
-
-
-@dataclass(frozen=True)
-class Constraint:
-    """A constraint on combinations of levels.
-
-    Args:
-        reason: Why other combinations do not exist.
-        names: Its parameters.
-        allows: Whether levels of these can be combined.
-    """
-
-    reason: str
-    names: tuple[str, ...]
-    allows: Callable[..., bool]
-
-    def holds(self, row: Row) -> bool:
-        """Whether a row, or a part of one, meets it."""
-        return any(name not in row for name in self.names) or self.allows(*map(row.__getitem__, self.names))
 
 
 CONSTRAINTS = (
@@ -244,97 +210,3 @@ CONSTRAINTS = (
 def is_exact(lowering: str) -> bool:
     """Whether a lowering is exact: "auto" is, and so is "fastest" here, under `set_exact`."""
     return lowering not in LOWERINGS or LOWERINGS[lowering].exact
-
-
-def covering_array(parameters: Parameters, strength: int, seed: int = 0) -> list[Row]:
-    """Rows in which every allowed combination of any ``strength`` parameters occurs, reproducible by seed.
-
-    Takes seconds for strength 2, a minute for 3.
-    """
-    constraints = [
-        {
-            "operator": "fn",
-            "requires": list(constraint.names),
-            "evaluate": lambda row, constraint=constraint: constraint.holds(row),
-        }
-        for constraint in CONSTRAINTS
-    ]
-    levels = {name: list(levels) for name, levels in parameters.items()}
-    rows: list[Row] = make(levels, strength=strength, constraints=constraints, salt=str(seed))
-    # The generator may return parameters in another order.
-    return [{name: row[name] for name in parameters} for row in rows]
-
-
-def share_out(parameters: Parameters, rows: Sequence[Row]) -> list[Row]:
-    """Add a mesh and a cut to each row of the other parameters, to cover as many pairs of levels as possible.
-
-    Shards are another way to compute a row, so pairs with these two parameters are enough at every strength: an array
-    of strength 3 with them would take a quarter of an hour to find.
-    """
-    seen: set[tuple[str, str, str, str]] = set()
-    found: list[Row] = []
-    for row in rows:
-        options = [
-            option
-            for mesh, cut in product(parameters["mesh"], parameters["cut"])
-            if all(constraint.holds(option := {**row, "mesh": mesh, "cut": cut}) for constraint in CONSTRAINTS)
-        ]
-        best = max(options, key=lambda option: len(_met(option) - seen))
-        seen |= _met(best)
-        found.append({name: best[name] for name in parameters})
-    return found
-
-
-def _met(row: Row) -> set[tuple[str, str, str, str]]:
-    """Pairs of levels that involve shards."""
-    return {(one, row[one], other, row[other]) for one in SHARDS for other in row if other != one}
-
-
-@dataclass(frozen=True)
-class Coverage:
-    """The number of combinations of ``strength`` levels that the constraints allow, and those that no row has."""
-
-    strength: int
-    valid: int
-    missing: tuple[Row, ...]
-
-    @property
-    def covered(self) -> int:
-        """Number of combinations that occur."""
-        return self.valid - len(self.missing)
-
-
-def coverage(parameters: Parameters, rows: Sequence[Row], strength: int) -> Coverage:
-    """Count the combinations that occur, and find the missing ones that the constraints allow."""
-    valid, missing = 0, []
-    for names in combinations(parameters, strength):
-        seen = {tuple(row[name] for name in names) for row in rows}
-        valid += len(seen)
-        for levels in product(*(parameters[name] for name in names)):
-            if levels not in seen and allowed(parameters, part := dict(zip(names, levels, strict=True))):
-                valid += 1
-                missing.append(part)
-    return Coverage(strength, valid, tuple(missing))
-
-
-def allowed(parameters: Parameters, part: Row) -> bool:
-    """Whether some row has these levels and breaks no constraint."""
-    if not all(constraint.holds(part) for constraint in CONSTRAINTS):
-        return False
-    # Parameters without a constraint may have any level.
-    spoken_of = {name for constraint in CONSTRAINTS for name in constraint.names}
-    return _completes(parameters, part, [name for name in parameters if name in spoken_of and name not in part])
-
-
-def _completes(parameters: Parameters, row: Row, names: Sequence[str]) -> bool:
-    """Whether levels for ``names`` can be added; parameters with the fewest choices are tried first."""
-    if not names:
-        return True
-    fitting = {name: [level for level in parameters[name] if _fits({**row, name: level}, name)] for name in names}
-    name = min(fitting, key=lambda name: len(fitting[name]))
-    others = [other for other in names if other != name]
-    return any(_completes(parameters, {**row, name: level}, others) for level in fitting[name])
-
-
-def _fits(row: Row, name: str) -> bool:
-    return all(constraint.holds(row) for constraint in CONSTRAINTS if name in constraint.names)

@@ -12,7 +12,8 @@ import torch
 from ndconv._form.partition import chunks
 from ndconv._planner.choice import names
 from ndconv.testing._cases import EXACT, Case, Ints, Pairs
-from ndconv.testing._space import FLOATS, INTEGERS, MESHES, VALUES, Row
+from ndconv.testing._covering import Row
+from ndconv.testing._space import FLOATS, INTEGERS, MESHES, VALUES
 
 # Words of an id by field, with the lowerings registered so far. No word belongs to two fields, as an id is a row of
 # words.
