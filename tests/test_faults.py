@@ -201,7 +201,7 @@ FAULTS: dict[str, tuple[Any, str, str, str]] = {
     "a grid too short": (fourier, "_smooth", "length: int) -> int:", "length: int) -> int:\n    length -= length > 3"),
     "integers rounded": (_execute, "wants_exact", "get_exact() or not", "get_exact() and not"),
     "a result that is a view": (
-        _execute.Program, "compute", "return result.detach() if self.is_view else result", "return result",
+        _execute.Program, "compute", "return result.detach() if result._is_view() else result", "return result",
     ),
     "gradients that nobody asked for": (
         _function, "_gradients", "named = first is not None and", "named = False and",

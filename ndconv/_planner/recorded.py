@@ -18,13 +18,11 @@ class Recorded(NamedTuple):
 
     Args:
         text: Text of one Python function.
-        is_view: Whether its result is a view of another tensor.
         lowerings: The lowerings used in it.
         channels_last: Whether each of the operands is channels-last.
     """
 
     text: str
-    is_view: bool
     lowerings: tuple[str, ...]
     channels_last: tuple[bool, bool]
 
@@ -54,4 +52,4 @@ def recorded(form: Form, operands: Iterable[tuple[Ints, Ints | None]], setting: 
     )
     result = computed(builder, form, chosen, first, second)
     last = builder.is_channels_last(first), builder.is_channels_last(second)
-    return Recorded(source(name, builder, result), result.is_view, tuple(dict.fromkeys(used)), last)
+    return Recorded(source(name, builder, result), tuple(dict.fromkeys(used)), last)

@@ -50,7 +50,6 @@ class Program(NamedTuple):
         form: The form.
         run: The function.
         source: Its text.
-        is_view: Whether what it returns is a view of another tensor.
         lowerings: The lowerings in it.
         derivatives: `Form.derivatives` for such operands.
     """
@@ -58,7 +57,6 @@ class Program(NamedTuple):
     form: Form
     run: Callable[[Tensor, Tensor], Tensor]
     source: str
-    is_view: bool
     lowerings: tuple[str, ...]
     derivatives: Derivatives
 
@@ -75,7 +73,7 @@ class Program(NamedTuple):
                 f"dtype, and no float there holds such sums exactly"
             ) from error
         # A view made inside a Function cannot be written to; detached from its base, it is no view.
-        return result.detach() if self.is_view else result
+        return result.detach() if result._is_view() else result
 
 
 def wants_exact(dtype: torch.dtype) -> bool:
@@ -233,7 +231,7 @@ def compiled(
     name = f"conv{form.geometry.ndim}d_{_TITLES[form.slot]}"
     found = recorded(form, operands, setting_of(dtype, form.wide, device), name)
     derivatives = form.derivatives(*found.channels_last)
-    return Program(form, _load(found.text), found.text, found.is_view, found.lowerings, derivatives)
+    return Program(form, _load(found.text), found.text, found.lowerings, derivatives)
 
 
 def setting_of(dtype: torch.dtype, wide: bool, device: torch.device) -> Setting:

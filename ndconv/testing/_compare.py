@@ -85,11 +85,13 @@ def same(what: str, got: Tensor, want: Array, subject: Subject, dtype: torch.dty
 
 
 def laid_out(what: str, tensor: Tensor, likes: Sequence[Tensor]) -> None:
-    """Check that a tensor is channels-last if one of ``likes`` is, and contiguous otherwise."""
-    if any(_channels_last(like) and not like.is_contiguous() for like in likes):
+    """Check that a tensor is channels-last if one of ``likes`` is, and contiguous otherwise.
+
+    With one channel, or one position, a tensor is both; so it may be with other strides on axes of one element.
+    """
+    if any(_channels_last(like) and not like.is_contiguous() and _is_plain(like) for like in likes):
         if not _channels_last(tensor):
             raise UnmetError(f"{what} is not channels-last: its strides are {tensor.stride()}")
-    # With one channel, or one position, a tensor is both.
     elif not tensor.is_contiguous() and not any(map(_channels_last, likes)):
         raise UnmetError(f"{what} is not contiguous: its strides are {tensor.stride()}")
 
@@ -97,6 +99,12 @@ def laid_out(what: str, tensor: Tensor, likes: Sequence[Tensor]) -> None:
 def _channels_last(tensor: Tensor) -> bool:
     format = {4: torch.channels_last, 5: torch.channels_last_3d}.get(tensor.dim())
     return format is not None and tensor.is_contiguous(memory_format=format)
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    """Whether a channels-last tensor has the strides of a new one."""
+    format = {4: torch.channels_last, 5: torch.channels_last_3d}[tensor.dim()]
+    return tensor.stride() == torch.empty(tensor.shape, memory_format=format, device="meta").stride()
 
 
 def needs_numbers(subject: Subject) -> None:
