@@ -54,7 +54,7 @@ def _arguments(given: list[str] | None) -> argparse.Namespace:
         "--level",
         choices=LEVELS,
         default="quick",
-        help="any two (quick, half a minute), three (standard, some minutes) or four (full, an hour or two) parameters "
+        help="any two (quick, a minute), three (standard, some minutes) or four (full, half an hour) parameters "
         "in all their combinations (default: quick)",
     )
     parser.add_argument("--dtype", choices=(*FLOATS, *INTEGERS), nargs="+", default=(), help="default: all")

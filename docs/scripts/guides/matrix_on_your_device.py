@@ -2,7 +2,7 @@
 The test matrix on your device
 ==============================
 
-Only you have your device. One command says what holds on it, in two or three minutes on two cores:
+Only you have your device. One command says what holds on it, in a minute on two cores:
 
 .. code-block:: sh
 
