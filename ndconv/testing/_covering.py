@@ -79,7 +79,7 @@ class _Search:
             for each in constraints
             if {*each.names} <= {*names}
         ]
-        self.of = [[each for each in tables if place in each[0]] for place in range(len(names))]
+        self.tables_of = [[each for each in tables if place in each[0]] for place in range(len(names))]
         # Every combination has a number: where those of its parameters begin, and a stride for each level.
         self.places = np.array([*combinations(range(len(names)), strength)])
         sizes = np.array(self.sizes)[self.places]
@@ -87,8 +87,7 @@ class _Search:
         counts = sizes.prod(1)
         self.starts = np.cumsum(counts) - counts
         self.missing = np.ones(counts.sum(), bool)
-        # The combinations of each parameter, which come first there.
-        self.with_place = [self._beginning_with(place) for place in range(len(names))]
+        self.combinations_of = [self._combinations_of(place) for place in range(len(names))]
 
     def _table(self, constraint: Constraint) -> dict[tuple[int | None, ...], bool]:
         """Whether levels can be combined, where None may be any level."""
@@ -100,8 +99,8 @@ class _Search:
                 table[part] = table.get(part, False) or allowed
         return table
 
-    def _beginning_with(self, place: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Combinations of a parameter: the others' places and strides, its own stride, and where they begin."""
+    def _combinations_of(self, place: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """The combinations that a parameter is in: others' places and strides, its own stride, and where they begin."""
         which, column = np.nonzero(self.places == place)
         others = np.ones_like(self.places[which], bool)
         others[np.arange(len(which)), column] = False
@@ -151,7 +150,7 @@ class _Search:
         return numbers
 
     def _fits(self, row: Sequence[int | None], place: int) -> bool:
-        return all(table[tuple([row[each] for each in places])] for places, table in self.of[place])
+        return all(table[tuple([row[each] for each in places])] for places, table in self.tables_of[place])
 
     def _completed(self, row: list[int | None]) -> list[int] | None:
         """A row with these levels, or None if there is none; parameters with the fewest choices come first."""
@@ -178,7 +177,7 @@ class _Search:
         gains = self._gains(row, place)
         for level in sorted(choices[place], key=lambda level: (-gains[level], self.chance.random())):
             row[place] = level
-            tied = {each for places, _ in self.of[place] for each in places if each in others}
+            tied = {each for places, _ in self.tables_of[place] for each in places if each in others}
             narrowed = others | {each: self._choices(row, each) for each in tied}
             if all(narrowed.values()) and (found := self._filled(row, narrowed)) is not None:
                 return found
@@ -187,7 +186,7 @@ class _Search:
 
     def _gains(self, row: list[int | None], place: int) -> list[int]:
         """For each level of a parameter, the number of missing combinations that it completes."""
-        places, strides, own, starts = self.with_place[place]
+        places, strides, own, starts = self.combinations_of[place]
         levels = np.array([-1 if level is None else level for level in row])[places]
         complete = (levels >= 0).all(1)
         begin = (starts + (strides * levels).sum(1))[complete]
