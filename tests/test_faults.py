@@ -234,7 +234,7 @@ FAULTS: dict[str, tuple[Any, str, str, str]] = {
         _values, "_start", "return index if", "return index.plus(len(index.factors)) if",
     ),
     "an axis that ends early": (Value, "narrow", "start + length)", "start + max(1, length - 1))"),
-    "wrong strides of a view": (_values, "view_strides", "left // size, step * size", "left // size, step + size"),
+    "wrong strides of a view": (_values, "view_strides", "found.append(cut * step)", "found.append(cut + step)"),
     "axes moved the other way": (
         Value, "movedim", "order.insert(destination % self.dim(), order.pop(source % self.dim()))",
         "order.insert(source % self.dim(), order.pop(destination % self.dim()))",

@@ -8,6 +8,7 @@ import io
 import linecache
 import multiprocessing
 import pickle
+import random
 import threading
 import traceback
 import tracemalloc
@@ -22,6 +23,7 @@ import ndconv
 from ndconv._form import cache
 from ndconv._form.geometry import Form, Geometry, Slot
 from ndconv._machine import target as _target
+from ndconv._programs.values import view_strides
 from ndconv._tensors import execute as _execute
 from ndconv._tensors.execute import program_of
 from tests.programs import recorded
@@ -94,6 +96,29 @@ def test_what_is_set_for_the_process_is_looked_up_too() -> None:
             assert program_of(form(lowering="columns"), *half).source != before.source
         finally:
             mkldnn.enabled = True
+
+
+def test_strides_of_a_view_are_torchs() -> None:
+    """Whatever strides axes of one element have."""
+    chance, viewed = random.Random(0), 0
+    for _ in range(3000):
+        shape = tuple(chance.choices((1, 2, 3, 4), (2, 1, 1, 1), k=chance.randint(0, 4)))
+        strides, step = [0] * len(shape), 1
+        for axis in chance.sample(range(len(shape)), len(shape)):
+            strides[axis] = step if shape[axis] > 1 else chance.choice((1, 2, 3, step))
+            step *= shape[axis] * chance.choice((1, 1, 2))
+        wanted = [*shape, *[1] * chance.randint(0, 2)]
+        chance.shuffle(wanted)
+        while len(wanted) > 1 and chance.random() < 0.4:
+            wanted[:2] = [wanted[0] * wanted[1]]
+        tensor = torch.empty_strided(shape, strides)
+        try:
+            expected = tensor.view(wanted).stride()
+        except RuntimeError:
+            expected = None
+        viewed += expected is not None
+        assert view_strides(shape, tuple(strides), tuple(wanted)) == expected, (shape, strides, wanted)
+    assert 500 < viewed < 2900
 
 
 def test_threads_compile_the_same_problem_at_once() -> None:

@@ -90,4 +90,11 @@ def transposed(value: Value) -> Value:
 
 def plain(value: Value) -> Value:
     """A value from which torch makes contiguous results: it would keep what looks like a channels-last order."""
-    return value.contiguous() if value.dim() in (4, 5) and value.strides[1] <= min(value.strides[2:]) else value
+    if value.dim() not in (4, 5) or value.strides[1] > min(value.strides[2:]):
+        return value
+    value = value.contiguous()
+    strides = contiguous_strides(value.shape)
+    if value.strides == strides:
+        return value
+    # It is contiguous, but for strides of axes of one element, at which torch looks too.
+    return Value(value.builder, value.variable, value.shape, strides, value.offset, REMADE, value.root)

@@ -507,20 +507,18 @@ def view_strides(shape: Ints, strides: Ints, wanted: Ints) -> Ints | None:
         return None
     if 0 in shape:
         return contiguous_strides(wanted)
-    found, axis, left, step = list[int](), len(shape), 1, 1
-    for size in reversed(wanted):
-        if left == 1 and (size != 1 or not found):
-            # A wanted axis is cut from one run of axes that can be merged.
-            while axis and shape[axis - 1] == 1:
-                axis -= 1
-            if axis:
-                axis -= 1
-                left, step = shape[axis], strides[axis]
-            while axis and (shape[axis - 1] == 1 or strides[axis - 1] == left * step):
-                axis -= 1
-                left *= shape[axis]
-        if left % size:
+    found, left, step, size = list[int](), list(wanted), strides[-1] if strides else 1, 1
+    for axis in reversed(range(len(shape))):
+        size *= shape[axis]
+        if axis and (shape[axis - 1] == 1 or strides[axis - 1] == size * step):
+            continue
+        # Wanted axes are cut from a run of axes that can be merged; those of one element belong to the run before.
+        cut = 1
+        while left and (cut < size or left[-1] == 1):
+            found.append(cut * step)
+            cut *= left.pop()
+        if cut != size:
             return None
-        found.append(step)
-        left, step = left // size, step * size
+        step, size = strides[axis - 1], 1
+    found += [step] * len(left)
     return tuple(found[::-1])
