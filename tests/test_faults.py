@@ -334,6 +334,16 @@ def _rounded_once() -> bool:
     return all(outcome.status != "failed" for outcome in examine(trial, "cpu"))
 
 
+def _one_position() -> bool:
+    """Whether it makes no difference that torch calls one position of several channels channels-last."""
+    w, y = torch.randn(3, 3, 5, 3), torch.randn(3, 3, 1, 1)
+    one, other = (
+        ndconv.grad.conv2d_input((3, 9, 7, 4), w, grad, (3, 4), (14, 12), (8, 12), 3, lowering="columns")
+        for grad in (y, torch.empty_strided((3, 3, 1, 1), (3, 1, 3, 3)).copy_(y))
+    )
+    return torch.equal(one, other)
+
+
 def _two_constants() -> bool:
     """Whether a program with two matrices of one name uses both."""
 
@@ -393,6 +403,9 @@ RARE: dict[str, tuple[tuple[Any, str, str, str], Callable[[], bool]]] = {
     "a gap between frequencies forgotten": ((_spectrum, "bound", "math.prod(gaps)", "1.0"), _between_frequencies),
     "half types multiplied by what rounds partial sums": (
         (_target, "_target", "tuple(sorted(slow | lacking))", "()"), _rounded_once,
+    ),
+    "one position padded into channels-last order": (
+        (Builder, "pad", "plain(bare(value, lead + first))", "bare(value, lead + first)"), _one_position,
     ),
     "the last chunk left out": ((Chunks, "chunks", "if whole < length:", "if False:"), _left_over),
     "constants of one name taken for one": (

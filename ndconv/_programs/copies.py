@@ -92,9 +92,5 @@ def plain(value: Value) -> Value:
     """A value from which torch makes contiguous results: it would keep what looks like a channels-last order."""
     if value.dim() not in (4, 5) or value.strides[1] > min(value.strides[2:]):
         return value
-    value = value.contiguous()
-    strides = contiguous_strides(value.shape)
-    if value.strides == strides:
-        return value
-    # It is contiguous, but for strides of axes of one element, at which torch looks too.
-    return Value(value.builder, value.variable, value.shape, strides, value.offset, REMADE, value.root)
+    # What is contiguous may have other strides on axes of one element, and torch looks at these too.
+    return value.builder.laid_out(value.contiguous(), False)

@@ -96,15 +96,19 @@ def laid_out(what: str, tensor: Tensor, likes: Sequence[Tensor]) -> None:
         raise UnmetError(f"{what} is not contiguous: its strides are {tensor.stride()}")
 
 
+_FORMATS = {4: torch.channels_last, 5: torch.channels_last_3d}
+"""Channels-last formats by number of axes."""
+
+
 def _channels_last(tensor: Tensor) -> bool:
-    format = {4: torch.channels_last, 5: torch.channels_last_3d}.get(tensor.dim())
+    format = _FORMATS.get(tensor.dim())
     return format is not None and tensor.is_contiguous(memory_format=format)
 
 
 def _is_plain(tensor: Tensor) -> bool:
     """Whether a channels-last tensor has the strides of a new one."""
-    format = {4: torch.channels_last, 5: torch.channels_last_3d}[tensor.dim()]
-    return tensor.stride() == torch.empty(tensor.shape, memory_format=format, device="meta").stride()
+    new = torch.empty(tensor.shape, memory_format=_FORMATS[tensor.dim()], device="meta")
+    return tensor.stride() == new.stride()
 
 
 def needs_numbers(subject: Subject) -> None:
