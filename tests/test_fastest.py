@@ -145,10 +145,8 @@ def test_where_torch_wins_every_slot_its_own_operator_runs(
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
-@pytest.mark.parametrize("needed", [{"x"}, {"w"}, {"b"}, {"x", "b"}, {"w", "b"}, {"x", "w"}, {"x", "w", "b"}], ids=str)
-def test_no_more_is_kept_alive_than_gradients_need(
-    table: dict[Any, Any], device: str, name: str, needed: set[str]
-) -> None:
+@pytest.mark.parametrize("needed", ["x", "w", "b", "xb", "wb", "xw", "xwb"])
+def test_no_more_is_kept_alive_than_gradients_need(table: dict[Any, Any], device: str, name: str, needed: str) -> None:
     """The operator of torch would keep both operands in any case."""
 
     def kept() -> list[str]:
@@ -168,7 +166,7 @@ def test_no_more_is_kept_alive_than_gradients_need(
         y.sum().backward()
         return sorted(found)
 
-    want = sorted({"x": "w", "w": "x"}[name] for name in needed - {"b"})
+    want = sorted({"x": "w", "w": "x"}[name] for name in set(needed) - {"b"})
     assert kept() == want
     torch_wins(table)
     assert kept() == want

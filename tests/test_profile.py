@@ -42,7 +42,7 @@ def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(_profile, "granted", lambda device: 1.0)
     monkeypatch.setattr(_calibration, "_SECONDS", 0.0)
-    monkeypatch.setattr(_calibration, "_SIZES", (2**18, 2**19))
+    monkeypatch.setattr(_calibration, "_CPU", _calibration._CPU._replace(buffers=(2**18, 2**19)))
     forget()
     yield tmp_path / "ndconv" / "cpu.json"
     forget()
@@ -222,10 +222,10 @@ def test_the_command(kept: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest
 
 def test_a_fit_finds_the_rates_that_times_are_made_of() -> None:
     rate = ProductRate(0.02, 0.0, 0.0, 0.1, 0.05, 40.0, 3000.0)
-    for shapes in (_calibration._ONE, _calibration._SEVERAL):
+    for library, shapes in _calibration._CPU.products.items():
         products = [Product(*shape, "blas") for shape in shapes]
         found = _calibration._fitted(products, [rate.nanoseconds(product) for product in products])
-        each = 0.0 if shapes is _calibration._ONE else rate.each
+        each = rate.each if library == "batch" else 0.0
         assert found == pytest.approx(rate._replace(each=each, narrow=found.narrow), rel=1e-6)
     # Times that would want a negative part get none.
     times = [max(1.0, rate.nanoseconds(product) - 4000) for product in products]

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,6 +18,7 @@ from ndconv._programs.steps import Product
 _RUNS, _SECONDS = 30, 0.04
 # Seconds that it takes to detect a busy machine.
 _GRANTED = 0.1
+_DTYPES = "float32", "float64", "bfloat16", "float16"
 # Shapes of products: square, a long sum, thin, a short sum, small; and of batched ones.
 _ONE = (
     (1, 384, 384, 384), (1, 64, 8192, 64), (1, 32, 27, 4096), (1, 4, 512, 2048), (1, 64, 8, 16384), (1, 64, 576, 784),
@@ -27,12 +28,58 @@ _SEVERAL = (
     (64, 16, 64, 64), (256, 8, 16, 16), (4, 64, 576, 784), (4, 8, 72, 4096), (32, 4, 36, 1568), (16, 48, 1024, 34),
     (2, 4, 4, 4), (64, 4, 27, 672), (128, 2, 9, 784), (32, 16, 8, 2048),
 )  # fmt: skip
-# Shapes of products of a vector and a matrix, and narrow ones.
-_VECTOR = {"blas": (1, 1, 512, 784), "batch": (128, 1, 49, 196), "onednn": (1, 1, 512, 784)}
-_NARROW = {"blas": (1, 64, 8192, 6), "batch": (128, 1, 961, 14), "onednn": (1, 64, 8192, 6)}
-_DTYPES = "float32", "float64", "bfloat16", "float16"
-_SIZES = tuple(2**power for power in range(18, 28))
-"""Bytes of buffers that are copied and allocated."""
+# Those of accelerators, where a call is as long as a million multiply-adds.
+_LARGE_ONE = (
+    (1, 2048, 2048, 2048), (1, 64, 2**17, 576), (1, 32, 27, 2**20), (1, 4, 512, 2**18), (1, 64, 8, 2**19),
+    (1, 64, 576, 2**18), (1, 8, 72, 2**19), (1, 512, 512, 2**14),
+)  # fmt: skip
+_LARGE_SEVERAL = (
+    (64, 256, 256, 1024), (64, 64, 576, 3136), (64, 8, 72, 2**14), (256, 32, 36, 1568), (64, 48, 2**14, 34),
+    (1024, 64, 64, 64), (128, 2, 9, 12544), (64, 16, 8, 2**14),
+)  # fmt: skip
+
+
+class _Scale(NamedTuple):
+    """What is measured on a device: work that takes longer than its call.
+
+    Args:
+        buffers: Bytes of buffers that are copied and allocated.
+        part: Elements of a copy that streams.
+        products: Shapes of products by library.
+        vector: A product of a vector and a matrix, likewise.
+        narrow: A narrow product, likewise.
+        queued: Runs between two waits for the device.
+    """
+
+    buffers: tuple[int, ...]
+    part: int
+    products: dict[str, tuple[tuple[int, int, int, int], ...]]
+    vector: dict[str, tuple[int, int, int, int]]
+    narrow: dict[str, tuple[int, int, int, int]]
+    queued: int
+
+
+_CPU = _Scale(
+    buffers=tuple(2**power for power in range(18, 28)),
+    part=2**17,
+    products={"blas": _ONE, "batch": _SEVERAL, "onednn": _ONE},
+    vector={"blas": (1, 1, 512, 784), "batch": (128, 1, 49, 196), "onednn": (1, 1, 512, 784)},
+    narrow={"blas": (1, 64, 8192, 6), "batch": (128, 1, 961, 14), "onednn": (1, 64, 8192, 6)},
+    queued=1,
+)
+_ACCELERATOR = _Scale(
+    buffers=tuple(2**power for power in range(25, 31)),
+    part=2**24,
+    products={"blas": _ONE + _LARGE_ONE, "batch": _SEVERAL + _LARGE_SEVERAL},
+    vector={"blas": (1, 1, 2048, 2**15), "batch": (512, 1, 49, 2**12)},
+    narrow={"blas": (1, 64, 2**17, 6), "batch": (2048, 1, 961, 14)},
+    queued=16,
+)
+_MULTIPLY: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "blas": torch.mm,
+    "batch": torch.bmm,
+    "onednn": lambda a, b: torch.ops.mkldnn._linear_pointwise(a, b.mT, None, "none", [], ""),
+}
 # Up to the first multiple of the least time a byte is in a cache; beyond the second, in memory that is newly mapped.
 _MORE, _MANY = 1.6, 4.0
 
@@ -65,19 +112,24 @@ FIELDS = len(Rates.__dataclass_fields__)
 
 def _least(run: Callable[[], object], device: torch.device, times: int = 1) -> float:
     """The least nanoseconds of a run, divided by ``times``, the amount of work in it."""
-    _wait(device)
+    queued = _scale(device).queued
     run()
     least, begin = math.inf, time.perf_counter()
     for _ in range(_RUNS):
         _wait(device)
         start = time.perf_counter()
-        run()
+        for _ in range(queued):
+            run()
         _wait(device)
         end = time.perf_counter()
         least = min(least, end - start)
         if end - begin > _SECONDS:
             break
-    return least * 1e9 / times
+    return least * 1e9 / (queued * times)
+
+
+def _scale(device: torch.device) -> _Scale:
+    return _CPU if device.type == "cpu" else _ACCELERATOR
 
 
 def _wait(device: torch.device) -> None:
@@ -87,8 +139,8 @@ def _wait(device: torch.device) -> None:
 
 def _moving(device: torch.device) -> Iterator[tuple[str, float]]:
     """Rates of copies: bytes in buffers of growing size, reused and newly allocated; rows; elements with gaps."""
-    there, anew = {}, {}
-    for size in _SIZES:
+    scale, there, anew = _scale(device), {}, {}
+    for size in scale.buffers:
         source = torch.zeros(size // 8, device=device)
         target = torch.zeros_like(source)
         there[size] = _least(partial(target.copy_, source), device) / size
@@ -99,9 +151,9 @@ def _moving(device: torch.device) -> Iterator[tuple[str, float]]:
     cache = max(size for size, each in there.items() if each <= _MORE * cached) // 2
     yield "cached", cached
     yield "cache", cache
-    part = 2**17
+    part = scale.part
     # Four times the bytes of both, and at least one part with others on both sides.
-    whole = torch.zeros(max(_SIZES[-1] // 4, 2 * cache, 4 * part), device=device)
+    whole = torch.zeros(max(scale.buffers[-1] // 4, 2 * cache, 4 * part), device=device)
     starts = range(part, whole.numel() - 2 * part, 2 * part)
 
     def streaming(source: Tensor, step: int = 1) -> float:
@@ -111,7 +163,7 @@ def _moving(device: torch.device) -> Iterator[tuple[str, float]]:
 
     plain = streaming(whole[:part])
     yield "streamed", plain / 4
-    yield "large", min((size for size, each in anew.items() if each > _MANY * filled), default=2 * _SIZES[-1])
+    yield "large", min((size for size, each in anew.items() if each > _MANY * filled), default=2 * scale.buffers[-1])
     yield "fresh", max(anew.values()) - filled
     yield "apart", streaming(whole[:part], 2)
     # Short rows, where the row overhead dominates; rows of rows have one more axis.
@@ -129,18 +181,14 @@ def _filled(elements: int, device: torch.device) -> Tensor:
 
 def _products(dtype: str, device: torch.device, call: float) -> dict[str, ProductRate]:
     """Rates of all libraries that multiply matrices of a dtype on the device."""
-    found = {}
-    for library, shapes, multiply in (
-        ("blas", _ONE, torch.mm),
-        ("batch", _SEVERAL, torch.bmm),
-        ("onednn", _ONE, _linear),
-    ):
+    found, scale = {}, _scale(device)
+    for library, shapes in scale.products.items():
         # Long sums are weight gradients, which multiply by a transposed matrix.
         products = [Product(*shape, library, by_columns=shape[2] > shape[3]) for shape in shapes]
-        vector, narrow = (Product(*shapes[library], library) for shapes in (_VECTOR, _NARROW))
+        vector, narrow = (Product(*each[library], library) for each in (scale.vector, scale.narrow))
         try:
             *times, by_vector, by_narrow = (
-                max(1.0, _timed(multiply, product, dtype, device) - call) for product in (*products, vector, narrow)
+                _beside(call, _timed(product, dtype, device)) for product in (*products, vector, narrow)
             )
         except (AttributeError, NotImplementedError, RuntimeError):
             continue
@@ -152,6 +200,11 @@ def _products(dtype: str, device: torch.device, call: float) -> dict[str, Produc
     return found
 
 
+def _beside(call: float, taken: float) -> float:
+    """Time beside that of any call; a share of it at least, as clocks are not exact."""
+    return max(1.0, taken / 10, taken - call)
+
+
 def _looped(dtype: str, device: torch.device) -> float:
     """Nanoseconds of each product of a batch whose results have gaps between them."""
     first, number = torch.ones(64, 8, 8, dtype=getattr(torch, dtype), device=device), 64
@@ -159,19 +212,15 @@ def _looped(dtype: str, device: torch.device) -> float:
     return _least(lambda: total.baddbmm_(first, first), device, number)
 
 
-def _timed(multiply: Callable[..., Tensor], product: Product, dtype: str, device: torch.device) -> float:
-    number, rows, terms, columns, _, by_columns = product
+def _timed(product: Product, dtype: str, device: torch.device) -> float:
+    number, rows, terms, columns, library, by_columns = product
+    assert library is not None
     kind = {"dtype": getattr(torch, dtype), "device": device}
     first = torch.ones(number, rows, terms, **kind)
     second = torch.ones(number, columns, terms, **kind).mT if by_columns else torch.ones(number, terms, columns, **kind)
-    if multiply is not torch.bmm:
+    if library != "batch":
         first, second = first[0], second[0]
-    return _least(partial(multiply, first, second), device)
-
-
-def _linear(first: Tensor, second: Tensor) -> Tensor:
-    product: Tensor = torch.ops.mkldnn._linear_pointwise(first, second.mT, None, "none", [], "")
-    return product
+    return _least(partial(_MULTIPLY[library], first, second), device)
 
 
 def _fitted(products: Sequence[Product], times: Sequence[float]) -> ProductRate:
