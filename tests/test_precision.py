@@ -14,12 +14,15 @@ import torch
 
 import ndconv
 from ndconv._form import cache
-from ndconv._form.geometry import Geometry, Problem, Slot
+from ndconv._form.geometry import Form, Geometry, Problem, Slot
 from ndconv._lowerings import LOWERINGS, Lowering
 from ndconv._machine import target as _target
 from ndconv._machine.profile import Profile
+from ndconv._programs import products as _products
 from ndconv._programs.rates import Rates
 from ndconv._tensors import execute as _execute
+from ndconv.testing import Trial, examine, matrix
+from ndconv.testing import _checks as _checks
 from tests.programs import RATES
 
 MKLDNN: Any = torch.backends.mkldnn
@@ -136,3 +139,43 @@ def test_torchs_operator_does_not_take_over_where_it_rounds_partial_sums(
     assert _execute.torch_takes_over(problem, Slot, dtype, "cuda")
     lack(monkeypatch)
     assert _execute.torch_takes_over(problem, Slot, dtype, "cpu") == MKLDNN.enabled
+
+
+@pytest.fixture
+def widening(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Products as on a CUDA device: of half types, by kernels that give float32 if asked to."""
+    library = torch.library.Library("aten", "IMPL")
+    for name in ("mm", "bmm"):
+        library.impl(f"{name}.dtype", lambda a, b, out_dtype: a.to(out_dtype) @ b.to(out_dtype), "CPU")
+    lines = [f"torch.{name}({{0}}, {{1}}, out_dtype=torch.float32).to({{0}}.dtype)" for name in ("mm", "bmm")]
+    monkeypatch.setattr(_products, "_PRODUCTS", tuple(lines))
+    usual = _target._target
+    as_there = {"widening": True, "onednn": False, "emulated": ()}
+    monkeypatch.setattr(_target, "_target", lambda *setting: usual(*setting)._replace(**as_there))
+    monkeypatch.setattr(_checks, "_keeps_sums", lambda subject: False)
+    forget()
+    yield
+    library._destroy()
+
+
+HALF_TRIALS = [
+    trial for trial, _ in matrix("quick", dtypes=("float16", "bfloat16")).trials if trial.lowering != "native"
+]
+
+
+@pytest.mark.parametrize("trial", HALF_TRIALS[::6], ids=lambda trial: trial.id)
+@pytest.mark.skipif("dtype" not in torch.ops.aten.mm.overloads(), reason="torch has such products from 2.8 on")
+def test_products_that_keep_their_sums_round_once(trial: Trial, widening: None) -> None:
+    assert [outcome for outcome in examine(trial) if outcome.status in ("failed", "unsupported")] == []
+
+
+@pytest.mark.parametrize("lowering", ["columns", "reshape", "taps"])
+@pytest.mark.skipif("dtype" not in torch.ops.aten.mm.overloads(), reason="torch has such products from 2.8 on")
+def test_only_lowerings_that_accumulate_widen_operands_there(lowering: str, widening: None) -> None:
+    kernel = 1 if lowering == "reshape" else 3
+    form = Form(Slot.OUTPUT, Geometry((kernel,), (1,), ((0, 0),), (1,)), (9,), lowering, wide=True)
+    x, w = torch.ones(2, 3, 9, dtype=torch.bfloat16), torch.ones(4, 3, kernel, dtype=torch.bfloat16)
+    program = _execute.program_of(form, x, w)
+    assert program.run(x, w).dtype == torch.float32
+    widens, keeps = (each in program.source for each in (".to(torch.float32)", "out_dtype=torch.float32)"))
+    assert (widens, keeps) == (lowering == "taps", lowering != "taps")

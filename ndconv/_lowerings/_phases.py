@@ -55,7 +55,7 @@ def gathered(
     parts = phases(problem)
     if len(parts) == math.prod(problem.geometry.stride) == 1:
         return output(b, parts[0].problem, y, b.named("flipped", parts[0].weight(w)))
-    x = b.named("x", y.new_zeros(problem.shape(Slot.INPUT)))
+    x = b.named("x", b.new_result(y, problem.shape(Slot.INPUT), "zeros"))
     for part in parts:
         part.of(x).copy_(output(b, part.problem, y, b.named("flipped", part.weight(w))))
     return x
@@ -65,7 +65,7 @@ def _priced(
     b: Steps, problem: Problem, w: Array, y: Array, output: Callable[[Steps, Problem, Array, Array], Array]
 ) -> Array:
     """`gathered` for a price: one phase of each kind stands for all of that kind."""
-    geometry, x = problem.geometry, y.new_zeros(problem.shape(Slot.INPUT))
+    geometry, x = problem.geometry, b.new_result(y, problem.shape(Slot.INPUT), "zeros")
     steps = tuple(s // math.gcd(s, d) for s, d in zip(geometry.stride, geometry.dilation, strict=True))
     for times, kind in kinds(problem):
         for _ in b.table(("phase",), times, ()):

@@ -45,7 +45,7 @@ class Windowed(Lowering):
         views = self.views(b, problem, x)
         if not self.is_cut(b, problem):
             return self.product_output(b, views, w)
-        y = x.new_empty(problem.shape(Slot.OUTPUT))
+        y = b.new_result(x, problem.shape(Slot.OUTPUT), "empty")
         for part in self._parts(b, problem):
             y[part] = self.product_output(b, _at(views, part), w)
         return y
@@ -56,7 +56,7 @@ class Windowed(Lowering):
         if not self.is_cut(b, problem):
             padded = fold(b, self.product_input(b, w, y), geometry)
         else:
-            padded = y.new_zeros((*problem.shape(Slot.INPUT)[:3], *reach))
+            padded = b.new_result(y, (*problem.shape(Slot.INPUT)[:3], *reach), "zeros")
             for part in self._parts(b, problem):
                 folded = fold(b, self.product_input(b, w, y[part]), geometry)
                 axes: Any = zip(geometry.stride, part[3:], folded.shape[3:], strict=True)

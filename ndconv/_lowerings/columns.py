@@ -84,7 +84,7 @@ class Columns(Windowed):
 
     def added(self, b: Steps, problem: Problem, w: Array, y: Array) -> Array:
         """`input` by adding windows up, which multiplies tied elements only; half types in their accumulation dtype."""
-        return b.cast(super().input(b, problem, b.wide(w), b.wide(y)), b.dtype(w))
+        return super().input(b, problem, b.wide(w), b.wide(y))
 
     def output(self, b: Steps, problem: Problem, x: Array, w: Array) -> Array:
         found = self._residues(problem)

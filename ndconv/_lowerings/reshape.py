@@ -79,7 +79,7 @@ class Reshape(Lowering):
             return b.named("x", merge(patches, 3, ndim))  # only permutes them, and is a view for 1x1 windows
         inside = all(lo == 0 and hi <= 0 for lo, hi in frame)
         # Elements that no window reads stay zeros.
-        x = y.new_zeros(shape if inside else (*shape[:3], *reach))
+        x = b.new_result(y, shape if inside else (*shape[:3], *reach), "zeros")
         windows(narrow(b.named("x", x), reach), geometry).copy_(patches)
         return x if inside else b.unpad(x, frame)
 

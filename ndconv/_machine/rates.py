@@ -49,4 +49,5 @@ def usual_target(kind: str, limit: int) -> Target:
     """The target of programs on a machine of a kind, with default settings and a workspace limit."""
     _, rates = built_in_rates(kind)
     onednn = any("onednn" in found for found in rates.products.values())
-    return Target("cuda" if kind == "cuda" else "cpu", limit, rates, onednn, tuple(sorted(slow_dtypes(rates))))
+    device = "cuda" if kind == "cuda" else "cpu"
+    return Target(device, limit, rates, onednn, tuple(sorted(slow_dtypes(rates))), widening=kind == "cuda")

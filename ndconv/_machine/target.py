@@ -15,6 +15,8 @@ from ndconv._programs.target import Target
 _ONEDNN: Any = torch.ops.mkldnn
 # torch's functions that tell whether oneDNN multiplies a half type on this processor. Without them it does not.
 _QUERIES = {"float16": "_is_mkldnn_fp16_supported", "bfloat16": "_is_mkldnn_bf16_supported"}
+# Products of half types that give float32, since torch 2.8.
+_WIDENING = torch.version.hip is None and "dtype" in torch.ops.aten.mm.overloads()
 _LACKING = {dtype for dtype, query in _QUERIES.items() if not getattr(_ONEDNN, query, bool)()}
 
 
@@ -28,7 +30,8 @@ def _target(device: torch.device, limit: int, mkldnn: bool) -> Target:
     rates = profile_of(device.type).rates
     slow = slow_dtypes(rates)
     if device.type != "cpu":
-        return Target(str(device), limit, rates, emulated=tuple(sorted(slow)))
+        widening = _WIDENING and device.type == "cuda"
+        return Target(str(device), limit, rates, emulated=tuple(sorted(slow)), widening=widening)
     # Without oneDNN's products torch rounds partial sums of half types.
     lacking = _LACKING if mkldnn else {*_QUERIES}
     onednn = mkldnn and torch.backends.mkldnn.is_available() and hasattr(_ONEDNN, "_linear_pointwise")

@@ -23,16 +23,15 @@ _DIGIT = 16
 """Bits of a digit: longer integers are multiplied digit by digit, as by hand."""
 
 
-def computed_in(dtype: str, emulated: Sequence[str], on_cpu: bool, wide: bool = False) -> str:
+def computed_in(dtype: str, emulated: Sequence[str], wide: bool = False) -> str:
     """The dtype in which a lowering gets its operands, if it does not ask for a wide one itself.
 
     Args:
         dtype: Dtype of the operands.
         emulated: Half types that are not multiplied in their own dtype.
-        on_cpu: Whether the operands are on the CPU.
-        wide: Whether the result is wanted in the dtype of its sums.
+        wide: Whether it must be the dtype of sums, as the result is wanted in it and products would round.
     """
-    return wide_dtype(dtype) if (wide and on_cpu) or dtype in emulated else dtype
+    return wide_dtype(dtype) if wide or dtype in emulated else dtype
 
 
 def problem_of(form: Form, first: Sequence[int], second: Sequence[int], itemsize: int) -> Problem:
@@ -67,7 +66,7 @@ def computed(b: Steps, form: Form, choose: Callable[[Problem], Lowering], first:
 
 def _folded(b: Steps, form: Form, choose: Callable[[Problem], Lowering], first: Array, second: Array) -> Array:
     dtype, slot = b.dtype(first), form.slot
-    itemsize = ITEMSIZES[computed_in(dtype, b.emulated, b.kind == "cpu", form.wide)]
+    itemsize = ITEMSIZES[computed_in(dtype, b.emulated, form.wide and not b.widening)]
     problem = problem_of(form, first.shape, second.shape, itemsize)
     if first.numel() == 0 or second.numel() == 0:
         # Operands without elements give an empty sum. Handled here, so that no lowering has to.
@@ -108,12 +107,12 @@ def widened(b: Steps, lowering: Lowering, problem: Problem, a: Array, c: Array, 
     large = wide_dtype(dtype)
     if large != dtype:
         # Fast products of half types sum in float32 themselves, and lose no more than one rounding.
-        result = large if wide else dtype
-        keeps = computed_in(dtype, b.emulated, b.kind == "cpu", wide) != large
+        keeps = computed_in(dtype, b.emulated, wide and not b.widening) != large
         if keeps and not lowering.accumulates(b, problem):
-            return b.cast(lowering.build(b, problem, a, c), result)
+            with b.unrounded(wide):
+                return b.cast(lowering.build(b, problem, a, c), large if wide else dtype)
         return _by_samples(
-            b, problem, a, c, (large, result),
+            b, problem, a, c, (large, large if wide else dtype),
             lambda part, a, c: lowering.build(b, part, b.cast(a, large), b.cast(c, large)),
         )  # fmt: skip
     exact = exact_float(problem, dtype, b.kind)

@@ -143,7 +143,7 @@ def slot_plan(
         The plan.
     """
     slot, target = slots(transposed)[title], setting.target
-    itemsize = ITEMSIZES[computed_in(setting.dtype, target.emulated, target.kind == "cpu")]
+    itemsize = ITEMSIZES[computed_in(setting.dtype, target.emulated)]
     problem = Problem(slot, geometry, *counts, input_size, geometry.output_size(input_size), itemsize)
     choice = choose(problem, _seen(problem))
     name = f"conv{'_transpose' * transposed}{geometry.ndim}d_{title.replace(' ', '_')}"

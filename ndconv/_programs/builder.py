@@ -54,7 +54,7 @@ class Builder(Products):
     def __init__(self, target: Target, *, prices: bool = False, most: float = math.inf) -> None:
         super().__init__(target.limit)
         self.target, self.prices, self._left = target, prices, most
-        self.kind, self.emulated = target.kind, target.emulated
+        self.kind, self.emulated, self.widening = target.kind, target.emulated, target.widening
         self._on_device = "" if target.device == "cpu" else f', device="{target.device}"'
         self.operands: list[Variable] = []
         self.constants: dict[str, str] = {}
@@ -162,6 +162,10 @@ class Builder(Products):
         line = f"{{0}}.new_{fill}({listed(made)}" + ("" if dtype == like.dtype else f", dtype=torch.{dtype}") + ")"
         whole = (self._whole(like.variable),)
         return self.make(name, made, dtype, line, whole, Work(Copied.plain(elements))).view(*shape)
+
+    def new_result(self, like: Value, shape: Ints, fill: str) -> Value:
+        """A new tensor for results of products, empty or of zeros."""
+        return self.allocated(like, shape, self.product_dtype(like), fill)
 
     def total(self, like: Value) -> Total:
         """A sum over the loop that follows."""

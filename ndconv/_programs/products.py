@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from ndconv._form.geometry import Ints
 from ndconv._programs.chunks import Chunks
 from ndconv._programs.copies import settled
 from ndconv._programs.steps import Copied, Product, Work
 from ndconv._programs.target import Target
-from ndconv._programs.values import Place, Value
+from ndconv._programs.values import Place, Value, wide_dtype
 
 # Below so many multiply-adds torch runs a batch of products in a loop of its own, whatever the strides of the results.
 _SMALL = 400
 # From this length of the sums on, oneDNN saves more on the transposed product than one transpose costs.
 _LONG_SUM = 1024
+# Lines of one product and of several.
+_PRODUCTS = "{0} @ {1}", "torch.bmm({0}, {1})"
+_UNROUNDED = tuple(f"torch.{name}({{0}}, {{1}}, out_dtype=torch.float32)" for name in ("mm", "bmm"))
 _LINEAR = 'linear({0}, {1}, None, "none", [], "")'
 
 
@@ -23,6 +28,7 @@ class Products(Chunks):
     """Records products of values."""
 
     target: Target
+    _unrounded = False
 
     @abstractmethod
     def make(self, name: str, shape: Ints, dtype: str, line: str, operands: tuple[Value, ...], work: Work) -> Value:
@@ -44,6 +50,17 @@ class Products(Chunks):
     def constant(self, name: str, text: str) -> str:
         """The name of a tensor that is made when the program is compiled."""
 
+    @contextmanager
+    def unrounded(self, wanted: bool) -> Iterator[None]:
+        """Record products of half types that give float32, if wanted."""
+        self._unrounded = wanted
+        yield
+        self._unrounded = False
+
+    def product_dtype(self, value: Value) -> str:
+        """The dtype of a value's products."""
+        return wide_dtype(value.dtype) if self._unrounded else value.dtype
+
     def matmul(self, first: Value, second: Value, name: str = "product") -> Value:
         """``first @ second`` for every item of a batch, ``(b, i, j)`` and ``(*a, b, j, k)`` give ``(*a, b, i, k)``."""
         first, second = _matrices(first), _matrices(second)
@@ -51,14 +68,15 @@ class Products(Chunks):
         number = math.prod(lead)
         if self._is_for_onednn(first, second, again=number > 1):
             return self._by_onednn(first, second, name)
-        work = Work(None, _by_blas(rows, second))
+        work, dtype = Work(None, _by_blas(rows, second)), self.product_dtype(first)
+        alone, several = _PRODUCTS if dtype == first.dtype else _UNROUNDED
         if number == 1:
             a, b = settled(first[0]), settled(second[(0,) * len(lead)])
-            product = self.make(name, (rows, columns), first.dtype, "{0} @ {1}", (a, b), work)
+            product = self.make(name, (rows, columns), dtype, alone, (a, b), work)
         else:
             a = first if second.dim() == 3 else first.expand(*lead, rows, terms).flatten(0, -3)
             a, b = settled(a), settled(second.flatten(0, -3))
-            product = self.make(name, (number, rows, columns), first.dtype, "torch.bmm({0}, {1})", (a, b), work)
+            product = self.make(name, (number, rows, columns), dtype, several, (a, b), work)
         return product.view(*lead, rows, columns)
 
     def accumulate(self, total: Value, first: Value, second: Value, *, fresh: bool = False) -> None:

@@ -17,6 +17,7 @@ class Target(NamedTuple):
         onednn: Whether oneDNN's matrix product may be called.
         emulated: Half types that are multiplied in their accumulation dtype: torch lacks their products, or they are
             slower.
+        widening: Whether products of half types can give float32: sums that are not rounded.
     """
 
     device: str
@@ -24,6 +25,7 @@ class Target(NamedTuple):
     rates: Rates
     onednn: bool = False
     emulated: tuple[str, ...] = ()
+    widening: bool = False
 
     @property
     def kind(self) -> str:

@@ -209,7 +209,8 @@ def _symbol(kernel: Tensor, grid: Ints) -> Iterator[Tensor]:
     real = bool((kernel.imag == 0).all())
     frequencies = torch.arange(first // 2 + 1 if real else first, device=kernel.device, dtype=torch.float64)
     taps = torch.arange(kernel.shape[3], device=kernel.device, dtype=torch.float64)
-    waves = torch.polar(torch.ones((), dtype=torch.float64), -2 * math.pi / first * frequencies[:, None] * taps)
+    angles = -2 * math.pi / first * frequencies[:, None] * taps
+    waves = torch.polar(torch.ones_like(angles), angles)
     each = kernel[:, :, :, 0].numel() // max(1, math.prod(kernel.shape[4:])) * math.prod(rest) * kernel.element_size()
     for some in blocks(len(frequencies), 4 * each):
         part = torch.einsum("fk,gdck...->gdcf...", waves[some].to(kernel.dtype), kernel)

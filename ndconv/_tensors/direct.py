@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -27,7 +28,7 @@ class Direct:
         emulated: Half types that are multiplied in their accumulation dtype there.
     """
 
-    symbolic, prices = True, False
+    symbolic, prices, widening = True, False, False
 
     def __init__(self, kind: str, emulated: Sequence[str]) -> None:
         self.kind, self.emulated = kind, emulated
@@ -47,6 +48,15 @@ class Direct:
     def zeros(self, shape: Ints, dtype: str, like: Tensor) -> Tensor:
         """A new tensor of zeros."""
         return like.new_zeros(shape, dtype=getattr(torch, dtype))
+
+    def new_result(self, like: Tensor, shape: Ints, fill: str) -> Tensor:
+        """A new tensor for results, empty or of zeros."""
+        return like.new_zeros(shape) if fill == "zeros" else like.new_empty(shape)
+
+    @staticmethod
+    def unrounded(wanted: bool) -> nullcontext[None]:
+        """Nothing: products here give the dtype of their operands."""
+        return nullcontext()
 
     def wide_zeros(self, shape: Ints, like: Tensor) -> Tensor:
         """The same in the accumulation dtype of a tensor's dtype."""

@@ -28,7 +28,6 @@ def is_emulated(dtype: torch.dtype, device: torch.device) -> bool:
 def computed_in(dtype: torch.dtype, device: torch.device, wide: bool = False) -> torch.dtype:
     """The dtype in which a lowering gets operands of this one: `ndconv._planner.computed.computed_in`."""
     target = target_of(device)
-    found: torch.dtype = getattr(
-        torch, _computed.computed_in(name_of(dtype), target.emulated, target.kind == "cpu", wide)
-    )
-    return found
+    found = _computed.computed_in(name_of(dtype), target.emulated, wide and not target.widening)
+    named: torch.dtype = getattr(torch, found)
+    return named

@@ -114,7 +114,8 @@ def _written_out(convolution: Convolution, weight: Tensor, patterns: Sequence[Te
         sizes = [sizes[0] * pattern.shape[1], sizes[1] * pattern.shape[2]]
     shape = features * sizes[0], geometry.groups * channels * sizes[1]
     places = torch.stack([torch.cat(rows), torch.cat(columns)]).to(device)
-    return torch.sparse_coo_tensor(places, torch.cat(values), shape, check_invariants=False).coalesce()
+    with torch.sparse.check_sparse_tensor_invariants(False):  # or CUDA warns that nothing is checked
+        return torch.sparse_coo_tensor(places, torch.cat(values), shape).coalesce()
 
 
 @of_convolutions(None, False, _matrix)

@@ -17,6 +17,9 @@ from ndconv.testing._oracle import Array
 from ndconv.testing._space import is_exact
 from ndconv.testing._subject import Subject
 
+# Compilers of older releases of torch cannot trace what is here.
+_COMPILER = "2.13"
+
 
 class UnmetError(Exception):
     """A property that should hold does not."""
@@ -115,6 +118,13 @@ def needs_numbers(subject: Subject) -> None:
     """Skip a check of values on a device without any."""
     if torch.device(subject.device).type == "meta":
         raise NotApplicableError("meta tensors have shapes and no numbers")
+
+
+def needs_compiler(subject: Subject) -> None:
+    """Skip a check of compiled or exported functions where torch cannot trace what is here."""
+    needs_numbers(subject)
+    if torch.__version__ < _COMPILER:
+        raise NotApplicableError(f"the compiler and exporter of torch {_COMPILER} or newer are needed")
 
 
 def differentiated(subject: Subject) -> tuple[tuple[Tensor, Tensor], list[Tensor]]:

@@ -17,7 +17,7 @@ from ndconv.testing._compare import (
     NotApplicableError,
     UnmetError,
     differentiated,
-    needs_numbers,
+    needs_compiler,
     outer,
     requiring,
     same,
@@ -31,7 +31,7 @@ from ndconv.testing._subject import Subject
 
 def compiled(subject: Subject) -> None:
     """torch.compile traces function and backward into one graph each (backend aot_eager), and nothing changes."""
-    needs_numbers(subject)
+    needs_compiler(subject)
     torch.compiler.reset()
     tensors, chosen = differentiated(subject)
     traced: Any = torch.compile(subject.call, backend="aot_eager", fullgraph=True, dynamic=False)
@@ -53,7 +53,7 @@ class _Called(torch.nn.Module):
 
 def exported(subject: Subject) -> None:
     """torch.export traces the function into operators of torch alone, and nothing changes; gradients too."""
-    needs_numbers(subject)
+    needs_compiler(subject)
     tensors, chosen = differentiated(subject)
     arguments = *tensors, subject.bias()
     program = torch.export.export(_Called(subject), arguments)
