@@ -13,7 +13,7 @@ import torch
 import ndconv
 
 # `nox -s oracle` has JAX, and `nox -s clients` the clients; the doctests of all files would import these everywhere.
-AGAINST = {"tests/against_jax.py": "jax", "tests/clients": "transformers"}
+AGAINST = {"tests/against_jax.py": "jax", "tests/clients": "kronfluence"}
 collect_ignore = [file for file, package in AGAINST.items() if not find_spec(package)]
 
 

@@ -72,7 +72,7 @@ _ACCELERATOR = _Scale(
     part=2**24,
     products={"blas": _ONE + _LARGE_ONE, "batch": _SEVERAL + _LARGE_SEVERAL},
     vector={"blas": (1, 1, 2048, 2**15), "batch": (512, 1, 49, 2**12)},
-    narrow={"blas": (1, 64, 2**17, 6), "batch": (2048, 1, 961, 14)},
+    narrow={"blas": (1, 256, 2**17, 4), "batch": (512, 64, 961, 4)},
     queued=16,
 )
 _MULTIPLY: dict[str, Callable[[Tensor, Tensor], Tensor]] = {

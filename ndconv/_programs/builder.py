@@ -31,8 +31,10 @@ from ndconv._programs.values import (
 
 # Products that can be written straight to their destination.
 _OUT = {"{0} @ {1}": "torch.mm({1}, {2}, out={0})", "torch.bmm({0}, {1})": "torch.bmm({1}, {2}, out={0})"}
-# An einsum has the call overhead of so many operations; an `index_select` takes as long as so many copies.
-_EINSUM, _SELECTED = 12, 3
+# The overhead of an einsum: the operations that it starts, and the views that it makes.
+_EINSUM = {"calls": 5, "views": 7}
+# An `index_select` takes as long as so many copies.
+_SELECTED = 3
 
 
 class TooDear(Exception):  # noqa: N818  # nothing has gone wrong
@@ -52,7 +54,7 @@ class Builder(Products):
     """Whether sizes may be symbols, which must not be compared."""
 
     def __init__(self, target: Target, *, prices: bool = False, most: float = math.inf) -> None:
-        super().__init__(target.limit)
+        super().__init__(target.limit, target.rates.worth_a_chunk)
         self.target, self.prices, self._left = target, prices, most
         self.kind, self.emulated, self.widening = target.kind, target.emulated, target.widening
         self._on_device = "" if target.device == "cpu" else f', device="{target.device}"'
@@ -308,7 +310,7 @@ class Builder(Products):
         """`torch.einsum` of two operands. The equation has a letter for every axis; shape and cost follow from it."""
         shape, product, copied = _contracted(equation, first, second)
         line = f'torch.einsum("{equation}", {{0}}, {{1}}).contiguous()'
-        work = Work(copied, product, _EINSUM, inside=product.elements * first.itemsize)
+        work = Work(copied, product, inside=product.elements * first.itemsize, **_EINSUM)
         return self.make("product", shape, first.dtype, line, (first, second), work)
 
     # Changing tensors.

@@ -15,18 +15,19 @@ class Chunks(ABC):
 
     Args:
         limit: Bytes that buffers aim to stay under.
+        least: Bytes of a chunk that is worth the calls for it.
     """
 
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
+    def __init__(self, limit: int, least: int = 0) -> None:
+        self.limit, self.least = limit, least
 
     @abstractmethod
     def ranged(self, start: int, stop: int, step: int, name: str) -> Iterator[Place]:
         """Every ``step``-th number of a range, in a loop unless there is only one."""
 
     def aim(self, target: int | None = None) -> int:
-        """The bytes that a chunk aims at: the smaller of target and limit."""
-        return self.limit if target is None else min(target, self.limit)
+        """The bytes that a chunk aims at: the target if it is worth a chunk, up to the limit."""
+        return self.limit if target is None else min(max(target, self.least), self.limit)
 
     def per_chunk(self, length: int, bytes_each: int, target: int | None = None) -> int:
         """How many of ``length`` items a chunk has: chunks are about equal, and within the aim if one item is."""

@@ -11,6 +11,8 @@ from ndconv._programs.values import ITEMSIZES, REAL, wide_dtype
 
 _LINE = 64
 """Bytes of a cache line."""
+_CHUNK = 8
+"""So many calls take as long as moving the least chunk."""
 
 
 class ProductRate(NamedTuple):
@@ -88,6 +90,11 @@ class Rates:
             return {name: rate.complex() for name, rate in self.libraries(REAL[dtype]).items() if name != "onednn"}
         return self.products.get(dtype, {})
 
+    @property
+    def worth_a_chunk(self) -> int:
+        """Bytes that take so much longer than a call that the few calls for a chunk of them hardly count."""
+        return int(_CHUNK * self.call / max(self.cached, 1e-9))
+
     def is_slow(self, dtype: str) -> bool:
         """Whether products of a half type take longer than those of its accumulation dtype."""
         own, wide = (
@@ -98,8 +105,8 @@ class Rates:
 
     def taking(self, work: Work, dtype: str, touched: int = 0) -> float:
         """Time of a step, first or repeated. Products take no less than moving all their operands and results."""
-        copied, product, calls, _ = work
-        taken = calls * self.call
+        copied, product = work[:2]
+        taken = work.calls * self.call + work.views * self.view
         if copied:
             taken += self.moving(copied, dtype, touched)
         if product and product.library is not None:

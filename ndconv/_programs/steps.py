@@ -79,12 +79,14 @@ class Work(NamedTuple):
         product: Matrix products it computes.
         calls: Operations it starts.
         inside: Bytes that its operation allocates while it runs, beside its result.
+        views: Views that its operation makes.
     """
 
     copied: Copied | None = None
     product: Product | None = None
     calls: int = 1
     inside: int = 0
+    views: int = 0
 
 
 @dataclass(eq=False)
