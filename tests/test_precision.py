@@ -150,8 +150,9 @@ def widening(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     lines = [f"torch.{name}({{0}}, {{1}}, out_dtype=torch.float32).to({{0}}.dtype)" for name in ("mm", "bmm")]
     monkeypatch.setattr(_products, "_PRODUCTS", tuple(lines))
     usual = _target._target
-    as_there = {"widening": True, "onednn": False, "emulated": ()}
-    monkeypatch.setattr(_target, "_target", lambda *setting: usual(*setting)._replace(**as_there))
+    monkeypatch.setattr(
+        _target, "_target", lambda *setting: usual(*setting)._replace(widening=True, onednn=False, emulated=())
+    )
     monkeypatch.setattr(_checks, "_keeps_sums", lambda subject: False)
     forget()
     yield
