@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import ndconv
+from ndconv.testing._runner import set_full_precision
 
 # `nox -s oracle` has JAX, and `nox -s clients` the clients; the doctests of all files would import these everywhere.
 AGAINST = {"tests/against_jax.py": "jax", "tests/clients": "kronfluence"}
@@ -34,11 +35,9 @@ def pytest_configure() -> None:
 
 @pytest.fixture(scope="session")
 def device(request: pytest.FixtureRequest) -> str:
-    """The device under test, with TF32 and kernels that add in any order off: the tests compare for equality."""
+    """The device under test, in full precision."""
     name: str = request.config.getoption("--device")
-    torch.backends.cudnn.deterministic = True
-    torch.backends.cuda.matmul.allow_tf32 = False
-    torch.backends.cudnn.allow_tf32 = False
+    set_full_precision()
     return name
 
 

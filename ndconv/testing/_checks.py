@@ -595,10 +595,12 @@ def random_numbers(subject: Subject) -> None:
     size = subject.expected(subject.open, {name: np.abs(numbers) for name, numbers in values.items()})
     kind = torch.finfo(subject.trial.torch_dtype)
     first, second = (float(np.linalg.norm(numbers)) for numbers in values.values())
-    most = TOLERANCE[dtype] * kind.eps * (size + kind.smallest_normal) + tolerance(subject, norms=first * second)
+    # Where it does not keep its sums, torch's kernel rounds twice.
+    roundings = TOLERANCE[dtype] * (1 if subject.trial.lowering != NATIVE or _keeps_sums(subject) else 2)
+    most = roundings * kind.eps * (size + kind.smallest_normal) + tolerance(subject, norms=first * second)
     if (error > most).any():
         worst = float((error / np.where(size > 0, size, 1)).max())
-        usual = f"{TOLERANCE[dtype]} x {kind.eps:.2g}"
+        usual = f"{roundings} x {kind.eps:.2g}"
         raise UnmetError(f"random numbers are off by {worst:.2g} of the absolute sum, {dtype} may be by {usual}")
 
 

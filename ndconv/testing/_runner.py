@@ -115,10 +115,16 @@ def _timed(trial: Trial, device: str) -> tuple[list[Outcome], float]:
 
 
 def _prepare(plugins: Sequence[str] = ()) -> None:
-    """Set one thread per process, load plugins, and turn off reduced precision of GPUs, as results must be equal."""
+    """Set one thread per process, and load plugins."""
     for plugin in plugins:
         importlib.import_module(plugin)
     torch.set_num_threads(1)
+    set_full_precision()
+
+
+def set_full_precision() -> None:
+    """Turn off reduced precision of GPUs, and kernels that add in any order: results must be equal."""
+    torch.backends.cudnn.deterministic = True
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = False
