@@ -73,6 +73,11 @@ def parts(found: Found) -> dict[str, list[Section]]:
             ("Per-sample gradient of the weight", tables.per_sample(first)),
             ("Peak extra memory of a step in float32, MiB", tables.memory(first)),
         ],
+        "others": [
+            (f"{title}, {run.environment.get('gpu', run.environment['kind'])}", table(run))
+            for run in runs[1:]
+            for title, table in (("By kind", tables.kinds), ("A step in float32", tables.steps))
+        ],
         "losses": [("Slower than torch", tables.losses(first))],
         "planner": [
             ("Regret", planner.regrets(proofs)),

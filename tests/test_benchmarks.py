@@ -160,7 +160,7 @@ def test_a_contender_that_failed_meets_no_target(small: Results) -> None:
 
 def test_a_report_hides_nothing(small: Results, tmp_path: Path) -> None:
     text = {name: markdown(sections) for name, sections in parts(Found([small], [], [])).items()}
-    assert list(text) == ["pictures", "tables", "losses", "planner", "statistics", "machines", "targets"]
+    assert list(text) == ["pictures", "tables", "others", "losses", "planner", "statistics", "machines", "targets"]
     assert all("".join(text.values()).count(f"| {one.workload} |") >= 3 for one in small.measurements)
     assert all(target.title in text["targets"] for target in TARGETS)
     slower = sum(t.contenders[name].speed < 1 for t in small.measurements for name in (AUTO, FASTEST))
@@ -172,12 +172,14 @@ def test_a_report_hides_nothing(small: Results, tmp_path: Path) -> None:
     assert page.count("<table>") > 8
 
 
-def test_a_page_names_every_machine_and_shows_the_first(small: Results) -> None:
+def test_a_page_names_every_machine_and_shows_the_first_in_full(small: Results) -> None:
     other = replace(small, environment={**small.environment, "kind": "neon"}, measurements=small.measurements[:1])
     text = {name: markdown(sections) for name, sections in parts(Found([small, other], [], [])).items()}
     assert text["tables"] == markdown(parts(Found([small], [], []))["tables"])
     assert f"| {small.environment['kind']} |" in text["machines"]
     assert "| neon |" in text["machines"]
+    assert text["others"].count("### ") == 2
+    assert f"| {small.measurements[0].workload} |" in text["others"]
 
 
 def test_results_are_filed_by_the_kind_of_machine(small: Results) -> None:
