@@ -82,7 +82,7 @@ sphinx_gallery_conf = {
 # Pages of results are made from the JSON of real runs, pages of names from the names.
 _generated = _docs / "_generated"
 (_generated / "extra").mkdir(parents=True, exist_ok=True)
-_report = read_json(_docs / "results" / "matrix-cpu.json")
+_report = read_json(_docs / "results" / "matrix-cpu.json.gz")
 write_html(_report, _generated / "extra" / "matrix.html")
 write_markdown(_report, _generated / "test_matrix.md")
 (_generated / "mutation.md").write_text(mutation.page(json.loads((_docs / "results" / "mutation.json").read_text())))

@@ -53,7 +53,7 @@ from ndconv._tensors import borders as _borders
 from ndconv._tensors import execute as _execute
 from ndconv.functional import _conv
 from ndconv.grad import _conv as grad_conv
-from ndconv.testing import Trial, examine, matrix
+from ndconv.testing import Trial, examine, matrix, read_json, write_json
 from ndconv.testing.__main__ import main
 from tests.programs import recorded
 
@@ -545,6 +545,10 @@ def test_meta_has_shapes_and_says_so(capsys: pytest.CaptureFixture[str], written
     html = page.read_text()
     assert "http" not in html.replace("http-equiv", "")
     assert json.loads(html.split('id="report">')[1].split("</script>")[0])["examined"] == report["examined"]
+    packed = data.with_suffix(".json.gz")
+    write_json(read_json(data), packed)
+    assert read_json(packed) == read_json(data)
+    assert packed.stat().st_size < data.stat().st_size / 4
 
 
 def test_one_trial_again_with_files(capsys: pytest.CaptureFixture[str], written: tuple[Path, Path, Path]) -> None:

@@ -70,7 +70,7 @@ def _arguments(given: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0, help="of the covering array and of all sizes (default: 0)")
     parser.add_argument("--workers", type=int, help="processes (default: one per core on cpu, else 1)")
     parser.add_argument("--report", type=Path, metavar="HTML", help="write one page that filters, without a network")
-    parser.add_argument("--json", type=Path, help="write everything")
+    parser.add_argument("--json", type=Path, help="write everything, compressed if it ends in .gz")
     parser.add_argument("--junit", type=Path, metavar="XML", help="write what CI services read")
     arguments = parser.parse_args(given)
     if fault := unusable(arguments.device):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import platform
 from collections.abc import Iterable
@@ -96,15 +97,21 @@ def write_json(report: Report, path: str | Path) -> None:
 
     Args:
         report: The report.
-        path: The file to write.
+        path: The file to write; compressed if its name ends in ``.gz``.
     """
     values = report.as_json()
     trials = values.pop("examined")
     head = json.dumps(values, indent=1)[:-2]
     body = ",\n  ".join(json.dumps(trial) for trial in trials)
-    Path(path).write_text(f'{head},\n "examined": [\n  {body}\n ]\n}}\n')
+    text = f'{head},\n "examined": [\n  {body}\n ]\n}}\n'.encode()
+    Path(path).write_bytes(gzip.compress(text, mtime=0) if _is_compressed(path) else text)
 
 
 def read_json(path: str | Path) -> Report:
     """Read the report in a file that `write_json` wrote."""
-    return Report.from_json(json.loads(Path(path).read_text()))
+    text = Path(path).read_bytes()
+    return Report.from_json(json.loads(gzip.decompress(text) if _is_compressed(path) else text))
+
+
+def _is_compressed(path: str | Path) -> bool:
+    return Path(path).suffix == ".gz"
