@@ -28,7 +28,7 @@ _SEVERAL = (
     (64, 16, 64, 64), (256, 8, 16, 16), (4, 64, 576, 784), (4, 8, 72, 4096), (32, 4, 36, 1568), (16, 48, 1024, 34),
     (2, 4, 4, 4), (64, 4, 27, 672), (128, 2, 9, 784), (32, 16, 8, 2048),
 )  # fmt: skip
-# Those of accelerators, where a call is as long as a million multiply-adds.
+# Those of accelerators, where a call is as long as a hundred million multiply-adds.
 _LARGE_ONE = (
     (1, 4096, 4096, 4096), (1, 64, 2**17, 576), (1, 32, 27, 2**20), (1, 4, 512, 2**18), (1, 64, 8, 2**19),
     (1, 64, 576, 2**18), (1, 8, 72, 2**19), (1, 512, 512, 2**14),
