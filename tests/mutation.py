@@ -58,7 +58,10 @@ TESTS = {
         "test_transforms.py::test_a_recorded_graph_is_mapped",
         "test_transforms.py::test_a_recorded_graph_is_differentiated",
     ),
-    r"^ndconv\.(_programs\.|_lowerings\._)products\.": ("test_matmul.py",),
+    r"^ndconv\.(_programs\.|_lowerings\._)products\.|\.new_result$": (
+        "test_matmul.py",
+        "test_precision.py::test_products_that_keep_their_sums_round_once",
+    ),
     r"^ndconv\._programs\.": ("test_windows.py", "test_costs.py", "test_programs.py"),
     r"^ndconv\._lowerings\._phases\.": ("test_phases.py",),
     r"^ndconv\._lowerings\.(_residues|_samples)\.": ("test_rows.py",),
