@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -38,6 +38,14 @@ def table(monkeypatch: pytest.MonkeyPatch) -> dict[Any, Any]:
     return empty
 
 
+@pytest.fixture
+def exact() -> Iterator[None]:
+    """Exact lowerings only: others may be measured as the quickest."""
+    ndconv.set_exact(True)
+    yield
+    ndconv.set_exact(False)
+
+
 def integers(*shape: int, device: str) -> Tensor:
     return torch.randint(-3, 4, shape, device=device).float()
 
@@ -51,13 +59,9 @@ def step(
     return y, *torch.autograd.grad((y * y.conj()).real.sum(), (x, w))
 
 
-def test_it_computes_the_same(device: str) -> None:
-    ndconv.set_exact(True)  # or it may find quicker what rounds
-    try:
-        for got, want in zip(step(device), step(device, "window"), strict=True):
-            assert torch.equal(got, want)
-    finally:
-        ndconv.set_exact(False)
+def test_it_computes_the_same(device: str, exact: None) -> None:
+    for got, want in zip(step(device), step(device, "window"), strict=True):
+        assert torch.equal(got, want)
 
 
 def test_every_slot_is_measured_once(device: str, table: dict[Any, Any], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,7 +129,7 @@ OPERATIONS: dict[str, Callable[..., Tensor]] = {
 @pytest.mark.parametrize("name", OPERATIONS)
 @pytest.mark.parametrize("needed", [(True, True), (False, False)], ids=str)
 def test_where_torch_wins_every_slot_its_own_operator_runs(
-    table: dict[Any, Any], device: str, name: str, needed: tuple[bool, bool]
+    table: dict[Any, Any], exact: None, device: str, name: str, needed: tuple[bool, bool]
 ) -> None:
     def run() -> tuple[Tensor, ...]:
         torch.manual_seed(0)
@@ -226,7 +230,7 @@ def test_what_was_decided_is_one_look_up(
 
 @pytest.mark.parametrize("dtype", [torch.int64, torch.complex64, torch.float16, torch.bfloat16], ids=str)
 def test_where_torchs_operator_does_something_else_the_function_stays(
-    table: dict[Any, Any], device: str, dtype: torch.dtype
+    table: dict[Any, Any], exact: None, device: str, dtype: torch.dtype
 ) -> None:
     x, w, bias = (integers(*shape, device=device).to(dtype) for shape in (X, W, (4,)))
     first = ndconv.functional.conv2d(x, w, bias, lowering="fastest")
