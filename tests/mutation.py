@@ -135,6 +135,18 @@ RULES = (
         r"materialize_grads|if \(parts\) or True",
         "acceptable: absent gradients become zeros, and cost time",
     ),
+    Rule(r"_is_dropped$", "leaf = ", "acceptable: torch raises for a leaf that is asked for, which takes time"),
+    Rule(
+        r"_phases\._priced$|_runs\._wraps$|_contracted$|_row$",
+        "",
+        "acceptable: what a program is expected to cost; tests/test_costs.py",
+    ),
+    Rule(r"_is_thin$|Columns\.__init__$", "", "equivalent: two ways to the same sums, of which one takes less time"),
+    Rule(r"_Writer\._copied$|laid_out$|blocks$", "", "acceptable: a view or a name, written in another way"),
+    Rule(r"Share\.convolution_of$", "", "acceptable: what the plan of a DTensor says; tests/across_processes.py"),
+    Rule(r"Share\._of_piece$", "last|None", "acceptable: the layout of a piece, which is copied to its place anyway"),
+    Rule(r"_of_inputs_read$", r"\] = ", "equivalent: another row of zeros, which no window that counts reads"),
+    Rule(r"Axis\.ties$", r"Side\(1, 0, 0\)", "equivalent: where nothing starts"),
     Rule(r"setup_context$", r"inputs, None", "equivalent: the output is not looked at"),
     Rule(r"Convolution\.of", r"zeros|ZEROS|None", "acceptable: an empty border is added for nothing"),
 )

@@ -23,6 +23,8 @@ import ndconv
 from ndconv._form import cache
 from ndconv._form.geometry import Form, Geometry, Slot
 from ndconv._machine import target as _target
+from ndconv._programs.builder import Builder
+from ndconv._programs.copies import settled
 from ndconv._programs.values import view_strides
 from ndconv._tensors import execute as _execute
 from ndconv._tensors.execute import program_of
@@ -273,3 +275,11 @@ def test_views_are_torchs(name: str) -> None:
     for given in (whole, whole.transpose(1, 2).contiguous().transpose(1, 2)):
         found = recorded(lambda b, t: b.named("found", VIEWS[name](t)).contiguous(), given)
         assert torch.equal(found, VIEWS[name](given))
+
+
+def test_a_copy_takes_the_shape_of_its_first_product_and_keeps_it() -> None:
+    builder = Builder(_target.target_of(torch.device("cpu")))
+    made = builder.operand("x", (2, 3, 4), None, "float32").mT.reshape(2, 12)
+    assert made.variable.malleable
+    assert settled(made.view(8, 3)).variable.shape == (8, 3)
+    assert settled(made.view(4, 6)).variable.shape == (8, 3)
