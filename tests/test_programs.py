@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch._prims_common import suggest_memory_format
 
 import ndconv
 from ndconv._form import cache
@@ -25,7 +26,7 @@ from ndconv._form.geometry import Form, Geometry, Slot
 from ndconv._machine import target as _target
 from ndconv._programs.builder import Builder
 from ndconv._programs.copies import settled
-from ndconv._programs.values import view_strides
+from ndconv._programs.values import is_channels_last, view_strides
 from ndconv._tensors import execute as _execute
 from ndconv._tensors.execute import program_of
 from tests.programs import recorded
@@ -121,6 +122,20 @@ def test_strides_of_a_view_are_torchs() -> None:
         viewed += expected is not None
         assert view_strides(shape, tuple(strides), tuple(wanted)) == expected, (shape, strides, wanted)
     assert 500 < viewed < 2900
+
+
+def test_channels_last_is_what_torch_calls_so() -> None:
+    chance, found = random.Random(0), 0
+    for _ in range(3000):
+        shape = tuple(chance.choice((1, 1, 2, 3)) for _ in range(chance.choice((4, 5))))
+        strides, step = [0] * len(shape), 1
+        for axis in (1, *range(len(shape) - 1, 1, -1), 0):
+            strides[axis] = max(1, step + chance.choice((0, 0, 0, 0, -1, 1)) * (axis != 1))
+            step = strides[axis] * shape[axis]
+        expected = suggest_memory_format(torch.empty(5000).as_strided(shape, strides)) is not torch.contiguous_format
+        found += expected
+        assert is_channels_last(shape, tuple(strides)) == expected, (shape, strides)
+    assert 500 < found < 2500
 
 
 def test_threads_compile_the_same_problem_at_once() -> None:
