@@ -79,9 +79,8 @@ def prepare(
                 _settle(SLOTS["per sample" if slot == "per sample" else "step"](contender.compute, *tensors))
             call = SLOTS[slot](contender.compute, *tensors)
             if name == TORCH:
-                call()
-                wider = [each.to(_WIDER.get(dtype, each.dtype)) for each in tensors]
-                references = SLOTS[slot](contender.compute, *wider)()
+                results, wider = call(), [each.to(_WIDER.get(dtype, each.dtype)) for each in tensors]
+                references = SLOTS[slot](contender.compute, *wider)() if dtype in _WIDER else results
             else:
                 check(call, references)
         except (RuntimeError, ValueError) as error:  # torch lacks a dtype, or there is too little memory

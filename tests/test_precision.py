@@ -21,8 +21,7 @@ from ndconv._machine.profile import Profile
 from ndconv._programs import products as _products
 from ndconv._programs.rates import Rates
 from ndconv._tensors import execute as _execute
-from ndconv.testing import Trial, examine, matrix
-from ndconv.testing import _checks as _checks
+from ndconv.testing import Trial, _checks, examine, matrix
 from tests.programs import RATES
 
 MKLDNN: Any = torch.backends.mkldnn
@@ -147,13 +146,13 @@ def widening(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     library = torch.library.Library("aten", "IMPL")
     for name in ("mm", "bmm"):
         library.impl(f"{name}.dtype", lambda a, b, out_dtype: a.to(out_dtype) @ b.to(out_dtype), "CPU")
-    lines = [f"torch.{name}({{0}}, {{1}}, out_dtype=torch.float32).to({{0}}.dtype)" for name in ("mm", "bmm")]
-    monkeypatch.setattr(_products, "_PRODUCTS", tuple(lines))
+    lines = tuple(line + ".to({0}.dtype)" for line in _products._UNROUNDED)
+    monkeypatch.setattr(_products, "_PRODUCTS", lines)
     usual = _target._target
     monkeypatch.setattr(
         _target, "_target", lambda *setting: usual(*setting)._replace(widening=True, onednn=False, emulated=())
     )
-    monkeypatch.setattr(_checks, "_keeps_sums", lambda subject: False)
+    monkeypatch.setattr(_checks, "_rounds_twice", lambda subject, lowering: lowering == "native")
     forget()
     yield
     library._destroy()

@@ -107,12 +107,13 @@ def widened(b: Steps, lowering: Lowering, problem: Problem, a: Array, c: Array, 
     large = wide_dtype(dtype)
     if large != dtype:
         # Fast products of half types sum in float32 themselves, and lose no more than one rounding.
+        result = large if wide else dtype
         keeps = computed_in(dtype, b.emulated, wide and not b.widening) != large
         if keeps and not lowering.accumulates(b, problem):
             with b.unrounded(wide):
-                return b.cast(lowering.build(b, problem, a, c), large if wide else dtype)
+                return b.cast(lowering.build(b, problem, a, c), result)
         return _by_samples(
-            b, problem, a, c, (large, large if wide else dtype),
+            b, problem, a, c, (large, result),
             lambda part, a, c: lowering.build(b, part, b.cast(a, large), b.cast(c, large)),
         )  # fmt: skip
     exact = exact_float(problem, dtype, b.kind)

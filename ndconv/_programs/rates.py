@@ -105,8 +105,8 @@ class Rates:
 
     def taking(self, work: Work, dtype: str, touched: int = 0) -> float:
         """Time of a step, first or repeated. Products take no less than moving all their operands and results."""
-        copied, product = work[:2]
-        taken = work.calls * self.call + work.views * self.view
+        copied, product, calls, _, views = work
+        taken = calls * self.call + views * self.view
         if copied:
             taken += self.moving(copied, dtype, touched)
         if product and product.library is not None:

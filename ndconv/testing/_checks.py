@@ -541,16 +541,16 @@ def large_numbers(subject: Subject, names: Iterable[str]) -> tuple[dict[str, Arr
         raise NotApplicableError(f"{dtype} is no half type")
     if not is_exact(subject.trial.lowering):
         raise NotApplicableError(f"{subject.trial.lowering} rounds its sums before that")
-    if subject.trial.lowering == NATIVE and not _keeps_sums(subject):
+    if _rounds_twice(subject, subject.trial.lowering):
         raise NotApplicableError("torch's kernel rounds before it adds a bias there")
     most = min(256, math.isqrt(_LARGEST_SUM[dtype] // (2 * subject.trial.case.longest_sum)))
     # All of one sign, so that every sum is large.
     return {name: np.abs(subject.numbers(name, bound=most)) for name in names}, most
 
 
-def _keeps_sums(subject: Subject) -> bool:
-    """Whether operands of torch's kernel are widened, as on CPUs; elsewhere that costs more than all of its speed."""
-    return torch.device(subject.device).type == "cpu"
+def _rounds_twice(subject: Subject, lowering: str) -> bool:
+    """Whether it is torch's kernel with half types as they are: widening them, as on CPUs, costs all of its speed."""
+    return lowering == NATIVE and subject.trial.dtype in _LARGEST_SUM and torch.device(subject.device).type != "cpu"
 
 
 def one_rounding(subject: Subject) -> None:
@@ -558,7 +558,7 @@ def one_rounding(subject: Subject) -> None:
     values, most = large_numbers(subject, subject.operands)
     want = subject.grown(subject.expected(subject.open, values), most)
     for name, refusal in {subject.trial.lowering: None, **subject.refusals()}.items():
-        if refusal is None and is_exact(name) and (name != NATIVE or _keeps_sums(subject)):
+        if refusal is None and is_exact(name) and not _rounds_twice(subject, name):
             got = subject.call(*subject.tensors(values), subject.bias(most), lowering=name)
             same(f"the result of large numbers by {name!r}", got, want, subject)
 
@@ -595,8 +595,7 @@ def random_numbers(subject: Subject) -> None:
     size = subject.expected(subject.open, {name: np.abs(numbers) for name, numbers in values.items()})
     kind = torch.finfo(subject.trial.torch_dtype)
     first, second = (float(np.linalg.norm(numbers)) for numbers in values.values())
-    # Where it does not keep its sums, torch's kernel rounds twice.
-    roundings = TOLERANCE[dtype] * (1 if subject.trial.lowering != NATIVE or _keeps_sums(subject) else 2)
+    roundings = TOLERANCE[dtype] * (1 + _rounds_twice(subject, subject.trial.lowering))
     most = roundings * kind.eps * (size + kind.smallest_normal) + tolerance(subject, norms=first * second)
     if (error > most).any():
         worst = float((error / np.where(size > 0, size, 1)).max())
